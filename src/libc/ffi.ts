@@ -1,0 +1,88 @@
+// The one place that loads koffi and the C library. Everything else in src/libc declares its functions here.
+import koffi, { type LibraryHandle } from 'koffi'
+import { ERRNO, errnoName } from './errno.ts'
+
+/** What a C function may be given. Pointers are views (`char *`, `void *`), null, or strings (copied, NUL added). */
+export type CArgument = number | bigint | string | NodeJS.ArrayBufferView | null
+
+/** koffi names of the C types in use; `ssize_t` is not known to it, so say int64_t. */
+export type CType =
+  | 'void'
+  | 'int'
+  | 'int32_t'
+  | 'uint32_t'
+  | 'int64_t'
+  | 'uint64_t'
+  | 'size_t'
+  | 'const char *'
+  | 'void *'
+  | 'const void *'
+
+/** A C library function refused. Shaped like node's own system errors: `errno` is positive here. */
+export class LibcError extends Error {
+  override readonly name = 'LibcError'
+  readonly errno: number
+  readonly code: string
+  readonly syscall: string
+
+  constructor(syscall: string, errno: number) {
+    const code = errnoName(errno) ?? `E${errno}`
+    super(`${code}: ${syscall}`)
+    this.errno = errno
+    this.code = code
+    this.syscall = syscall
+  }
+}
+
+type Native = (...args: CArgument[]) => unknown
+
+let loaded: LibraryHandle | undefined
+
+/** glibc by its soname, else musl by its own, else whatever this process is linked with. */
+function libc(): LibraryHandle {
+  if (loaded !== undefined) return loaded
+  const musl = process.arch === 'arm64' ? 'libc.musl-aarch64.so.1' : 'libc.musl-x86_64.so.1'
+  for (const name of ['libc.so.6', musl]) {
+    try {
+      return (loaded = koffi.load(name))
+    } catch {
+      // not this C library: try the next
+    }
+  }
+  return (loaded = koffi.load(null))
+}
+
+/** Whether the C library has this function (`renameat2` and `openat2` came late, musl lacks some). */
+export function hasFunction(name: string): boolean {
+  try {
+    libc().func(name, 'int', [])
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * A C function that answers a negative result with errno set. The returned function never throws for a refusal: it answers the
+ * result, or `-errno` as a system call does, which is the cheap way where a refusal is ordinary (getxattr ENODATA).
+ * The library is loaded at the first call, so importing a module costs nothing. A variadic function (open, fcntl, ioctl, syscall)
+ * may be declared with the integer and pointer arguments it gets: Linux passes them alike on x64 and arm64.
+ */
+export function declareCall(name: string, result: CType, parameters: readonly CType[]) {
+  let native: Native | undefined
+  return (...args: CArgument[]): number => {
+    native ??= libc().func(name, result, [...parameters]) as Native
+    const answer = Number(native(...args))
+    return answer < 0 ? -(koffi.errno() || ERRNO.EIO) : answer
+  }
+}
+
+/** As declareCall, but a refusal is thrown as LibcError. */
+export function declare(name: string, result: CType, parameters: readonly CType[]) {
+  const call = declareCall(name, result, parameters)
+  return (...args: CArgument[]): number => {
+    const answer = call(...args)
+    if (answer < 0) throw new LibcError(name, -answer)
+    return answer
+  }
+}
