@@ -1,0 +1,183 @@
+/**
+ * The interface of a storage backend.
+ *
+ * Every method is safe to call concurrently, refuses with a `Fault` and nothing else, and happens whole or leaves no trace.
+ * A backend never learns who is calling, never follows a link, never recurses.
+ * Common refusals, of every method: NodeNotFound (nothing at the path, or another id), ContainerNotFound (the parent is missing: ENOENT,
+ * or is no container: ENOTDIR), DuplicateNode, TypeNotSupported with EISDIR or ENOTDIR for the wrong type, QuotaExceeded (ENOSPC or EDQUOT),
+ * InvalidURI with ENAMETOOLONG, PermissionDenied for reserved names (`.karst`).
+ */
+import { type Readable } from 'node:stream'
+import { type Access, type Entry, type NodeType } from '../vospace/node.ts'
+import { type NodePath } from '../vospace/path.ts'
+
+export interface Backend {
+  readonly capabilities: Capabilities
+
+  /** Rejects when the store cannot be used: the service must not start on it. Sweeps what a crash left. */
+  start(): Promise<void>
+  stop(): Promise<void>
+  /** Rejects when the store does not answer now (for availability). */
+  probe(): Promise<void>
+
+  /** The entries that exist along `path`, root first; ends early at a gap, or after a link or data node. */
+  walk(path: NodePath, options?: Cancel): Promise<Entry[]>
+  /** Children in the order of the UTF-8 bytes of their names, from `from` on, inclusive. Names that are not UTF-8 are left out and counted (`unservable`). */
+  list(container: NodePath, options?: ListOptions): AsyncIterable<Entry>
+
+  /** A container or link. Of many concurrent calls for one path exactly one succeeds; the rest get DuplicateNode. */
+  make(path: NodePath, draft: ContainerDraft | LinkDraft): Promise<Entry>
+  /**
+   * Creates or replaces a data node with its bytes and attributes in one step: readers see old or new, never a mix, and a broken put leaves
+   * what was there. PreconditionFailed: ifAbsent on an existing node is DuplicateNode; wrong ifContentVersion, md5 or length is PreconditionFailed.
+   * A replaced node keeps id, access, properties and base mode, except what `changes` says.
+   */
+  put(path: NodePath, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<Entry>
+  /** The bytes of a data node; what is read is of one version even when the node is replaced meanwhile (else the stream errors). */
+  read(ref: Ref, options?: ReadOptions): Promise<{ entry: Entry; body: Readable }>
+  /** Writes extents into an existing data node and sets its length, all or nothing. Bytes between old and new length read as zero. */
+  amend(ref: Ref, extents: AsyncIterable<Extent>, options: AmendOptions): Promise<Entry>
+
+  /** Attributes of any node; the bytes stay. */
+  set(ref: Ref, changes: Changes): Promise<Entry>
+  /**
+   * Renames atomically, whole trees too. Without replace: DuplicateNode when `to` exists. With it the POSIX rules of rename(2) hold
+   * (EISDIR, ENOTDIR, ContainerNotEmpty, InvalidArgument into itself). `exchange`: both must exist (capability), else OperationNotSupported.
+   */
+  move(
+    from: NodePath,
+    to: NodePath,
+    options?: { readonly replace?: boolean; readonly exchange?: boolean },
+  ): Promise<Entry>
+  /** One data node or link with its properties, never replacing; server-side where the store can. Access and mode from the draft. */
+  copy(from: NodePath, to: NodePath, draft: { readonly access: Access; readonly mode: number } & Cancel): Promise<Entry>
+  /** One node, its type checked atomically (EISDIR, ENOTDIR); ContainerNotEmpty when it has children. */
+  remove(path: NodePath, type: NodeType | 'leaf'): Promise<void>
+
+  /** Space in the allocation of `path`. */
+  usage(path: NodePath): Promise<Usage>
+  /** OperationNotSupported without the capability. */
+  setQuota(container: NodePath, bytes: number | null): Promise<void>
+  /** A short-lived URL at which a client moves the bytes itself; OperationNotSupported without the capability. */
+  directUrl(path: NodePath, options: { readonly direction: 'read' | 'write'; readonly seconds: number }): Promise<URL>
+}
+
+/** What this store can do. `false` means: the call refuses with OperationNotSupported, and nothing is emulated. */
+export interface Capabilities {
+  readonly atomicMove: boolean
+  readonly exchange: boolean
+  readonly linkProperties: boolean
+  readonly hardLinks: boolean
+  readonly quota: boolean
+  readonly directUrl: boolean
+  readonly reflink: boolean
+  readonly snapshots: boolean
+}
+
+export interface Cancel {
+  readonly signal?: AbortSignal
+}
+
+/** A node by path; with `id` it is that node or none: a path that now holds another node is looked for by id where the backend can, else NodeNotFound (ESTALE). */
+export interface Ref {
+  readonly path: NodePath
+  readonly id?: string
+}
+
+export interface ListOptions extends Cancel {
+  /** first name, inclusive */
+  readonly from?: string
+  /** 'any': the caller does not care, and may get them as the store reads them (then `from` does not apply) */
+  readonly order?: 'name' | 'any'
+}
+
+interface Draft {
+  readonly access: Access
+  /** base mode (vospace/mode.ts) */
+  readonly mode: number
+  readonly properties?: ReadonlyMap<string, string>
+}
+export interface ContainerDraft extends Draft {
+  readonly type: 'container'
+  readonly mtime?: bigint
+}
+export interface LinkDraft extends Draft {
+  readonly type: 'link'
+  /** byte for byte; 1 to 4095 bytes, no NUL */
+  readonly text: Buffer
+}
+export interface DataDraft extends Draft {
+  readonly gid?: number
+}
+
+export interface PutOptions extends Cancel {
+  /** attributes when the node does not exist yet; undefined: NodeNotFound then */
+  readonly draft?: DataDraft
+  readonly ifAbsent?: boolean
+  readonly ifContentVersion?: string
+  /** the node that must be there; a first put has none */
+  readonly id?: string
+  /** 32 hex digits, checked before the bytes become visible */
+  readonly md5?: string
+  /** expected bytes; a body that is shorter or longer is refused with PreconditionFailed */
+  readonly length?: number
+  /** nanoseconds; default now */
+  readonly mtime?: bigint
+  /** on the replaced or created node, in the same step */
+  readonly changes?: Changes
+}
+
+export interface ByteRange {
+  /** first byte */
+  readonly start: number
+  /** last byte, inclusive (RFC 9110); beyond the end is cut */
+  readonly end?: number
+}
+export interface ReadOptions extends Cancel {
+  readonly range?: ByteRange
+  readonly ifContentVersion?: string
+}
+
+/** Bytes at an offset, or a hole that reads as zeros. In any order; a later one wins. */
+export type Extent =
+  { readonly offset: number; readonly bytes: Uint8Array } | { readonly offset: number; readonly hole: number }
+
+export interface AmendOptions extends Cancel {
+  /** final length in bytes */
+  readonly length: number
+  readonly ifContentVersion?: string
+  readonly mtime?: bigint
+}
+
+export interface Changes {
+  readonly access?: Partial<Access>
+  /** base mode; when absent and access changes, the other bits follow isPublic (mode.ts `agreeing`) */
+  readonly mode?: number
+  readonly gid?: number
+  readonly mtime?: bigint
+  readonly atime?: bigint
+  /** null removes the property */
+  readonly properties?: ReadonlyMap<string, string | null>
+}
+
+/** Bytes and node counts. `null`: unknown or unlimited. */
+export interface Usage {
+  readonly used: number | null
+  readonly quota: number | null
+  readonly total: number
+  readonly free: number
+  readonly files: number | null
+  readonly filesFree: number | null
+}
+
+/** Owners and groups as numbers, for stores that keep numbers. Unknown numbers are `uid:N`, `gid:N`; the mapping is loaded and synchronous. */
+export interface Ids {
+  /** undefined: no such user */
+  uidOf(owner: string): number | undefined
+  ownerOf(uid: number): string
+  /** the user's own group, the owning group of what they make */
+  gidOfUser(owner: string): number | undefined
+  /** allocates for a known group; undefined: not a group of ours */
+  gidOf(groupUri: string): number | undefined
+  groupOf(gid: number): string | undefined
+}
