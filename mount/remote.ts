@@ -1,0 +1,77 @@
+/** What the mount's tree needs of the gateway. mount/client.ts speaks it over HTTPS; tests speak it to a tree in memory. */
+import { type SeenEntry, type WireExtent } from '../src/codec/fs-v1.ts'
+import { type NodePath } from '../src/vospace/path.ts'
+
+export interface Identity {
+  readonly user: string | undefined
+  readonly uid: number
+  readonly gid: number
+}
+
+/** A node by path, tied to an id where it is open. */
+export interface RemoteRef {
+  readonly path: NodePath
+  readonly id?: string
+}
+
+export interface Attributes {
+  readonly mode?: number
+  readonly uid?: number
+  readonly gid?: number
+  /** nanoseconds */
+  readonly mtime?: bigint
+  readonly atime?: bigint
+  readonly size?: number
+}
+
+export interface PutAttributes {
+  readonly ifAbsent?: boolean
+  readonly ifContentVersion?: string
+  readonly mode?: number
+  readonly mtime?: bigint
+  /** bytes of the body */
+  readonly length: number
+}
+
+export interface SpaceLeft {
+  readonly blockSize: number
+  readonly blocks: number
+  readonly blocksFree: number
+  readonly files: number
+  readonly filesFree: number
+  readonly nameMax: number
+}
+
+/**
+ * Refusals are Faults with the exact errno. Calls that change something are repeated under one operation id until an answer
+ * comes or the time limit ends (then a Fault ServiceBusy with errno EIO): a repetition never turns success into a refusal.
+ */
+export interface Remote {
+  identity(): Promise<Identity>
+  entry(ref: RemoteRef): Promise<SeenEntry>
+  list(path: NodePath, signal?: AbortSignal): AsyncIterable<SeenEntry>
+  /** `body` is called anew for every attempt. */
+  put(ref: RemoteRef, body: () => AsyncIterable<Uint8Array>, attributes: PutAttributes): Promise<SeenEntry>
+  /** Bytes from `start` to `end` inclusive, fewer at the end of the file. PreconditionFailed when the content has another version. */
+  read(
+    ref: RemoteRef,
+    range: { readonly start: number; readonly end: number },
+    options: { readonly ifContentVersion?: string; readonly signal?: AbortSignal },
+  ): Promise<Buffer>
+  amend(
+    ref: RemoteRef,
+    extents: () => AsyncIterable<WireExtent>,
+    options: { readonly length: number; readonly ifContentVersion?: string; readonly mtime?: bigint },
+  ): Promise<SeenEntry>
+  mkdir(path: NodePath, mode: number): Promise<SeenEntry>
+  symlink(path: NodePath, text: Buffer): Promise<SeenEntry>
+  remove(path: NodePath, type: 'container' | 'leaf'): Promise<void>
+  rename(from: NodePath, to: NodePath, flags: 'replace' | 'noreplace' | 'exchange'): Promise<SeenEntry>
+  setattr(ref: RemoteRef, attributes: Attributes): Promise<SeenEntry>
+  xattrNames(path: NodePath): Promise<string[]>
+  xattr(path: NodePath, name: string): Promise<Buffer>
+  setXattr(path: NodePath, name: string, value: Buffer, flags?: 'create' | 'replace'): Promise<void>
+  removeXattr(path: NodePath, name: string): Promise<void>
+  statfs(path: NodePath): Promise<SpaceLeft>
+  close(): Promise<void>
+}
