@@ -1,0 +1,211 @@
+// A certificate as verification needs it (RFC 5280 section 4.1), read from DER by our own strict reader.
+import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto'
+import { CertificateFault, malformed } from './certificate-fault.ts'
+import {
+  expectTag,
+  readBitOctets,
+  readBits,
+  readBoolean,
+  readCount,
+  readDer,
+  readInteger,
+  readOid,
+  readTime,
+  sequence,
+  TAG,
+  type Tlv,
+} from './der.ts'
+import { type DistinguishedName, matchKey, readName, slash } from './dn.ts'
+import { OID } from './oid.ts'
+
+interface Extension {
+  readonly critical: boolean
+  readonly value: Buffer
+}
+
+export interface ProxyInfo {
+  readonly critical: boolean
+  /** How many proxies may follow below; Infinity when it does not say. */
+  readonly pathLength: number
+  readonly language: string
+  readonly hasPolicy: boolean
+}
+
+// The hash and the kind of key that a signature algorithm means. MD5 and SHA-1 are left out on purpose.
+const SIGNATURES: Readonly<Record<string, { readonly hash: string | null; readonly key: string }>> = {
+  [OID.sha256WithRsa]: { hash: 'sha256', key: 'rsa' },
+  [OID.sha384WithRsa]: { hash: 'sha384', key: 'rsa' },
+  [OID.sha512WithRsa]: { hash: 'sha512', key: 'rsa' },
+  [OID.ecdsaWithSha256]: { hash: 'sha256', key: 'ec' },
+  [OID.ecdsaWithSha384]: { hash: 'sha384', key: 'ec' },
+  [OID.ecdsaWithSha512]: { hash: 'sha512', key: 'ec' },
+  [OID.ed25519]: { hash: null, key: 'ed25519' },
+}
+
+/** One parsed certificate. Construction refuses what is not strict DER (CertificateFault, code MALFORMED). */
+export class Certificate {
+  readonly der: Buffer
+  readonly version: number
+  /** Hexadecimal, as in the DER. */
+  readonly serial: string
+  readonly signatureAlgorithm: string
+  readonly issuer: DistinguishedName
+  readonly subject: DistinguishedName
+  /** Keys for comparing names; see matchKey. */
+  readonly issuerKey: string
+  readonly subjectKey: string
+  readonly notBefore: Date
+  readonly notAfter: Date
+  readonly extensions: ReadonlyMap<string, Extension>
+  /** The subject's Name as it is in the DER: what a proxy's issuer field copies. */
+  readonly subjectDer: Buffer
+  /** SHA-256 of the DER, hexadecimal. */
+  readonly fingerprint: string
+  readonly #signed: Buffer
+  readonly #signature: Buffer
+  readonly #spki: Buffer
+  #publicKey: KeyObject | undefined
+
+  constructor(der: Buffer) {
+    const [tbs, algorithm, signature, rest] = sequence(readDer(der))
+    if (rest) malformed('trailing field')
+    const fields = sequence(tbs)
+    this.der = der
+    this.version = fields[0]?.tag === 0xa0 ? readVersion(fields.shift()) : 1
+    const [serial, innerAlgorithm, issuer, validity, subject, spki, ...optional] = fields
+    // RFC 5280 4.1.1.2: the unsigned copy must not say something else than the signed one.
+    if (!algorithm || !innerAlgorithm?.raw.equals(algorithm.raw)) malformed('signature algorithms differ')
+    const [notBefore, notAfter, more] = sequence(validity)
+    if (more) malformed('validity')
+    this.serial = readInteger(serial).toString('hex')
+    this.signatureAlgorithm = readOid(sequence(algorithm)[0])
+    this.issuer = readName(issuer)
+    this.subject = readName(subject)
+    this.issuerKey = matchKey(this.issuer)
+    this.subjectKey = matchKey(this.subject)
+    this.notBefore = readTime(notBefore)
+    this.notAfter = readTime(notAfter)
+    this.subjectDer = expectTag(subject, TAG.sequence).raw
+    this.extensions = readExtensions(optional, this.version)
+    this.fingerprint = createHash('sha256').update(der).digest('hex')
+    this.#signed = expectTag(tbs, TAG.sequence).raw
+    this.#signature = readBitOctets(signature)
+    this.#spki = expectTag(spki, TAG.sequence).raw
+  }
+
+  /** The subject in slash form, for messages. */
+  get name(): string {
+    return slash(this.subject)
+  }
+
+  get publicKey(): KeyObject {
+    try {
+      this.#publicKey ??= createPublicKey({ key: this.#spki, format: 'der', type: 'spki' })
+    } catch (error) {
+      throw new CertificateFault('WEAK_KEY', `the key of ${this.name} is of no supported kind`, { cause: error })
+    }
+    return this.#publicKey
+  }
+
+  /** Is the signature algorithm one that is known and strong? */
+  get isStronglySigned(): boolean {
+    return Object.hasOwn(SIGNATURES, this.signatureAlgorithm)
+  }
+
+  get isCa(): boolean {
+    return this.basicConstraints?.ca ?? false
+  }
+
+  /** Is that private key the one of this certificate? */
+  hasKey(key: KeyObject): boolean {
+    return createPublicKey(key).equals(this.publicKey)
+  }
+
+  get isSelfIssued(): boolean {
+    return this.subjectKey === this.issuerKey
+  }
+
+  /** Does the issuer's key verify this signature? Names are not looked at. */
+  isSignedBy(issuer: Certificate): boolean {
+    const algorithm = SIGNATURES[this.signatureAlgorithm]
+    if (!algorithm || issuer.publicKey.asymmetricKeyType !== algorithm.key) return false
+    try {
+      return verify(algorithm.hash, this.#signed, issuer.publicKey, this.#signature)
+    } catch {
+      // OpenSSL throws for a key or a signature it will not even try: that verifies nothing.
+      return false
+    }
+  }
+
+  get basicConstraints(): { ca: boolean; pathLength: number } | undefined {
+    const extension = this.extensions.get(OID.basicConstraints)
+    if (!extension) return undefined
+    const fields = sequence(readDer(extension.value))
+    const ca = fields[0]?.tag === TAG.boolean ? readBoolean(fields.shift()) : false
+    const pathLength = fields.length > 0 ? readCount(fields.shift()) : Infinity
+    if (fields.length > 0) malformed('basicConstraints')
+    return { ca, pathLength }
+  }
+
+  /** Undefined when there is no keyUsage extension, which means every use (RFC 5280 4.2.1.3). */
+  get keyUsage(): { digitalSignature: boolean; keyCertSign: boolean } | undefined {
+    const extension = this.extensions.get(OID.keyUsage)
+    if (!extension) return undefined
+    const first = readBits(readDer(extension.value)).octets[0] ?? 0
+    return { digitalSignature: (first & 0x80) !== 0, keyCertSign: (first & 0x04) !== 0 }
+  }
+
+  /** True also when there is no extendedKeyUsage extension. */
+  get allowsClientAuthentication(): boolean {
+    const extension = this.extensions.get(OID.extendedKeyUsage)
+    if (!extension) return true
+    const uses = sequence(readDer(extension.value)).map(readOid)
+    return uses.includes(OID.clientAuth) || uses.includes(OID.anyExtendedKeyUsage)
+  }
+
+  /** RFC 3820 3.8; undefined for what is not a proxy certificate. */
+  get proxyInfo(): ProxyInfo | undefined {
+    const extension = this.extensions.get(OID.proxyInfo)
+    if (!extension) return undefined
+    const fields = sequence(readDer(extension.value))
+    const pathLength = fields[0]?.tag === TAG.integer ? readCount(fields.shift()) : Infinity
+    const [language, policy, rest] = sequence(fields.shift())
+    if (rest || fields.length > 0) malformed('proxyCertInfo')
+    if (policy) expectTag(policy, TAG.octetString)
+    return { critical: extension.critical, pathLength, language: readOid(language), hasPolicy: policy !== undefined }
+  }
+}
+
+function readVersion(tlv: Tlv | undefined): number {
+  const version = readCount(readDer(tlv?.value ?? malformed('version'))) + 1
+  if (version !== 2 && version !== 3) malformed('version')
+  return version
+}
+
+function readExtension(tlv: Tlv): [string, Extension] {
+  const fields = sequence(tlv)
+  const oid = readOid(fields.shift())
+  // An explicit FALSE is not DER, but some authorities write it and the signature covers it.
+  const critical = fields[0]?.tag === TAG.boolean ? readBoolean(fields.shift()) : false
+  const { value } = expectTag(fields.shift(), TAG.octetString)
+  if (fields.length > 0) malformed(`extension ${oid}`)
+  return [oid, { critical, value }]
+}
+
+// [1] and [2] are the unique identifiers of version 2: skipped. [3] holds the extensions.
+function readExtensions(optional: readonly Tlv[], version: number): ReadonlyMap<string, Extension> {
+  const found = new Map<string, Extension>()
+  let before = 0x80
+  for (const field of optional) {
+    if (![0x81, 0x82, 0xa3].includes(field.tag) || field.tag <= before) malformed('field')
+    before = field.tag
+    if (field.tag !== 0xa3) continue
+    if (version !== 3) malformed('extensions need version 3')
+    for (const tlv of sequence(readDer(field.value))) {
+      const [oid, extension] = readExtension(tlv)
+      if (found.has(oid)) malformed(`extension ${oid} twice`)
+      found.set(oid, extension)
+    }
+  }
+  return found
+}

@@ -1,0 +1,31 @@
+// Object identifiers of certificates: RFC 5280, RFC 3820, RFC 4055, RFC 5758, RFC 8410, Globus.
+
+export const OID = {
+  commonName: '2.5.4.3',
+  country: '2.5.4.6',
+  basicConstraints: '2.5.29.19',
+  keyUsage: '2.5.29.15',
+  extendedKeyUsage: '2.5.29.37',
+  subjectAltName: '2.5.29.17',
+  issuerAltName: '2.5.29.18',
+  nameConstraints: '2.5.29.30',
+  certificatePolicies: '2.5.29.32',
+  subjectKeyId: '2.5.29.14',
+  authorityKeyId: '2.5.29.35',
+  anyExtendedKeyUsage: '2.5.29.37.0',
+  serverAuth: '1.3.6.1.5.5.7.3.1',
+  clientAuth: '1.3.6.1.5.5.7.3.2',
+  /** proxyCertInfo of RFC 3820, and the one of the draft before it (GSI-3), which is refused. */
+  proxyInfo: '1.3.6.1.5.5.7.1.14',
+  draftProxyInfo: '1.3.6.1.4.1.3536.1.222',
+  inheritAll: '1.3.6.1.5.5.7.21.1',
+  independent: '1.3.6.1.5.5.7.21.2',
+  limited: '1.3.6.1.4.1.3536.1.1.1.9',
+  sha256WithRsa: '1.2.840.113549.1.1.11',
+  sha384WithRsa: '1.2.840.113549.1.1.12',
+  sha512WithRsa: '1.2.840.113549.1.1.13',
+  ecdsaWithSha256: '1.2.840.10045.4.3.2',
+  ecdsaWithSha384: '1.2.840.10045.4.3.3',
+  ecdsaWithSha512: '1.2.840.10045.4.3.4',
+  ed25519: '1.3.101.112',
+} as const
