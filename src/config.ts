@@ -1,0 +1,191 @@
+/**
+ * The configuration: read, validated against schemas/config.schema.json with all mistakes reported at once, frozen.
+ * The only file that reads the environment.
+ */
+import { readFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
+import { nodePath, type NodePath } from './vospace/path.ts'
+
+export interface Config {
+  readonly service: { readonly resourceId: string; readonly url: string }
+  readonly listen: { readonly host: string; readonly port: number }
+  readonly tls: { readonly certificate: string; readonly key: string }
+  readonly trust: readonly string[]
+  readonly state: string
+  readonly backends: Readonly<Record<string, BackendConfig>>
+  readonly namespace: readonly { readonly path: NodePath; readonly backend: string }[]
+  readonly allocations: readonly NodePath[]
+  readonly administrators: readonly string[]
+  readonly users: readonly { readonly name: string; readonly uid?: number; readonly x509?: readonly string[] }[]
+  readonly groups: readonly { readonly uri: string; readonly owner: string; readonly members: readonly string[] }[]
+  /** seconds */
+  readonly preauthorizedSeconds: number
+  readonly strict: boolean
+  readonly logLevel: string
+}
+
+export interface BackendConfig {
+  readonly type: 'posix'
+  readonly root: string
+  readonly mode: 'auto' | 'root' | 'unprivileged'
+  readonly unlabelledOwner?: string
+}
+
+/** As it stands in the file: defaults not yet filled in, file names as written. */
+export interface ConfigDocument {
+  service: { resourceId: string; url: string }
+  listen?: { host?: string; port?: number }
+  tls: { certificate: string; key: string }
+  trust?: string[]
+  state: string
+  backends: Record<
+    string,
+    { type: 'posix'; root: string; mode?: 'auto' | 'root' | 'unprivileged'; unlabelledOwner?: string }
+  >
+  namespace: { path: string; backend: string }[]
+  allocations?: string[]
+  administrators?: string[]
+  users?: { name: string; uid?: number; x509?: string[] }[]
+  groups?: { uri: string; owner: string; members: string[] }[]
+  preauthorizedSeconds?: number
+  strict?: boolean
+  logLevel?: string
+}
+
+/** A configuration that cannot be used: every mistake on a line of its own. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+/** The folder of the project or installed package: where schemas/ and package.json are. */
+export const PACKAGE_ROOT = packageRoot()
+
+function packageRoot(): string {
+  const here = import.meta.dirname
+  return here.endsWith(join('dist', 'src')) ? join(here, '..', '..') : join(here, '..')
+}
+
+/** Version of this package. */
+export function version(): string {
+  return (JSON.parse(readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8')) as { version: string }).version
+}
+
+/** Reads and validates a configuration file. Throws ConfigError. */
+export function loadConfig(file: string): Config {
+  let document: unknown
+  try {
+    document = JSON.parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    throw new ConfigError(`${file}: ${(error as Error).message}`, { cause: error })
+  }
+  return readConfig(document, dirname(resolve(file)), file)
+}
+
+/** Validates a document; `folder` is what relative file names are relative to. Throws ConfigError. */
+export function readConfig(document: unknown, folder: string, name = 'configuration'): Config {
+  const valid = validator()
+  const mistakes = valid(document) ? consistency(document as ConfigDocument) : (valid.errors ?? []).map(sentence)
+  if (mistakes.length > 0) throw new ConfigError(mistakes.map((mistake) => `${name}: ${mistake}`).join('\n'))
+  return deepFreeze(complete(document as ConfigDocument, folder))
+}
+
+let compiled: ValidateFunction | undefined
+
+function validator(): ValidateFunction {
+  const schema: unknown = JSON.parse(readFileSync(join(PACKAGE_ROOT, 'schemas', 'config.schema.json'), 'utf8'))
+  compiled ??= new Ajv({ allErrors: true, strict: false }).compile(schema as object)
+  return compiled
+}
+
+function sentence(error: ErrorObject): string {
+  const where = error.instancePath === '' ? 'the document' : error.instancePath.slice(1).replaceAll('/', '.')
+  const extra = error.params as Record<string, unknown>
+  const what = extra['additionalProperty'] ?? extra['allowedValues'] ?? extra['allowedValue']
+  return `${where} ${error.message ?? 'is wrong'}${what === undefined ? '' : ` (${JSON.stringify(what)})`}`
+}
+
+/** What a schema cannot say. */
+function consistency(document: ConfigDocument): string[] {
+  const mistakes: string[] = []
+  for (const { path, backend } of document.namespace) {
+    if (!(backend in document.backends)) mistakes.push(`namespace ${path}: there is no backend named ${backend}`)
+  }
+  const users = new Set(document.users?.map((user) => user.name))
+  for (const group of document.groups ?? []) {
+    for (const member of [group.owner, ...group.members]) {
+      if (!users.has(member)) mistakes.push(`groups ${group.uri}: ${member} is not among users`)
+    }
+  }
+  for (const admin of document.administrators ?? []) {
+    if (!users.has(admin)) mistakes.push(`administrators: ${admin} is not among users`)
+  }
+  for (const path of document.allocations ?? []) {
+    try {
+      nodePath(path)
+    } catch (error) {
+      mistakes.push(`allocations: ${(error as Error).message}`)
+    }
+  }
+  return mistakes
+}
+
+function complete(document: ConfigDocument, folder: string): Config {
+  const file = (path: string): string => resolve(folder, path)
+  const port = new URL(document.service.url).port
+  return {
+    service: document.service,
+    listen: {
+      host: document.listen?.host ?? '127.0.0.1',
+      port: document.listen?.port ?? (port === '' ? 443 : Number(port)),
+    },
+    tls: { certificate: file(document.tls.certificate), key: file(document.tls.key) },
+    trust: (document.trust ?? []).map(file),
+    state: file(document.state),
+    backends: Object.fromEntries(
+      Object.entries(document.backends).map(([name, backend]) => [
+        name,
+        { ...backend, root: file(backend.root), mode: backend.mode ?? 'auto' },
+      ]),
+    ),
+    namespace: document.namespace.map(({ path, backend }) => ({ path: nodePath(path), backend })),
+    allocations: (document.allocations ?? []).map(nodePath),
+    administrators: document.administrators ?? [],
+    users: document.users ?? [],
+    groups: document.groups ?? [],
+    preauthorizedSeconds: document.preauthorizedSeconds ?? 3600,
+    strict: document.strict ?? false,
+    logLevel: document.logLevel ?? 'info',
+  }
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    Object.values(value).forEach(deepFreeze)
+    Object.freeze(value)
+  }
+  return value
+}
+
+/** What the quickstart takes from the environment. Throws ConfigError for a bad port. */
+export function quickstartEnvironment(env: NodeJS.ProcessEnv = process.env): { state: string; port: number } {
+  const port = env['KARST_PORT'] ?? '8443'
+  if (!/^\d{1,5}$/.test(port) || Number(port) > 65535) {
+    throw new ConfigError(`KARST_PORT is a port number, 0 for any that is free, not ${JSON.stringify(port)}`)
+  }
+  return { state: resolve(env['KARST_STATE'] ?? '.karst'), port: Number(port) }
+}
+
+/** Credentials and places a mount finds by itself, as grid tools do (X509_USER_PROXY, X509_CERT_DIR). */
+export function mountEnvironment(env: NodeJS.ProcessEnv = process.env): {
+  proxy?: string
+  url?: string
+  state: string
+} {
+  const runtime = env['XDG_RUNTIME_DIR'] ?? `/tmp/karst-${process.getuid?.() ?? 0}`
+  return {
+    ...(env['X509_USER_PROXY'] !== undefined && { proxy: env['X509_USER_PROXY'] }),
+    ...(env['KARST_URL'] !== undefined && { url: env['KARST_URL'] }),
+    state: resolve(env['KARST_MOUNT_STATE'] ?? join(runtime, 'karst')),
+  }
+}

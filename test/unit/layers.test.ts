@@ -1,0 +1,77 @@
+/** Who may import whom (architecture: "Who may import whom"). Reads every import: static, dynamic, side-effect, re-export, type. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import t from 'tap'
+
+/** A layer to those it may import beside itself. A name that ends in .ts is one file. */
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  'src/main.ts': ['src/cli'],
+  'src/cli': ['src/app.ts', 'src/config.ts', 'src/vospace', 'mount', 'src/identity'],
+  'src/app.ts': ['src'],
+  'src/config.ts': ['src/vospace'],
+  'src/http': ['src/space', 'src/codec', 'src/identity', 'src/vospace'],
+  'src/space': ['src/backend/backend.ts', 'src/jobs', 'src/identity', 'src/store', 'src/vospace'],
+  'src/jobs': ['src/store', 'src/codec', 'src/vospace'],
+  'src/identity': ['src/store', 'src/codec', 'src/vospace'],
+  'src/backend/backend.ts': ['src/vospace'],
+  'src/backend/memory.ts': ['src/backend/backend.ts', 'src/vospace'],
+  'src/backend/posix': ['src/backend/backend.ts', 'src/libc', 'src/vospace'],
+  'src/store': ['src/vospace'],
+  'src/codec': ['src/vospace'],
+  'src/libc': ['src/vospace'],
+  'src/vospace': [],
+  'mount/fuse': ['src/libc'],
+  'mount/session': ['src/libc', 'src/identity', 'src/codec', 'src/vospace', 'mount'],
+  mount: ['src/codec', 'src/vospace'],
+}
+
+const within = (path: string, layer: string): boolean => path === layer || path.startsWith(`${layer}/`)
+
+/** The most specific layer a file is in. */
+function layerOf(file: string): string | undefined {
+  return Object.keys(MAY_IMPORT)
+    .filter((layer) => within(file, layer))
+    .sort((a, b) => b.length - a.length)[0]
+}
+
+function sources(dir: string): string[] {
+  return readdirSync(dir, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => join(dir, file))
+}
+
+/** Relative module names in a source text, however they are imported. */
+export function importsOf(text: string): string[] {
+  const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '')
+  const found = code.matchAll(/(?:\bfrom|\bimport|\bimport\s*\(|\brequire\s*\()\s*(['"`])(\.[^'"`]*)\1/g)
+  return [...found].map((match) => match[2] ?? '')
+}
+
+function wrongImports(file: string): string[] {
+  const layer = layerOf(file)
+  if (layer === undefined) return [`${file} stands in no layer of the table`]
+  const allowed = [layer, ...(MAY_IMPORT[layer] ?? [])]
+  // mount itself may use its own parts; the fuse and session parts may not use mount's other files unless said
+  const own = layer === 'mount' ? [...allowed, 'mount/fuse', 'mount/session'] : allowed
+  return importsOf(readFileSync(file, 'utf8'))
+    .map((to) => relative('.', join(dirname(file), to)))
+    .filter((target) => !own.some((ok) => within(target, ok)) && target !== 'package.json')
+    .map((target) => `${file} -> ${target}`)
+}
+
+t.test('imports point only downward', async (t) => {
+  t.same([...sources('src'), ...sources('mount')].flatMap(wrongImports), [])
+})
+
+t.test('every kind of import is seen', async (t) => {
+  const text = `import a from './a.ts'\nimport './b.ts'\nexport * from "./c.ts"\nawait import('./d.ts')\nimport type { X } from './e.ts'\n// from './f.ts'`
+  t.same(importsOf(text), ['./a.ts', './b.ts', './c.ts', './d.ts', './e.ts'])
+})
+
+t.test('no folder is named for nothing', async (t) => {
+  const names = [...sources('src'), ...sources('mount')].flatMap((file) => dirname(file).split('/'))
+  t.same(
+    names.filter((name) => ['utils', 'common', 'helpers', 'types', 'shared', 'misc'].includes(name)),
+    [],
+  )
+})
