@@ -86,3 +86,8 @@ export function declare(name: string, result: CType, parameters: readonly CType[
     return answer
   }
 }
+
+/** Where the bytes of a view are, for a structure that C reads. The view must outlive the call and own an ArrayBuffer. */
+export function address(view: NodeJS.ArrayBufferView): bigint {
+  return koffi.address(view)
+}
