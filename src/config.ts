@@ -3,6 +3,7 @@
  * The only file that reads the environment.
  */
 import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import { nodePath, type NodePath } from './vospace/path.ts'
@@ -176,16 +177,16 @@ export function quickstartEnvironment(env: NodeJS.ProcessEnv = process.env): { s
   return { state: resolve(env['KARST_STATE'] ?? '.karst'), port: Number(port) }
 }
 
-/** Credentials and places a mount finds by itself, as grid tools do (X509_USER_PROXY, X509_CERT_DIR). */
+/** Credentials and places that a mount finds by itself, as grid tools do (X509_USER_PROXY). The spool outlives a reboot, so it is state. */
 export function mountEnvironment(env: NodeJS.ProcessEnv = process.env): {
   proxy?: string
   url?: string
   state: string
 } {
-  const runtime = env['XDG_RUNTIME_DIR'] ?? `/tmp/karst-${process.getuid?.() ?? 0}`
+  const states = env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state')
   return {
     ...(env['X509_USER_PROXY'] !== undefined && { proxy: env['X509_USER_PROXY'] }),
     ...(env['KARST_URL'] !== undefined && { url: env['KARST_URL'] }),
-    state: resolve(env['KARST_MOUNT_STATE'] ?? join(runtime, 'karst')),
+    state: resolve(env['KARST_MOUNT_STATE'] ?? join(states, 'karst')),
   }
 }

@@ -14,7 +14,7 @@ export const MAX_PATH = 4096
 export function nodePath(text: string): NodePath {
   if (text === '/') return ROOT
   const steps = text.split('/')
-  if (steps.shift() !== '') throw new Fault('InvalidURI', `not an absolute path: ${text}`)
+  if (steps.shift() !== '' || steps.length === 0) throw new Fault('InvalidURI', `not an absolute path: ${text}`)
   for (const step of steps) checkName(step)
   if (Buffer.byteLength(text) > MAX_PATH) throw new Fault('InvalidURI', 'path too long', { errno: 'ENAMETOOLONG' })
   return text as NodePath

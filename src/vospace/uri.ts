@@ -44,6 +44,7 @@ export function encodePath(path: NodePath): string {
 export function decodePath(text: string): NodePath {
   const trimmed = text.endsWith('/') ? text.slice(0, -1) : text
   if (trimmed === '') return ROOT
+  if (trimmed.endsWith('/')) throw new Fault('InvalidURI', `empty path segment: ${text}`)
   return nodePath(trimmed.split('/').map(decodeStep).join('/'))
 }
 

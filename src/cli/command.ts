@@ -1,0 +1,46 @@
+/** What a command is, and how its words are read. */
+import { parseArgs, type ParseArgsConfig } from 'node:util'
+
+export interface Command {
+  readonly name: string
+  /** `karst NAME ...` */
+  readonly usage: string
+  readonly summary: string
+  /** Answers the exit code: 0 done, 1 failed, 2 wrong words. */
+  readonly run: (words: readonly string[]) => Promise<number>
+}
+
+/** Wrong words on the command line: said with the usage, exit code 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+type Options = NonNullable<ParseArgsConfig['options']>
+
+/** Options and the given count of other words. Throws UsageError. */
+export function readWords<const T extends Options>(
+  words: readonly string[],
+  options: T,
+  positionals: { readonly min: number; readonly max: number } = { min: 0, max: 0 },
+): ReturnType<typeof parseArgs<{ options: T; args: string[]; allowPositionals: true; strict: true }>> {
+  try {
+    const parsed = parseArgs({ args: [...words], options, allowPositionals: true, strict: true })
+    const count = parsed.positionals.length
+    if (count < positionals.min) throw new UsageError('something is missing')
+    if (count > positionals.max) throw new UsageError(`unexpected: ${String(parsed.positionals[positionals.max])}`)
+    return parsed
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    throw new UsageError((error as Error).message, { cause: error })
+  }
+}
+
+/** A line for people, on standard output. */
+export function say(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+/** A line about what went wrong, on standard error. */
+export function complain(line: string): void {
+  process.stderr.write(`${line}\n`)
+}

@@ -1,0 +1,56 @@
+/** The table of commands, and how one is found and run. */
+import { ConfigError, version } from '../config.ts'
+import { Fault } from '../vospace/fault.ts'
+import { complain, say, UsageError, type Command } from './command.ts'
+import { mount, umount } from './mount.ts'
+import { quickstart } from './quickstart.ts'
+import { serve } from './serve.ts'
+
+export const COMMANDS: readonly Command[] = [quickstart, serve, mount, umount]
+
+/** Runs `karst WORDS`; answers the exit code. What went wrong is said in one sentence; a bug also with its stack. */
+export async function run(commands: readonly Command[], words: readonly string[]): Promise<number> {
+  const [name, ...rest] = words
+  if (name === '--version' || name === '-V') {
+    say(`karst ${version()}`)
+    return 0
+  }
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    say(overview(commands))
+    return name === undefined ? 2 : 0
+  }
+  const command = commands.find((one) => one.name === name)
+  if (command === undefined) {
+    complain(`karst: there is no command ${name}\n\n${overview(commands)}`)
+    return 2
+  }
+  if (rest.includes('--help') || rest.includes('-h')) {
+    say(`${command.summary}\n\nusage: ${command.usage}`)
+    return 0
+  }
+  return await attempt(command, rest)
+}
+
+async function attempt(command: Command, words: readonly string[]): Promise<number> {
+  try {
+    return await command.run(words)
+  } catch (error) {
+    if (error instanceof UsageError) {
+      complain(`karst ${command.name}: ${error.message}\nusage: ${command.usage}`)
+      return 2
+    }
+    const known = error instanceof Fault || error instanceof ConfigError || isSystemError(error)
+    complain(`karst ${command.name}: ${known ? error.message : ((error as Error).stack ?? String(error))}`)
+    return 1
+  }
+}
+
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string'
+}
+
+function overview(commands: readonly Command[]): string {
+  const width = Math.max(...commands.map((command) => command.name.length))
+  const lines = commands.map((command) => `  ${command.name.padEnd(width)}  ${command.summary}`)
+  return ['usage: karst COMMAND ...', '', ...lines, '', 'karst COMMAND --help tells more; karst --version.'].join('\n')
+}

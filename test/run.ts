@@ -1,0 +1,73 @@
+/**
+ * Runs the test suites by tap and says what came of them: a line a file, every failure whole, every skipped test by name,
+ * and last `N passed, N failed, N skipped`, counted by tap. Arguments are files for tap; the whole report goes to .tap/report.tap.
+ */
+import { spawn } from 'node:child_process'
+import { createWriteStream, mkdirSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+
+/** What a TAP report (version 14, with subtests) has said so far. */
+export class Report {
+  readonly skipped: string[] = []
+  readonly failures: string[][] = []
+  totals: { pass: number; fail: number; skip: number; todo: number } | undefined
+  #block: string[] = []
+
+  /** Takes one line; answers what is to be shown at once. */
+  line(line: string): string | undefined {
+    if (/^\s*(not )?ok \d+.* # SKIP/i.test(line)) this.skipped.push(line.replace(/^\s*ok \d+ - /, '').trim())
+    if (line.startsWith('# {')) this.totals = readTotals(line)
+    this.#block.push(line)
+    if (!/^(not )?ok \d+ - /.test(line)) return undefined
+    const block = this.#block
+    this.#block = []
+    if (line.startsWith('not ok')) this.failures.push(block.filter((l) => !/^\s+ok \d/.test(l)))
+    return line
+  }
+
+  /** What came after the last file: the diagnostics of a failure that has them there. */
+  rest(): string[] {
+    return this.#block
+  }
+}
+
+/** `# { total: 5, pass: 3, fail: 1, skip: 1 }` */
+function readTotals(line: string): { pass: number; fail: number; skip: number; todo: number } {
+  const count = (name: string): number => Number(new RegExp(`\\b${name}: (\\d+)`).exec(line)?.[1] ?? 0)
+  return { pass: count('pass'), fail: count('fail'), skip: count('skip'), todo: count('todo') }
+}
+
+function tap(args: readonly string[], onLine: (line: string) => void): Promise<number> {
+  const child = spawn('tap', args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const lines = createInterface({ input: child.stdout })
+  lines.on('line', onLine)
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code) => resolve(code ?? 1))
+  })
+}
+
+async function main(files: readonly string[]): Promise<number> {
+  mkdirSync('.tap', { recursive: true })
+  // tap makes its own plugin set the first time; without this the first run of a clean checkout still has the default one
+  const built = await tap(['build'], () => undefined)
+  if (built !== 0) throw new Error(`tap build ended with ${built}`)
+  const log = createWriteStream('.tap/report.tap')
+  const report = new Report()
+  const code = await tap(['--reporter=tap', ...files], (line) => {
+    log.write(`${line}\n`)
+    const shown = report.line(line)
+    if (shown !== undefined) console.log(shown)
+  })
+  log.end()
+  for (const failure of report.failures) console.log(`\n${failure.join('\n')}`)
+  if (code !== 0) console.log(report.rest().join('\n'))
+  if (report.skipped.length > 0) console.log(`\nskipped:\n${report.skipped.map((name) => `  ${name}`).join('\n')}`)
+  const { pass, fail, skip, todo } = report.totals ?? { pass: 0, fail: 1, skip: 0, todo: 0 }
+  // a run that ended badly without a counted failure (a crash of the runner itself) is a failure too
+  const failed = code !== 0 && fail === 0 ? 1 : fail
+  console.log(`\n${pass} passed, ${failed} failed, ${skip + todo} skipped`)
+  return failed === 0 && code === 0 && pass > 0 ? 0 : 1
+}
+
+if (import.meta.main) process.exitCode = await main(process.argv.slice(2))
