@@ -1,0 +1,124 @@
+/** What every backend decides alike: reserved names, wrong types, and how changes are laid over what is kept. */
+import { Fault, isFault } from '../vospace/fault.ts'
+import { agreeing, LINK_MODE } from '../vospace/mode.ts'
+import { groupList, type Access, type NodeType } from '../vospace/node.ts'
+import { isWithin, nameOf, parentOf, stepsOf, type NodePath } from '../vospace/path.ts'
+import { type ByteRange, type Changes } from './backend.ts'
+
+/** The name reserved at the top of the store and of every allocation: staging, journal, sidecars. */
+export const RESERVED = '.karst'
+
+/** The allocation that a path stands in: the container right under an allocation parent; undefined outside of every one. */
+export function allocationOf(path: NodePath, allocationParents: readonly NodePath[]): NodePath | undefined {
+  let longest: NodePath | undefined
+  for (const parent of allocationParents) {
+    if (path === parent || !isWithin(path, parent)) continue
+    if (longest === undefined || parent.length > longest.length) longest = parent
+  }
+  if (longest === undefined) return undefined
+  const depth = stepsOf(longest).length
+  return `/${stepsOf(path)
+    .slice(0, depth + 1)
+    .join('/')}` as NodePath
+}
+
+/** Whether `.karst` in this container is ours. */
+export function reservesIn(container: NodePath, allocationParents: readonly NodePath[]): boolean {
+  return container === '/' || allocationParents.includes(parentOf(container))
+}
+
+/** Throws PermissionDenied for a path at or below a reserved name. */
+export function refuseReserved(path: NodePath, allocationParents: readonly NodePath[]): void {
+  if (!path.includes(`/${RESERVED}`)) return
+  for (let at = path; at !== '/'; at = parentOf(at)) {
+    if (nameOf(at) === RESERVED && reservesIn(parentOf(at), allocationParents)) {
+      throw new Fault('PermissionDenied', `${RESERVED} is a reserved name`)
+    }
+  }
+}
+
+/** TypeNotSupported with the errno that POSIX has for it. */
+export function wrongType(path: string, wanted: NodeType | 'leaf', found: NodeType): Fault {
+  const errno =
+    found === 'container' ? 'EISDIR' : wanted === 'container' ? 'ENOTDIR' : found === 'link' ? 'ELOOP' : 'EINVAL'
+  return new Fault('TypeNotSupported', `${path} is a ${found} node`, { errno })
+}
+
+/** What changes are laid over. */
+export interface Attributes {
+  readonly access: Access
+  /** base mode */
+  readonly mode: number
+  /** undefined: the owner's own group */
+  readonly gid?: number | undefined
+  readonly properties: ReadonlyMap<string, string>
+}
+
+/** Attributes with the changes: access wins over mode where they disagree, a mode alone says isPublic. */
+export function changed(type: NodeType, kept: Attributes, changes: Changes = {}): Required<Attributes> {
+  const asked = { ...kept.access, ...changes.access }
+  const fromMode = changes.mode !== undefined && changes.access?.isPublic === undefined && type !== 'link'
+  const access: Access = {
+    owner: asked.owner,
+    isPublic: fromMode ? ((changes.mode ?? 0) & 4) !== 0 : asked.isPublic,
+    groupRead: groupList(asked.groupRead),
+    groupWrite: groupList(asked.groupWrite),
+    inherit: type === 'container' && asked.inherit,
+    locked: asked.locked,
+  }
+  // the owner's own group follows the owner; any other group stays
+  const gid = changes.gid ?? kept.gid
+  const mode = type === 'link' ? LINK_MODE : agreeing(type, changes.mode ?? kept.mode, access)
+  return { access, mode, gid, properties: changedProperties(kept.properties, changes.properties) }
+}
+
+function changedProperties(kept: ReadonlyMap<string, string>, changes: Changes['properties']): Map<string, string> {
+  const properties = new Map(kept)
+  for (const [uri, value] of changes ?? []) {
+    if (value === null) properties.delete(uri)
+    else properties.set(uri, value)
+  }
+  return properties
+}
+
+/** Set-user-ID and set-group-ID go when the bytes change, as write(2) does it: another's bytes must not run as the owner. */
+export function writtenMode(mode: number): number {
+  return mode & ~0o6000
+}
+
+/** First byte and count of a range. Throws RangeNotSatisfiable when it starts beyond the end. */
+export function rangeOf(size: number, range: ByteRange | undefined): { start: number; count: number } {
+  if (range === undefined) return { start: 0, count: size }
+  if (range.start >= size) throw new Fault('RangeNotSatisfiable', `${range.start} of ${size} bytes`)
+  return { start: range.start, count: Math.min(range.end ?? size - 1, size - 1) - range.start + 1 }
+}
+
+/** TransferFailed once the signal is aborted. */
+export function refuseAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw new Fault('TransferFailed', 'cancelled', { cause: signal.reason })
+}
+
+/** The pieces of a body; a failing or cancelled one is TransferFailed (a Fault of its own stays), at once even when it hangs. */
+export async function* received<T>(body: AsyncIterable<T>, signal: AbortSignal | undefined): AsyncGenerator<T, void> {
+  refuseAborted(signal)
+  const iterator = body[Symbol.asyncIterator]()
+  const cancelled = Promise.withResolvers<never>()
+  cancelled.promise.catch(() => undefined) // raced below, or never awaited because the body came to its end
+  const onAbort = () => cancelled.reject(new Fault('TransferFailed', 'cancelled', { cause: signal?.reason }))
+  signal?.addEventListener('abort', onAbort, { once: true })
+  let ended = false
+  try {
+    for (;;) {
+      const next = await (signal === undefined ? iterator.next() : Promise.race([iterator.next(), cancelled.promise]))
+      if (next.done === true) break
+      yield next.value
+    }
+    ended = true
+  } catch (error) {
+    throw isFault(error) ? error : new Fault('TransferFailed', 'the body broke off', { cause: error })
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
+    // not awaited: a body that hangs would hang the refusal too
+    if (!ended) iterator.return?.().then(undefined, () => undefined)
+  }
+}
