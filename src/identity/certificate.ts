@@ -118,7 +118,8 @@ export class Certificate {
 
   /** Is that private key the one of this certificate? */
   hasKey(key: KeyObject): boolean {
-    return createPublicKey(key).equals(this.publicKey)
+    // OpenSSL throws when it is to compare keys of two kinds.
+    return key.asymmetricKeyType === this.publicKey.asymmetricKeyType && createPublicKey(key).equals(this.publicKey)
   }
 
   get isSelfIssued(): boolean {

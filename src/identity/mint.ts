@@ -114,10 +114,10 @@ export async function mintDevelopmentCa(name: string): Promise<Authority> {
   return { certificate: toPem('CERTIFICATE', der), key: keyPem(privateKey) }
 }
 
-// The identifier that the authority's own certificate states, since a site's authority may compute it otherwise.
-function issuerKeyId(authority: Certificate): Buffer {
-  const stated = authority.extensions.get(OID.subjectKeyId)
-  return stated ? readDer(stated.value, TAG.octetString).value : keyIdentifier(authority.publicKey)
+// The identifier that the issuer's own certificate states, since a site's authority may compute it otherwise.
+function issuerKeyId(issuer: Certificate): Buffer {
+  const stated = issuer.extensions.get(OID.subjectKeyId)
+  return stated ? readDer(stated.value, TAG.octetString).value : keyIdentifier(issuer.publicKey)
 }
 
 interface Issue {
@@ -231,6 +231,8 @@ export async function mintProxy(request: ProxyRequest): Promise<{ certificate: s
       extensions: [
         writeExtension(OID.keyUsage, true, KEY_USAGE[kindOf(publicKey)]),
         writeExtension(OID.proxyInfo, true, writeSequence(...pathLen, policy)),
+        subjectKeyId(publicKey),
+        authorityKeyId(issuerKeyId(issuer)),
       ],
     },
     createPrivateKey(request.issuerKey),
