@@ -33,7 +33,7 @@ export function writeJobs(jobs: readonly Job[], base: string): string {
   const list = jobs.map(
     (
       job,
-    ) => `  <uws:jobref${attribute('id', job.id)}${attribute('xlink:href', `${base}/${encodeURIComponent(job.id)}`)}>
+    ) => `  <uws:jobref${attribute('id', job.id)}${attribute('xlink:href', `${base}/${encodeURIComponent(job.id.toWellFormed())}`)}>
     <uws:phase>${job.phase}</uws:phase>
     ${ownerElement(job.owner)}
     ${timeElement('creationTime', job.created)}

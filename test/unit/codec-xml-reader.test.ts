@@ -6,17 +6,11 @@ import { readTransfer, writeTransfer } from '../../src/codec/transfer-codec.ts'
 import { readXml, XML_LIMITS } from '../../src/codec/xml-reader.ts'
 import { type Fault, isFault } from '../../src/vospace/fault.ts'
 import { nodeDocument, random, transfer } from './codec-random.ts'
+import { refusal } from './codec-refusal.ts'
 
-/** The refusal; fails for anything else that is thrown, and for what is read. */
-function refusal(xml: string | Buffer, read: (xml: Buffer) => unknown = readXml): Fault {
-  try {
-    read(Buffer.from(xml))
-  } catch (error) {
-    if (isFault(error)) return error
-    throw error
-  }
-  throw new Error('it was read')
-}
+/** Why a document is refused. */
+const refused = (xml: string | Buffer, read: (xml: Buffer) => unknown = readXml): Fault =>
+  refusal(() => read(Buffer.from(xml)))
 
 const text = (xml: string): string => readXml(Buffer.from(xml)).text
 
@@ -32,7 +26,7 @@ t.test('it reads elements with namespaces, attributes, text and lines', async (t
 })
 
 t.test('it names the line and nothing of the parser', async (t) => {
-  t.match(refusal('<a>\n\n<b></a>'), { fault: 'InvalidArgument', detail: /^XML line 3: [^0-9]/ })
+  t.match(refused('<a>\n\n<b></a>'), { fault: 'InvalidArgument', detail: /^XML line 3: [^0-9]/ })
 })
 
 t.test('it refuses what is not well-formed', async (t) => {
@@ -43,7 +37,7 @@ t.test('it refuses what is not well-formed', async (t) => {
     '<a:b:c xmlns:a="urn:a"/>', '<__proto__:a/>', '<constructor:a/>', '<a toString:b="1"/>', '<a><!-- -- --></a>', '<a><![CDATA[</a>',
     ' <?xml version="1.0"?><a/>', '<1a/>', '<a\u0000/>', '<a>\u0000</a>', '<a>\u001b</a>', '<a>\uffff</a>',
   ] /* prettier-ignore */
-  for (const xml of bad) t.equal(refusal(xml).fault, 'InvalidArgument', JSON.stringify(xml))
+  for (const xml of bad) t.equal(refused(xml).fault, 'InvalidArgument', JSON.stringify(xml))
 })
 
 t.test('it refuses document types and entities, and expands nothing', async (t) => {
@@ -58,7 +52,7 @@ t.test('it refuses document types and entities, and expands nothing', async (t) 
     '<!DOCTYPE a [<!ATTLIST a b CDATA "default">]><a/>',
     '<!DOCTYPE a [',
   ]
-  for (const xml of bad) t.equal(refusal(xml).fault, 'InvalidArgument', xml.slice(0, 60))
+  for (const xml of bad) t.equal(refused(xml).fault, 'InvalidArgument', xml.slice(0, 60))
   t.equal(
     text('<a>&lt;&amp;&gt;&quot;&apos;&#65;&#x42;</a>'),
     '<&>"\'AB',
@@ -68,53 +62,53 @@ t.test('it refuses document types and entities, and expands nothing', async (t) 
 
 t.test('it refuses processing instructions', async (t) => {
   for (const xml of ['<?p?><a/>', '<a><?p x?></a>', '<a/><?p?>', '<?xml-stylesheet href="http://127.0.0.1:1/"?><a/>']) {
-    t.equal(refusal(xml).fault, 'InvalidArgument', xml)
+    t.equal(refused(xml).fault, 'InvalidArgument', xml)
   }
 })
 
 t.test('it reads UTF-8 and XML 1.0, and nothing else', async (t) => {
   for (const encoding of ['ISO-8859-1', 'UTF-16', 'us-ascii', 'utf-7', 'UTF-8-BROKEN']) {
     t.match(
-      refusal(`<?xml version="1.0" encoding="${encoding}"?><a/>`),
+      refused(`<?xml version="1.0" encoding="${encoding}"?><a/>`),
       { fault: 'InvalidArgument', detail: /line 1/ },
       encoding,
     )
   }
-  t.equal(refusal('<?xml version="1.1"?><a>&#1;</a>').fault, 'InvalidArgument')
+  t.equal(refused('<?xml version="1.1"?><a>&#1;</a>').fault, 'InvalidArgument')
   const octets = (...bytes: number[]): Buffer =>
     Buffer.concat([Buffer.from('<a>\n'), Buffer.from(bytes), Buffer.from('</a>')])
   for (const bytes of [[0xff], [0xc3], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xe2, 0x82]]) {
-    t.match(refusal(octets(...bytes)), { fault: 'InvalidArgument', detail: 'XML line 2: not UTF-8' }, bytes.join(' '))
+    t.match(refused(octets(...bytes)), { fault: 'InvalidArgument', detail: 'XML line 2: not UTF-8' }, bytes.join(' '))
   }
-  t.equal(refusal(Buffer.from('\ufeff<a/>', 'utf16le')).fault, 'InvalidArgument')
-  t.equal(refusal(Buffer.from('<a/>', 'utf16le')).fault, 'InvalidArgument')
+  t.equal(refused(Buffer.from('\ufeff<a/>', 'utf16le')).fault, 'InvalidArgument')
+  t.equal(refused(Buffer.from('<a/>', 'utf16le')).fault, 'InvalidArgument')
 })
 
 t.test('it refuses excess', async (t) => {
   const depth = (n: number): string => '<a>'.repeat(n) + '</a>'.repeat(n)
   t.doesNotThrow(() => readXml(Buffer.from(depth(XML_LIMITS.depth))))
-  t.equal(refusal(depth(XML_LIMITS.depth + 1)).fault, 'InvalidArgument')
-  t.equal(refusal(depth(10_000)).fault, 'InvalidArgument')
+  t.equal(refused(depth(XML_LIMITS.depth + 1)).fault, 'InvalidArgument')
+  t.equal(refused(depth(10_000)).fault, 'InvalidArgument')
   const attributes = (n: number): string => `<a ${Array.from({ length: n }, (_, i) => `b${i}="1"`).join(' ')}/>`
   t.doesNotThrow(() => readXml(Buffer.from(attributes(XML_LIMITS.attributes))))
-  t.equal(refusal(attributes(XML_LIMITS.attributes + 1)).fault, 'InvalidArgument')
-  t.equal(refusal(attributes(50_000)).fault, 'InvalidArgument')
-  t.equal(refusal(`<a>${'<b/>'.repeat(XML_LIMITS.elements)}</a>`).fault, 'InvalidArgument')
-  t.equal(refusal(`<a>${'x'.repeat(XML_LIMITS.text + 1)}</a>`).fault, 'RequestEntityTooLarge')
-  t.equal(refusal(`<a>${`${'x'.repeat(1000)}<b/>`.repeat(200)}</a>`).fault, 'RequestEntityTooLarge', 'text in pieces')
-  t.equal(refusal(`<a b="${'x'.repeat(XML_LIMITS.text + 1)}"/>`).fault, 'RequestEntityTooLarge')
-  t.equal(refusal(`<a b="${'x'.repeat(10 << 20)}"/>`).fault, 'RequestEntityTooLarge')
-  t.equal(refusal(`<a>${' '.repeat(XML_LIMITS.bytes)}</a>`).fault, 'RequestEntityTooLarge')
-  t.equal(refusal(`<a/>${' '.repeat(XML_LIMITS.bytes)}`).fault, 'RequestEntityTooLarge')
+  t.equal(refused(attributes(XML_LIMITS.attributes + 1)).fault, 'InvalidArgument')
+  t.equal(refused(attributes(50_000)).fault, 'InvalidArgument')
+  t.equal(refused(`<a>${'<b/>'.repeat(XML_LIMITS.elements)}</a>`).fault, 'InvalidArgument')
+  t.equal(refused(`<a>${'x'.repeat(XML_LIMITS.text + 1)}</a>`).fault, 'RequestEntityTooLarge')
+  t.equal(refused(`<a>${`${'x'.repeat(1000)}<b/>`.repeat(200)}</a>`).fault, 'RequestEntityTooLarge', 'text in pieces')
+  t.equal(refused(`<a b="${'x'.repeat(XML_LIMITS.text + 1)}"/>`).fault, 'RequestEntityTooLarge')
+  t.equal(refused(`<a b="${'x'.repeat(10 << 20)}"/>`).fault, 'RequestEntityTooLarge')
+  t.equal(refused(`<a>${' '.repeat(XML_LIMITS.bytes)}</a>`).fault, 'RequestEntityTooLarge')
+  t.equal(refused(`<a/>${' '.repeat(XML_LIMITS.bytes)}`).fault, 'RequestEntityTooLarge')
 })
 
 t.test('it refuses a document that ends anywhere too early', async (t) => {
   const xml = Buffer.from(writeNode(nodeDocument(random(7))).trimEnd())
   for (let end = 0; end < xml.length; end++)
-    t.equal(refusal(xml.subarray(0, end), readNode).fault, 'InvalidArgument', `${end} bytes`)
+    t.equal(refused(xml.subarray(0, end), readNode).fault, 'InvalidArgument', `${end} bytes`)
   const other = Buffer.from(writeTransfer(transfer(random(7))).trimEnd())
   for (let end = 0; end < other.length; end++)
-    t.equal(refusal(other.subarray(0, end), readTransfer).fault, 'InvalidArgument', `${end} bytes`)
+    t.equal(refused(other.subarray(0, end), readTransfer).fault, 'InvalidArgument', `${end} bytes`)
 })
 
 t.test('it answers any damage with a document or a Fault', async (t) => {
