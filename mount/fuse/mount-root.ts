@@ -23,7 +23,8 @@ export async function mountAsRoot(dir: string, options: MountOptions): Promise<M
     return { fd }
   } catch (error) {
     fs.closeSync(fd)
-    throw error
+    if (error instanceof MountError) throw error
+    throw new MountError('cannot run mount(8)', (error as NodeJS.ErrnoException).code, { cause: error })
   }
 }
 

@@ -1,0 +1,63 @@
+// The mounts of this mount namespace, from /proc/self/mountinfo (proc_pid_mountinfo(5)). Reading it touches no mount.
+import { readFile, realpath } from 'node:fs/promises'
+import path from 'node:path'
+
+export interface MountInfo {
+  readonly id: number
+  /** `major:minor`, also the name under /sys/class/bdi and (minor) /sys/fs/fuse/connections. */
+  readonly device: string
+  /** Where it is mounted; bytes that are no UTF-8 appear as U+FFFD. */
+  readonly path: string
+  /** `fuse.karst`, `ext4`, ... */
+  readonly type: string
+  readonly source: string
+  readonly options: readonly string[]
+}
+
+/** Space, tab, newline and backslash are written as three octal digits. */
+function decodeOctal(text: string): string {
+  const bytes = Buffer.from(text, 'utf8').toString('latin1')
+  const plain = bytes.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(parseInt(digits, 8)))
+  return Buffer.from(plain, 'latin1').toString('utf8')
+}
+
+/** One line; `undefined` for one that does not look like a mount. */
+export function parseMountInfoLine(line: string): MountInfo | undefined {
+  const [before, after] = line.split(' - ', 2)
+  const [id, , device, , where, options] = (before ?? '').split(' ')
+  const [type, source, superOptions] = (after ?? '').split(' ')
+  if (device === undefined || where === undefined || type === undefined) return undefined
+  return {
+    id: Number(id),
+    device,
+    path: decodeOctal(where),
+    type: decodeOctal(type),
+    source: decodeOctal(source ?? ''),
+    options: [...new Set([...(options ?? '').split(','), ...(superOptions ?? '').split(',')])].filter((o) => o !== ''),
+  }
+}
+
+/** All mounts in the order they were made, later ones on top; `type` filters, for example /^fuse\.karst$/. */
+export async function findMounts(type?: RegExp): Promise<MountInfo[]> {
+  const text = await readFile('/proc/self/mountinfo', 'utf8')
+  const mounts = text.split('\n').map(parseMountInfoLine)
+  return mounts.filter((mount) => mount !== undefined).filter((mount) => type === undefined || type.test(mount.type))
+}
+
+/** What is mounted at exactly this place, the topmost of several. `dir` itself is not looked at, only its parent. */
+export async function mountAt(dir: string): Promise<MountInfo | undefined> {
+  const wanted = await resolvedPlace(dir)
+  return (await findMounts()).findLast((mount) => mount.path === wanted)
+}
+
+/** Absolute, symlinks of the parent resolved. The last part may be a dead mount, which must not be touched. */
+async function resolvedPlace(dir: string): Promise<string> {
+  const absolute = path.resolve(dir)
+  const parent = path.dirname(absolute)
+  try {
+    return path.join(await realpath(parent), path.basename(absolute))
+  } catch {
+    // an unreadable or missing parent: the name as it was given is all there is
+    return absolute
+  }
+}

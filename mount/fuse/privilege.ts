@@ -1,0 +1,74 @@
+// What this process may do about FUSE mounts, and one sentence on why it cannot.
+import { constants } from 'node:fs'
+import { access, open, readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { FUSERMOUNT } from './mount-fusermount.ts'
+import { DEVICE } from './mount-root.ts'
+import { PROGRAM_FOLDERS } from './run-program.ts'
+
+const CAP_SYS_ADMIN = 21n
+
+/** Fields of /proc/self/status. */
+async function statusField(name: string): Promise<string> {
+  const status = await readFile('/proc/self/status', 'latin1')
+  return new RegExp(`^${name}:\\s*(\\S+)$`, 'm').exec(status)?.[1] ?? ''
+}
+
+async function hasSysAdmin(set: 'CapEff' | 'CapBnd'): Promise<boolean> {
+  return ((BigInt(`0x${(await statusField(set)) || '0'}`) >> CAP_SYS_ADMIN) & 1n) === 1n
+}
+
+/** Whether mount(2) is open to this process: root with CAP_SYS_ADMIN. */
+export async function mayMount(): Promise<boolean> {
+  return process.geteuid?.() === 0 && (await hasSysAdmin('CapEff'))
+}
+
+/** Why no FUSE file system can be mounted here, one sentence; null when it should work. */
+export async function whyNoFuse(): Promise<string | null> {
+  if (process.platform !== 'linux') return 'FUSE mounts need Linux.'
+  const device = await whyNoDevice()
+  if (device !== null || (await mayMount())) return device
+  return whyNoFusermount()
+}
+
+async function whyNoDevice(): Promise<string | null> {
+  try {
+    await (await open(DEVICE, constants.O_RDWR)).close()
+    return null
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT')
+      return `There is no ${DEVICE} here: the fuse module is not loaded, or the container was not given it.`
+    if (code === 'EACCES') return `This user may not open ${DEVICE}: it needs mode 0666, or this user its group.`
+    if (code === 'EPERM') return `The container's device rules forbid ${DEVICE}: start it with --device ${DEVICE}.`
+    if (code === 'ENODEV' || code === 'ENXIO') return `The kernel has no FUSE behind ${DEVICE}: load its fuse module.`
+    return `${DEVICE} cannot be opened: ${code ?? String(error)}.`
+  }
+}
+
+async function whyNoFusermount(): Promise<string | null> {
+  const program = await findProgram(FUSERMOUNT)
+  if (program === undefined) {
+    return `Mounting needs root with CAP_SYS_ADMIN, or ${FUSERMOUNT} (package fuse3), which is not installed.`
+  }
+  if ((await statusField('NoNewPrivs')) === '1') {
+    return `${FUSERMOUNT} cannot gain the right to mount here: no_new_privs is set (allowPrivilegeEscalation: false).`
+  }
+  if (!(await hasSysAdmin('CapBnd'))) {
+    return `${FUSERMOUNT} cannot gain the right to mount here: CAP_SYS_ADMIN is not in the bounding set.`
+  }
+  return null
+}
+
+async function findProgram(name: string): Promise<string | undefined> {
+  for (const folder of PROGRAM_FOLDERS) {
+    const file = path.join(folder, name)
+    try {
+      await access(file, constants.X_OK)
+      return file
+    } catch {
+      // not in this folder
+    }
+  }
+  return undefined
+}
