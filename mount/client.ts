@@ -1,0 +1,310 @@
+/** The gateway over HTTPS: `Remote` as schemas/fs-v1.md says it. Retries, time limits and refusals are exchange.ts's. */
+import { randomUUID } from 'node:crypto'
+import { EXTENTS_TYPE, entryFromJson, textToJson, writeExtents } from '../src/codec/fs-v1.ts'
+import { type SeenEntry, type WireExtent } from '../src/codec/fs-v1.ts'
+import { Fault, isFault } from '../src/vospace/fault.ts'
+import { type NodePath } from '../src/vospace/path.ts'
+import { Connections, type Logger } from './connections.ts'
+import { discard, Exchange, type Answer, type Call } from './exchange.ts'
+import { listing } from './listing.ts'
+import { malformed } from './refusal.ts'
+import { type Attributes, type Identity, type PutAttributes, type Remote } from './remote.ts'
+import { type RemoteRef, type SpaceLeft } from './remote.ts'
+
+export interface ConnectOptions {
+  /** service base, `https://host:port/karst` */
+  readonly url: string
+  /** PEM file: certificate, key, chain. Read again when it changes. */
+  readonly certificate: string
+  /** PEM file of the authorities the gateway's certificate may come from */
+  readonly ca?: string
+  /** seconds until a call without an answer is given up; default 60 */
+  readonly timeLimit?: number
+  readonly logger: Logger
+}
+
+/** bytes of a JSON answer; far above any entry */
+const JSON_LIMIT = 4 << 20
+
+/**
+ * A client of the gateway, once it has answered. InvalidArgument for no https URL, NotAuthenticated for no usable certificate,
+ * OperationNotSupported for another version of the mount API.
+ */
+export async function connect(options: ConnectOptions): Promise<Client> {
+  const client = new Client(options)
+  try {
+    await client.identity()
+    return client
+  } catch (error) {
+    await client.close()
+    throw error
+  }
+}
+
+export class Client implements Remote {
+  readonly #connections: Connections
+  readonly #exchange: Exchange
+  /** path of the mount API, no slash at the end */
+  readonly #base: string
+
+  constructor({ url, certificate, ca, timeLimit = 60, logger }: ConnectOptions) {
+    const { protocol, origin, pathname } = serviceUrl(url)
+    if (protocol !== 'https:') throw new Fault('InvalidArgument', `not an https URL: ${url}`)
+    const patience = timeLimit / 2
+    this.#connections = new Connections({ origin, certificate, patience, logger, ...(ca !== undefined && { ca }) })
+    this.#exchange = new Exchange(this.#connections, timeLimit, logger)
+    this.#base = `${pathname.replace(/\/+$/, '')}/fs/v1`
+  }
+
+  identity(): Promise<Identity> {
+    return this.#get('', {}, identityFrom)
+  }
+
+  entry({ path, id }: RemoteRef): Promise<SeenEntry> {
+    return this.#get('entry', { path, id }, entryFrom)
+  }
+
+  list(path: NodePath, signal?: AbortSignal): AsyncIterable<SeenEntry> {
+    const page = (cursor: string | undefined): Promise<Answer> =>
+      this.#exchange.send({
+        method: 'GET',
+        target: this.#target('list', { path, cursor }),
+        signal,
+        accept: async (answer) => answer,
+      })
+    return listing(page, signal)
+  }
+
+  put(ref: RemoteRef, body: () => AsyncIterable<Uint8Array>, attributes: PutAttributes): Promise<SeenEntry> {
+    const { ifAbsent, ifContentVersion, mode, mtime, length } = attributes
+    const query = { ...ref, mode: mode === undefined ? undefined : `0${mode.toString(8)}`, mtime }
+    const headers = {
+      'content-type': 'application/octet-stream',
+      'content-length': String(length),
+      ...(ifAbsent === true && { 'if-none-match': '*' }),
+      ...ifMatch(ifContentVersion),
+    }
+    return this.#change({ method: 'PUT', target: this.#target('data', query), headers, body, accept: json(entryFrom) })
+  }
+
+  async read(
+    ref: RemoteRef,
+    range: { readonly start: number; readonly end: number },
+    { ifContentVersion, signal }: { readonly ifContentVersion?: string; readonly signal?: AbortSignal },
+  ): Promise<Buffer> {
+    const headers = { range: `bytes=${range.start}-${range.end}`, ...ifMatch(ifContentVersion) }
+    const accept = (answer: Answer): Promise<Buffer> => rangeFrom(answer, range.start, range.end)
+    const target = this.#target('data', { path: ref.path, id: ref.id })
+    try {
+      return await this.#exchange.send({ method: 'GET', target, headers, signal, accept })
+    } catch (error) {
+      if (isFault(error, 'RangeNotSatisfiable')) return Buffer.alloc(0) // it starts at or after the end
+      throw error
+    }
+  }
+
+  amend(
+    ref: RemoteRef,
+    extents: () => AsyncIterable<WireExtent>,
+    options: { readonly length: number; readonly ifContentVersion?: string; readonly mtime?: bigint },
+  ): Promise<SeenEntry> {
+    return this.#change({
+      method: 'PATCH',
+      target: this.#target('data', { path: ref.path, id: ref.id, length: options.length, mtime: options.mtime }),
+      headers: { 'content-type': EXTENTS_TYPE, ...ifMatch(options.ifContentVersion) },
+      body: () => writeExtents(extents()),
+      accept: json(entryFrom),
+    })
+  }
+
+  mkdir(path: NodePath, mode: number): Promise<SeenEntry> {
+    return this.#post('mkdir', { path, mode }, json(entryFrom))
+  }
+
+  symlink(path: NodePath, text: Buffer): Promise<SeenEntry> {
+    return this.#post('symlink', { path, ...textToJson(text) }, json(entryFrom))
+  }
+
+  remove(path: NodePath, type: 'container' | 'leaf'): Promise<void> {
+    return this.#post('remove', { path, type }, nothing)
+  }
+
+  rename(from: NodePath, to: NodePath, flags: 'replace' | 'noreplace' | 'exchange'): Promise<SeenEntry> {
+    return this.#post('rename', { from, to, flags }, json(entryFrom))
+  }
+
+  setattr({ path, id }: RemoteRef, { mtime, atime, ...numbers }: Attributes): Promise<SeenEntry> {
+    const times = {
+      ...(mtime !== undefined && { mtime: String(mtime) }),
+      ...(atime !== undefined && { atime: String(atime) }),
+    }
+    return this.#post('setattr', { path, ...(id !== undefined && { id }), ...numbers, ...times }, json(entryFrom))
+  }
+
+  xattrNames(path: NodePath): Promise<string[]> {
+    return this.#get('xattr', { path }, namesFrom)
+  }
+
+  xattr(path: NodePath, name: string): Promise<Buffer> {
+    return this.#exchange.send({ method: 'GET', target: this.#target('xattr', { path, name }), accept: bytesOf })
+  }
+
+  setXattr(path: NodePath, name: string, value: Buffer, flags?: 'create' | 'replace'): Promise<void> {
+    return this.#change({
+      method: 'PUT',
+      target: this.#target('xattr', { path, name, flags }),
+      headers: { 'content-type': 'application/octet-stream' },
+      body: value,
+      accept: nothing,
+    })
+  }
+
+  removeXattr(path: NodePath, name: string): Promise<void> {
+    return this.#change({ method: 'DELETE', target: this.#target('xattr', { path, name }), accept: nothing })
+  }
+
+  statfs(path: NodePath): Promise<SpaceLeft> {
+    return this.#get('statfs', { path }, spaceFrom)
+  }
+
+  /** Ends when the calls under way have ended; those waiting to try again are given up. */
+  async close(): Promise<void> {
+    this.#exchange.close()
+    await this.#connections.close()
+  }
+
+  #get<T>(call: string, query: Query, from: (value: unknown) => T): Promise<T> {
+    return this.#exchange.send({ method: 'GET', target: this.#target(call, query), accept: json(from) })
+  }
+
+  #post<T>(call: string, document: object, accept: (answer: Answer) => Promise<T>): Promise<T> {
+    const headers = { 'content-type': 'application/json' }
+    return this.#change({ method: 'POST', target: this.#target(call, {}), headers, body: text(document), accept })
+  }
+
+  /** One operation id for all attempts: the gateway repeats its first answer. */
+  #change<T>(call: Call<T>): Promise<T> {
+    return this.#exchange.send({ ...call, headers: { ...call.headers, 'operation-id': randomUUID() } })
+  }
+
+  #target(call: string, query: Query): string {
+    const parameters = Object.entries(query).filter(([, value]) => value !== undefined)
+    const pairs = parameters.map(([name, value]) => `${name}=${encoded(String(value))}`)
+    return `${this.#base}/${call}${pairs.length === 0 ? '' : `?${pairs.join('&')}`}`
+  }
+}
+
+type Query = Readonly<Record<string, string | number | bigint | undefined>>
+
+function serviceUrl(url: string): URL {
+  try {
+    return new URL(url)
+  } catch (error) {
+    throw new Fault('InvalidArgument', `not a URL: ${url}`, { cause: error })
+  }
+}
+
+/** Percent-encoded once, UTF-8; slashes may stand in a query (RFC 3986 section 3.4). */
+function encoded(value: string): string {
+  if (!value.isWellFormed()) throw new Fault('InvalidArgument', 'a name that is not UTF-8')
+  return encodeURIComponent(value).replaceAll('%2F', '/')
+}
+
+function ifMatch(contentVersion: string | undefined): Record<string, string> {
+  return contentVersion === undefined ? {} : { 'if-match': `"${contentVersion}"` }
+}
+
+function text(document: object): string {
+  for (const value of Object.values(document)) {
+    if (typeof value === 'string' && !value.isWellFormed())
+      throw new Fault('InvalidArgument', 'a name that is not UTF-8')
+  }
+  return JSON.stringify(document)
+}
+
+/** Takes a JSON answer; what is none, or not what was asked for, is InternalFault. */
+function json<T>(from: (value: unknown) => T): (answer: Answer) => Promise<T> {
+  return async (answer) => {
+    const bytes = await bytesOf(answer)
+    try {
+      return from(JSON.parse(bytes.toString('utf8')))
+    } catch (error) {
+      if (isFault(error, 'InternalFault', 'OperationNotSupported')) throw error
+      throw malformed(bytes.toString('utf8', 0, 200), error)
+    }
+  }
+}
+
+async function nothing(answer: Answer): Promise<void> {
+  await bytesOf(answer)
+}
+
+async function bytesOf(answer: Answer): Promise<Buffer> {
+  const parts: Buffer[] = []
+  let length = 0
+  for await (const part of answer.body as AsyncIterable<Buffer>) {
+    if ((length += part.length) > JSON_LIMIT) throw malformed('longer than any answer is')
+    parts.push(part)
+  }
+  return Buffer.concat(parts)
+}
+
+/** Bytes `start` to `end` of the content, of a partial or a whole answer, in one buffer. */
+async function rangeFrom(answer: Answer, start: number, end: number): Promise<Buffer> {
+  if (answer.statusCode === 204) return bytesOf(answer) // an empty file
+  const most = end - start + 1
+  let skip = answer.statusCode === 206 ? start - partialStart(answer, start) : start
+  const announced = Number(answer.headers['content-length'] ?? most + skip) - skip
+  const bytes = Buffer.allocUnsafeSlow(Math.max(0, Math.min(most, announced)))
+  let length = 0
+  for await (const part of answer.body as AsyncIterable<Buffer>) {
+    const wanted = skip === 0 ? part : part.subarray(Math.min(skip, part.length))
+    skip -= part.length - wanted.length
+    length += wanted.copy(bytes, length)
+    if (length === most && answer.statusCode === 200) {
+      discard(answer)
+      break
+    }
+  }
+  return length === bytes.length ? bytes : bytes.subarray(0, length)
+}
+
+function partialStart(answer: Answer, start: number): number {
+  const [, first] = /^bytes (\d+)-\d+\//.exec(String(answer.headers['content-range'] ?? '')) ?? []
+  if (first === undefined || Number(first) !== start) throw malformed(`other bytes than asked for: ${first ?? 'none'}`)
+  return start
+}
+
+function entryFrom(value: unknown): SeenEntry {
+  return entryFromJson(value)
+}
+
+function identityFrom(value: unknown): Identity {
+  const { version, user, uid, gid } = value as Record<string, unknown>
+  if (version !== 1) throw new Fault('OperationNotSupported', `the gateway's mount API has version ${String(version)}`)
+  if (user !== null && typeof user !== 'string') throw malformed('user')
+  return { user: user ?? undefined, uid: count(uid), gid: count(gid) }
+}
+
+function spaceFrom(value: unknown): SpaceLeft {
+  const { blockSize, blocks, blocksFree, files, filesFree, nameMax } = value as Record<string, unknown>
+  return {
+    blockSize: count(blockSize),
+    blocks: count(blocks),
+    blocksFree: count(blocksFree),
+    files: count(files),
+    filesFree: count(filesFree),
+    nameMax: count(nameMax),
+  }
+}
+
+function namesFrom(value: unknown): string[] {
+  const { names } = value as { names?: unknown }
+  if (!Array.isArray(names) || !names.every((name) => typeof name === 'string')) throw malformed('names')
+  return names
+}
+
+function count(value: unknown): number {
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) throw malformed(`no count: ${String(value)}`)
+  return value
+}

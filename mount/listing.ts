@@ -1,0 +1,89 @@
+/** A listing as it comes over the wire: pages of entries put together, a broken page taken up where it ended. */
+import { entryFromJson, type SeenEntry } from '../src/codec/fs-v1.ts'
+import { Fault, isFault } from '../src/vospace/fault.ts'
+import { nameOf } from '../src/vospace/path.ts'
+import { discard, isPassing, type Answer } from './exchange.ts'
+import { jsonLines } from './ndjson.ts'
+import { malformed, refusalIn } from './refusal.ts'
+
+/** How one page ended: `next` is the cursor of the page after it; broken without one. */
+type PageEnd = { readonly next: string | null } | { readonly broken: unknown }
+
+/** Pages in a row that break without an entry before the listing is given up. */
+const FRUITLESS = 5
+
+/**
+ * Entries in the order they come; holds one part of one page. A refusal, also one in the midst, is thrown as its Fault.
+ * `page` fetches the answer that starts at a cursor, with its own retries.
+ */
+export async function* listing(
+  page: (cursor: string | undefined) => Promise<Answer>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<SeenEntry> {
+  let cursor: string | undefined
+  let last: string | undefined
+  for (let fruitless = 0; ;) {
+    const before = last
+    const end = yield* entriesOf(await page(cursor), signal, last, (name) => (last = name))
+    if ('next' in end && end.next === null) return
+    fruitless = last === before ? fruitless + 1 : 0
+    const next = 'next' in end ? (end.next ?? undefined) : last
+    if ('next' in end && next === cursor && last === before) throw malformed(`a cursor that stays: ${next}`)
+    if (fruitless >= FRUITLESS) throw brokenOff(end)
+    cursor = next ?? cursor
+  }
+}
+
+function brokenOff(end: PageEnd): Fault {
+  const cause = 'broken' in end ? end.broken : undefined
+  return new Fault('ServiceBusy', `the listing breaks off again and again: ${String(cause)}`, { errno: 'EIO', cause })
+}
+
+/** The entries of one page but `skip`, which the page before had already (a cursor is inclusive); tells each name to `seen`. */
+async function* entriesOf(
+  answer: Answer,
+  signal: AbortSignal | undefined,
+  skip: string | undefined,
+  seen: (name: string) => void,
+): AsyncGenerator<SeenEntry, PageEnd> {
+  let end: PageEnd = { broken: 'no last line' }
+  try {
+    for await (const value of jsonLines(answer.body)) {
+      if ('next' in end) throw malformed('something after the last line')
+      const next = cursorIn(value)
+      if (next !== undefined) {
+        end = { next } // read on to the end, so that the connection can be used again
+        continue
+      }
+      const entry = entryIn(value)
+      const name = nameOf(entry.path)
+      if (name === skip) continue
+      seen(name)
+      yield entry
+    }
+    return end
+  } catch (error) {
+    signal?.throwIfAborted()
+    if (!isPassing(error)) throw error
+    return 'next' in end ? end : { broken: error }
+  } finally {
+    discard(answer)
+  }
+}
+
+function entryIn(value: unknown): SeenEntry {
+  const refusal = refusalIn(value)
+  if (refusal !== undefined) throw refusal
+  try {
+    return entryFromJson(value)
+  } catch (error) {
+    throw isFault(error) ? malformed(error.detail, error) : error
+  }
+}
+
+/** undefined when the line is no last line */
+function cursorIn(value: unknown): string | null | undefined {
+  if (typeof value !== 'object' || value === null || !('cursor' in value)) return undefined
+  if (value.cursor !== null && typeof value.cursor !== 'string') throw malformed('a cursor of another type')
+  return value.cursor
+}
