@@ -1,0 +1,80 @@
+/** Pre-authorised URLs: a token that lets whoever holds it read or write one node for a while, on behalf of one user. */
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import { Fault } from '../vospace/fault.ts'
+import { type NodePath } from '../vospace/path.ts'
+import { nodeUri, type Service } from '../vospace/uri.ts'
+import { type FileGrant } from './files.ts'
+
+export interface Issue {
+  readonly service: Service
+  /** where the node really stands */
+  readonly path: NodePath
+  readonly kind: FileGrant['kind']
+  readonly user: string | undefined
+  /** milliseconds since 1970 */
+  readonly now?: number
+}
+
+/** What travels in the open; the MAC covers it, and the path besides. */
+interface Claims {
+  readonly service: string
+  readonly kind: FileGrant['kind']
+  readonly user: string | null
+  /** milliseconds since 1970 */
+  readonly expires: number
+}
+
+/**
+ * HMAC-SHA256 over claims and node URI, both parts base64url. A token is good for as many uses as fit into its time.
+ * A write token does not read, a read token does not write.
+ */
+export class Preauth {
+  readonly #secret: Buffer
+  readonly #milliseconds: number
+
+  /** `secret` of 32 bytes or more; gateways that share it accept each other's tokens. */
+  constructor(secret: Buffer, options: { readonly seconds: number }) {
+    if (secret.length < 32) throw new Error('the secret of pre-authorised URLs is shorter than 32 bytes')
+    this.#secret = secret
+    this.#milliseconds = options.seconds * 1000
+  }
+
+  issue({ service, path, kind, user, now = Date.now() }: Issue): string {
+    const claims: Claims = { service: service.authority, kind, user: user ?? null, expires: now + this.#milliseconds }
+    const text = JSON.stringify(claims)
+    return `${Buffer.from(text).toString('base64url')}.${this.#mac(text, nodeUri(service, path)).toString('base64url')}`
+  }
+
+  /** Throws PermissionDenied with the reason: forged, for another node, for the other verb, expired. */
+  verify(token: string, path: NodePath, kind: FileGrant['kind'], now: number = Date.now()): FileGrant {
+    const [head = '', mac = '', ...more] = token.split('.')
+    const text = Buffer.from(head, 'base64url').toString('utf8')
+    const claims = parseClaims(text)
+    if (claims === undefined || more.length > 0) throw refusal('is malformed')
+    const service: Service = { resourceId: '', authority: claims.service }
+    const expected = this.#mac(text, nodeUri(service, path))
+    const given = Buffer.from(mac, 'base64url')
+    if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw refusal('is not for this node')
+    if (claims.kind !== kind) throw refusal(`is good to ${claims.kind}, not to ${kind}`)
+    if (now >= claims.expires) throw refusal('has expired')
+    return { kind, user: claims.user ?? undefined }
+  }
+
+  // The claims are JSON, which has no raw line feed: so the two parts cannot run into each other.
+  #mac(text: string, uri: string): Buffer {
+    return createHmac('sha256', this.#secret).update(`karst preauth 1\n${text}\n${uri}`).digest()
+  }
+}
+
+const refusal = (what: string): Fault => new Fault('PermissionDenied', `the pre-authorised URL ${what}`)
+
+function parseClaims(text: string): Claims | undefined {
+  try {
+    const claims = JSON.parse(text) as Partial<Claims> | null
+    if (typeof claims?.service !== 'string' || typeof claims.expires !== 'number') return undefined
+    if (claims.kind !== 'read' && claims.kind !== 'write') return undefined
+    return { service: claims.service, kind: claims.kind, user: claims.user ?? null, expires: claims.expires }
+  } catch {
+    return undefined // not JSON: the same as any other forgery
+  }
+}

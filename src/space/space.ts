@@ -1,0 +1,35 @@
+/** What every rule works on: the storage, the service's names, the site's rules, the change log and the numbers of owners. */
+import { type Backend, type Ids } from '../backend/backend.ts'
+import { type ChangeLog } from '../store/changes.ts'
+import { type Entry } from '../vospace/node.ts'
+import { type NodePath } from '../vospace/path.ts'
+import { type Service } from '../vospace/uri.ts'
+
+/** The site's choices. */
+export interface Rules {
+  /** A container directly under one of these is an allocation: its owner reads and writes everything below. */
+  readonly allocationParents: readonly NodePath[]
+  /** The standard to the letter where clients want it loose: LinkFound for links on the way of PUT and DELETE, read-only properties refused. */
+  readonly strict: boolean
+  /** Links followed for one path before it counts as a cycle. */
+  readonly maxHops: number
+  /** Links may have targets elsewhere (`file:`, `http:`); they are kept, and never followed. */
+  readonly externalLinks: boolean
+}
+
+export const DEFAULT_RULES: Rules = { allocationParents: [], strict: false, maxHops: 20, externalLinks: true }
+
+/** Passed first to every function of this folder. */
+export interface Space {
+  readonly backend: Backend
+  readonly service: Service
+  readonly rules: Rules
+  readonly changes: ChangeLog
+  readonly ids: Ids
+}
+
+/** An entry as one caller sees it. `writable` of a container: the caller may create inside. */
+export interface SeenEntry extends Entry {
+  readonly readable: boolean
+  readonly writable: boolean
+}

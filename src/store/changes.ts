@@ -1,0 +1,103 @@
+/** The change sequence: what was changed through a gateway, in order, for mounts to forget what they cached. */
+import { readFileSync } from 'node:fs'
+import { type NodePath } from '../vospace/path.ts'
+import { type Database, type Row } from './database.ts'
+
+export const CHANGE_KINDS = ['made', 'bytes', 'attributes', 'moved', 'removed'] as const
+export type ChangeKind = (typeof CHANGE_KINDS)[number]
+
+export interface Change {
+  /** the node's id */
+  readonly id: string
+  /** where it stands now; removed: where it stood */
+  readonly path: NodePath
+  readonly kind: ChangeKind
+  /** moved: where it stood */
+  readonly from?: NodePath
+}
+
+export interface Changes {
+  readonly changes: readonly (Change & { readonly seq: number })[]
+  /** There is a gap before these: forget everything. */
+  readonly resync: boolean
+}
+
+/** What the rules need of it. */
+export interface ChangeLog {
+  /** Answers the number it got: growing, with gaps, never used twice. */
+  append(change: Change): number
+}
+
+export const CHANGES_1 = `
+  CREATE TABLE changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, node TEXT NOT NULL, path TEXT NOT NULL, kind TEXT NOT NULL,
+    origin TEXT) STRICT;
+  CREATE TABLE epochs (boot TEXT PRIMARY KEY, first INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+`
+
+/** Changes kept; a mount that was away for longer forgets everything instead. */
+const KEEP = 100_000
+const PRUNE_EVERY = 1000
+/** More than are ever appended between two checkpoints of the file. */
+const LEAP = 1_000_000
+
+/**
+ * An append survives the death of the process, but perhaps not a power cut (no fsync each). So after a boot the numbers leap:
+ * a number that was lost is never given again, and who asks from before the leap is told to resync.
+ */
+export class StoredChanges implements ChangeLog {
+  readonly #database: Database
+  #first = 0
+
+  constructor(database: Database) {
+    this.#database = database
+    this.#startEpoch(readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim())
+  }
+
+  append({ id, path, kind, from }: Change): number {
+    const sql = 'INSERT INTO changes (node, path, kind, origin) VALUES (?, ?, ?, ?)'
+    const seq = this.#database.insert(sql, id, path, kind, from ?? null)
+    if (seq % PRUNE_EVERY === 0) this.#database.run('DELETE FROM changes WHERE seq <= ?', seq - KEEP)
+    return seq
+  }
+
+  /** The last number given: where who has nothing cached starts. */
+  last(): number {
+    return this.#database.number("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'changes'")
+  }
+
+  /** Those after `seq`, at most `limit`; ask again from the last one's `seq`. */
+  since(seq: number, limit: number = 1000): Changes {
+    const oldest = this.#database.number('SELECT coalesce(min(seq), 0) FROM changes')
+    const pruned = oldest > this.#first + 1 && seq < oldest - 1
+    const resync = seq < this.#first || seq > this.last() || pruned
+    if (resync) return { changes: [], resync }
+    const rows = this.#database.all('SELECT * FROM changes WHERE seq > ? ORDER BY seq LIMIT ?', seq, limit)
+    return { changes: rows.map(toChange), resync }
+  }
+
+  #startEpoch(boot: string): void {
+    const stored = 'SELECT first FROM epochs WHERE boot = ?'
+    if (this.#database.get(stored, boot) === undefined) {
+      this.#database.transaction(() => {
+        if (this.#database.get(stored, boot) !== undefined) return
+        const isFirst = this.#database.number('SELECT count(*) FROM epochs') === 0
+        const first = isFirst ? 0 : this.last() + LEAP
+        this.#database.run("DELETE FROM sqlite_sequence WHERE name = 'changes'")
+        this.#database.run("INSERT INTO sqlite_sequence (name, seq) VALUES ('changes', ?)", first)
+        this.#database.run('DELETE FROM epochs')
+        this.#database.run('INSERT INTO epochs VALUES (?, ?)', boot, first)
+      })
+    }
+    this.#first = this.#database.number(stored, boot)
+  }
+}
+
+function toChange(row: Row): Change & { seq: number } {
+  return {
+    seq: Number(row['seq']),
+    id: String(row['node']),
+    path: String(row['path']) as NodePath, // was one when it was appended
+    kind: row['kind'] as ChangeKind,
+    ...(row['origin'] !== null && { from: row['origin'] as NodePath }),
+  }
+}

@@ -1,0 +1,115 @@
+/** One connection to the store's SQLite file: prepared statements kept, transactions, SQLite's errors as faults. */
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import { Fault } from '../vospace/fault.ts'
+
+export type Row = Record<string, unknown>
+
+/** Milliseconds a statement waits for another process's write; writes take a millisecond or so. */
+const BUSY_MS = 5000
+
+export class Database {
+  readonly #connection: DatabaseSync
+  readonly #statements = new Map<string, StatementSync>()
+  readonly #file: string
+
+  /** `full`: a commit survives a power cut, at the cost of one fsync; else it survives only the death of the process. */
+  constructor(file: string, options: { readonly full: boolean }) {
+    this.#file = file
+    this.#connection = naming(file, () => new DatabaseSync(file, { timeout: BUSY_MS }))
+    this.exec('PRAGMA foreign_keys = ON')
+    if (file !== ':memory:') this.#useWal()
+    this.exec(`PRAGMA synchronous = ${options.full ? 'FULL' : 'NORMAL'}`)
+  }
+
+  exec(sql: string): void {
+    naming(this.#file, () => this.#connection.exec(sql))
+  }
+
+  /** Answers how many rows changed. */
+  run(sql: string, ...values: SQLInputValue[]): number {
+    return naming(this.#file, () => Number(this.#statement(sql).run(...values).changes))
+  }
+
+  /** As `run`, answering the row id that was given. */
+  insert(sql: string, ...values: SQLInputValue[]): number {
+    return naming(this.#file, () => Number(this.#statement(sql).run(...values).lastInsertRowid))
+  }
+
+  get(sql: string, ...values: SQLInputValue[]): Row | undefined {
+    return naming(this.#file, () => this.#statement(sql).get(...values))
+  }
+
+  all(sql: string, ...values: SQLInputValue[]): Row[] {
+    return naming(this.#file, () => this.#statement(sql).all(...values))
+  }
+
+  number(sql: string, ...values: SQLInputValue[]): number {
+    return Number(Object.values(this.get(sql, ...values) ?? {})[0] ?? 0)
+  }
+
+  /** All of `work` or nothing of it; one writer at a time, over all processes. */
+  transaction<T>(work: () => T): T {
+    this.exec('BEGIN IMMEDIATE')
+    let result: T
+    try {
+      result = work()
+    } catch (error) {
+      this.#rollback()
+      throw error
+    }
+    this.exec('COMMIT')
+    return result
+  }
+
+  close(): void {
+    this.#statements.clear()
+    this.#connection.close()
+  }
+
+  // SQLite itself rolls back after some errors (a full disk): then there is nothing left to roll back, and saying so would hide the error.
+  #rollback(): void {
+    if (this.#connection.isTransaction) this.#connection.exec('ROLLBACK')
+  }
+
+  #statement(sql: string): StatementSync {
+    let statement = this.#statements.get(sql)
+    if (statement === undefined) {
+      statement = this.#connection.prepare(sql)
+      this.#statements.set(sql, statement)
+    }
+    return statement
+  }
+
+  // Turning to WAL does not wait for others as statements do, and several processes start at once.
+  #useWal(): void {
+    for (let tries = 50; ; tries--) {
+      try {
+        this.exec('PRAGMA journal_mode = WAL')
+        return
+      } catch (error) {
+        if (tries === 0 || !(error instanceof Fault) || error.fault !== 'ServiceBusy') throw error
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
+      }
+    }
+  }
+}
+
+/** A column that may be NULL. */
+export const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined)
+
+const BUSY = 5
+const LOCKED = 6
+const FULL = 13
+
+// node:sqlite's errors carry SQLite's (extended) result code: https://sqlite.org/rescode.html
+function naming<T>(file: string, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') throw error
+    const code = error.errcode & 0xff
+    if (code === BUSY || code === LOCKED) throw new Fault('ServiceBusy', `${file} is busy`, { cause: error })
+    const errno = code === FULL ? 'ENOSPC' : 'EIO'
+    throw new Fault('InternalFault', `the store ${file} cannot be used: ${error.message}`, { cause: error, errno })
+  }
+}

@@ -1,0 +1,69 @@
+/** Names and numbers in memory, for backends that keep numbers: synchronous, read again only when somebody was added. */
+import { type Database } from './database.ts'
+import { type Groups, identitiesVersion, type Ids, type Users } from './identities.ts'
+
+/**
+ * Owners nobody knows are `uid:N`. A name never changes its number and is never deleted, so what was found stays true:
+ * only a miss makes it look whether somebody (another gateway, a command) has added one.
+ */
+export class StoredIds implements Ids {
+  readonly #database: Database
+  readonly #users: Users
+  readonly #groups: Groups
+  #uids = new Map<string, number>()
+  #owners = new Map<number, string>()
+  #gids = new Map<string, number>()
+  #groupUris = new Map<number, string>()
+  #seen = -1
+
+  constructor(database: Database, users: Users, groups: Groups) {
+    this.#database = database
+    this.#users = users
+    this.#groups = groups
+  }
+
+  uidOf(owner: string): number | undefined {
+    return this.#find(() => this.#uids.get(owner)) ?? unmapped(owner)
+  }
+
+  ownerOf(uid: number): string {
+    return this.#find(() => this.#owners.get(uid)) ?? `uid:${uid}`
+  }
+
+  gidOfUser(owner: string): number | undefined {
+    return this.#find(() => this.#uids.get(owner))
+  }
+
+  gidOf(groupUri: string): number | undefined {
+    return this.#find(() => this.#gids.get(groupUri)) ?? unmapped(groupUri)
+  }
+
+  groupOf(gid: number): string | undefined {
+    return this.#find(() => this.#groupUris.get(gid))
+  }
+
+  #find<T>(look: () => T | undefined): T | undefined {
+    const found = look()
+    if (found !== undefined || !this.#refresh()) return found
+    return look()
+  }
+
+  #refresh(): boolean {
+    const now = identitiesVersion(this.#database)
+    if (now === this.#seen) return false
+    const users = this.#users.list()
+    const groups = this.#groups.list()
+    this.#uids = new Map(users.map(({ name, uid }) => [name, uid]))
+    this.#owners = new Map(users.map(({ name, uid }) => [uid, name]))
+    this.#gids = new Map(groups.map(({ uri, gid }) => [uri, gid]))
+    this.#groupUris = new Map(groups.map(({ uri, gid }) => [gid, uri]))
+    this.#seen = now
+    return true
+  }
+}
+
+// So that the owner of a file from outside can be written back as it was read.
+function unmapped(name: string): number | undefined {
+  const match = /^[ug]id:(\d{1,10})$/.exec(name)
+  return match === null ? undefined : Number(match[1])
+}

@@ -1,0 +1,40 @@
+/** The schema, as numbered steps that are never edited, only added to; `user_version` says how many a file has had. */
+import { Fault } from '../vospace/fault.ts'
+import { type Database } from './database.ts'
+import { CHANGES_1 } from './changes.ts'
+import { IDENTITIES_1 } from './identities.ts'
+import { JOBS_1 } from './jobs.ts'
+import { OPERATIONS_1 } from './operations.ts'
+
+export const MIGRATIONS: readonly string[] = [IDENTITIES_1, OPERATIONS_1, CHANGES_1, JOBS_1]
+
+/** `application_id` of our files: "krst" */
+const APPLICATION = 0x6b727374
+
+/**
+ * Brings a file to the newest schema, all steps or none; several processes may start at once.
+ * Throws InternalFault for another program's file and for one of a newer karst.
+ */
+export function migrate(database: Database, file: string, steps: readonly string[] = MIGRATIONS): void {
+  if (versionOf(database, file, steps.length) === steps.length) return
+  database.transaction(() => {
+    const from = versionOf(database, file, steps.length)
+    for (const step of steps.slice(from)) database.exec(step)
+    database.exec(`PRAGMA application_id = ${APPLICATION}`)
+    database.exec(`PRAGMA user_version = ${steps.length}`)
+  })
+}
+
+function versionOf(database: Database, file: string, newest: number): number {
+  const version = database.number('PRAGMA user_version')
+  const application = database.number('PRAGMA application_id')
+  const isEmpty = database.number('SELECT count(*) FROM sqlite_schema') === 0
+  if (application !== APPLICATION && !isEmpty) {
+    throw new Fault('InternalFault', `${file} is the database of another program, not a karst store`)
+  }
+  if (version > newest) {
+    const detail = `${file} was written by a newer karst (schema ${version}, this one knows ${newest})`
+    throw new Fault('InternalFault', detail)
+  }
+  return isEmpty ? 0 : version
+}

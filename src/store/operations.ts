@@ -1,0 +1,111 @@
+/**
+ * Operation ids: what was answered, so that a repetition gets the first answer and changes nothing.
+ *
+ * An operation is written down before its effect (the intent, durable) and its answer after it. A gateway killed in between
+ * leaves an intent with no answer; who repeats it then gets an `Attempt` with `repeated` true, must look at what stands there
+ * before doing anything (space/once.ts), and knows by `noted` what the first attempt was about to do it to.
+ */
+import { Fault } from '../vospace/fault.ts'
+import { type Database, type Row, textOf } from './database.ts'
+import { mayLive, thisProcess } from './holder.ts'
+
+export interface Attempt {
+  /** True: an attempt before this one was cut short, and nobody knows whether its effect happened. */
+  readonly repeated: boolean
+  /** when the first attempt began, milliseconds since 1970 */
+  readonly began: number
+  /** what the first attempt noted, if it came that far */
+  readonly noted: string | undefined
+  /** Keeps a word (the id of the node that is about to go or to move) for whoever repeats this. Durable when it returns. */
+  note(text: string): void
+}
+
+export type Begun =
+  | { readonly state: 'new'; readonly attempt: Attempt }
+  | { readonly state: 'running' }
+  | { readonly state: 'done'; readonly status: number; readonly body: string }
+
+export const OPERATIONS_1 = `
+  CREATE TABLE operations (user TEXT NOT NULL, id TEXT NOT NULL, fingerprint TEXT NOT NULL, holder TEXT NOT NULL,
+    began INTEGER NOT NULL, note TEXT, finished INTEGER, status INTEGER, body TEXT, PRIMARY KEY (user, id))
+    STRICT, WITHOUT ROWID;
+  CREATE INDEX operations_finished ON operations (finished, began);
+`
+
+/** How long an answer is kept (schemas/fs-v1.md), and an intent whose gateway died; milliseconds. */
+const KEEP_MS = 600_000
+const KEEP_INTENT_MS = 86_400_000
+/** Rows forgotten at a time, so that nobody waits for the sweep; and the pause after one that found nothing more. */
+const SWEEP_ROWS = 2000
+const SWEEP_PAUSE_MS = 10_000
+
+export class Operations {
+  readonly #database: Database
+  readonly #self = thisProcess()
+  #nextSweep = 0
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  /**
+   * `fingerprint` says what is asked: the same id with another one is InvalidArgument. 'new': do it, then `finish` it (refusals too),
+   * or `abandon` it. 'running': a living process is at it.
+   */
+  begin(user: string | undefined, id: string, fingerprint: string, now: number = Date.now()): Begun {
+    this.#sweep(now)
+    const key = user ?? ''
+    const insert = `INSERT INTO operations (user, id, fingerprint, holder, began) VALUES (?, ?, ?, ?, ?)
+      ON CONFLICT DO NOTHING`
+    if (this.#database.run(insert, key, id, fingerprint, this.#self, now) === 1) return this.#attempt(key, id, now)
+    const row = this.#database.get('SELECT * FROM operations WHERE user = ? AND id = ?', key, id)
+    if (row === undefined) return this.begin(user, id, fingerprint, now) // forgotten just now
+    if (row['fingerprint'] !== fingerprint) {
+      throw new Fault('InvalidArgument', `operation ${id} was another call before`)
+    }
+    if (row['finished'] === null) return this.#takeOver(key, row, now)
+    if (Number(row['finished']) >= now - KEEP_MS) {
+      return { state: 'done', status: Number(row['status']), body: String(row['body']) }
+    }
+    this.#database.run('DELETE FROM operations WHERE user = ? AND id = ? AND finished IS NOT NULL', key, id)
+    return this.begin(user, id, fingerprint, now)
+  }
+
+  /** Keeps the answer, refusals too; durable when it returns. */
+  finish(user: string | undefined, id: string, status: number, body: string, now: number = Date.now()): void {
+    const sql = 'UPDATE operations SET finished = ?, status = ?, body = ? WHERE user = ? AND id = ?'
+    this.#database.run(sql, now, status, body, user ?? '', id)
+  }
+
+  /** The operation had no effect (a failure of the service before it changed anything): a repetition starts anew. */
+  abandon(user: string | undefined, id: string): void {
+    const sql = 'DELETE FROM operations WHERE user = ? AND id = ? AND finished IS NULL'
+    this.#database.run(sql, user ?? '', id)
+  }
+
+  // Of several who find a dead one's intent, the one whose update hits takes it over.
+  #takeOver(user: string, row: Row, now: number): Begun {
+    const holder = String(row['holder'])
+    const began = Number(row['began'])
+    const id = String(row['id'])
+    if (mayLive(holder, this.#self, began, now)) return { state: 'running' }
+    const sql = 'UPDATE operations SET holder = ? WHERE user = ? AND id = ? AND holder = ? AND finished IS NULL'
+    if (this.#database.run(sql, this.#self, user, id, holder) === 0) return { state: 'running' }
+    return this.#attempt(user, id, began, { noted: textOf(row['note']) })
+  }
+
+  #attempt(user: string, id: string, began: number, before?: { noted: string | undefined }): Begun {
+    const note = (text: string): void => {
+      this.#database.run('UPDATE operations SET note = ? WHERE user = ? AND id = ?', text, user, id)
+    }
+    return { state: 'new', attempt: { repeated: before !== undefined, began, noted: before?.noted, note } }
+  }
+
+  #sweep(now: number): void {
+    if (now < this.#nextSweep) return
+    const sql = `DELETE FROM operations WHERE (user, id) IN (SELECT user, id FROM operations
+      WHERE finished < ?1 OR (finished IS NULL AND began < ?2) LIMIT ${SWEEP_ROWS})`
+    const swept = this.#database.run(sql, now - KEEP_MS, now - KEEP_INTENT_MS)
+    this.#nextSweep = swept === SWEEP_ROWS ? now : now + SWEEP_PAUSE_MS
+  }
+}

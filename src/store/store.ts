@@ -1,0 +1,58 @@
+/** The embedded store, one SQLite file for all gateways of a host: users, groups, operation ids, changes, jobs. */
+import { closeSync, openSync } from 'node:fs'
+import { Fault } from '../vospace/fault.ts'
+import { StoredChanges } from './changes.ts'
+import { Database } from './database.ts'
+import { Groups, type Ids, Users } from './identities.ts'
+import { StoredIds } from './ids.ts'
+import { StoredJobs } from './jobs.ts'
+import { migrate } from './migrations.ts'
+import { Operations } from './operations.ts'
+
+export interface Store {
+  readonly users: Users
+  readonly groups: Groups
+  readonly operations: Operations
+  readonly changes: StoredChanges
+  readonly jobs: StoredJobs
+  ids(): Ids
+  close(): void
+}
+
+/**
+ * Opens the file, makes it when it is missing (readable by its owner only) and brings its schema up to date. `:memory:` is for tests.
+ * Throws InternalFault that names the file: no database, of another program, of a newer karst, not writable.
+ *
+ * Two connections: what is promised to survive a power cut (identities, operations) is committed with an fsync each, the rest without.
+ */
+export function openStore(file: string): Store {
+  if (file !== ':memory:') create(file)
+  const durable = new Database(file, { full: true })
+  const quick = file === ':memory:' ? durable : new Database(file, { full: false })
+  const close = (): void => {
+    durable.close()
+    if (quick !== durable) quick.close()
+  }
+  try {
+    migrate(durable, file)
+    const users = new Users(durable)
+    const groups = new Groups(durable, users)
+    const ids = new StoredIds(durable, users, groups)
+    const changes = new StoredChanges(quick)
+    const operations = new Operations(durable)
+    return { users, groups, operations, changes, jobs: new StoredJobs(quick), ids: () => ids, close }
+  } catch (error) {
+    close()
+    throw error
+  }
+}
+
+// Jobs hold pre-authorised URLs, so the file is the gateway's alone from the start (SQLite gives its companions the same mode).
+function create(file: string): void {
+  try {
+    closeSync(openSync(file, 'a', 0o600))
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new Fault('InternalFault', `the store ${file} cannot be opened for writing: ${why}`, { cause: error })
+  }
+}
