@@ -1,0 +1,224 @@
+/** The composition root: the only file in src that names every concrete class. Makes a gateway of a configuration. */
+import { randomBytes } from 'node:crypto'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pino, type Logger } from 'pino'
+import { type Backend } from './backend/backend.ts'
+import { PosixBackend } from './backend/posix/posix-backend.ts'
+import { ConfigError, version, type Config } from './config.ts'
+import { createServer, type HttpServer } from './http/server.ts'
+import { Callers } from './identity/caller.ts'
+import { canonicalDn } from './identity/dn.ts'
+import { TrustStore } from './identity/trust.ts'
+import { Preauth } from './space/preauth.ts'
+import { DEFAULT_RULES, type Space } from './space/space.ts'
+import { openStore, type Store } from './store/store.ts'
+import { isFault } from './vospace/fault.ts'
+import { createdMode } from './vospace/mode.ts'
+import { type Access } from './vospace/node.ts'
+import { type NodePath } from './vospace/path.ts'
+import { service } from './vospace/uri.ts'
+
+/** A running gateway. */
+export interface Gateway {
+  /** the service base, as configured */
+  readonly url: string
+  /** Makes what is missing; leaves what is there as it is. */
+  provision(nodes: readonly Provision[]): Promise<void>
+  /** Server certificate and trusted CAs are read again; on failure the old ones stay, and it rejects. */
+  reload(): Promise<void>
+  /** Ends listening, lets requests finish for a while, closes the stores. */
+  close(): Promise<void>
+}
+
+/** A node that shall exist. */
+export interface Provision {
+  readonly path: NodePath
+  /** undefined: nobody's, the system's */
+  readonly owner: string | undefined
+  readonly access: Partial<Omit<Access, 'owner'>>
+  /** a data node with these bytes; without: a container */
+  readonly bytes?: Buffer
+  readonly properties?: Readonly<Record<string, string>>
+}
+
+/** Seconds that requests under way have when the gateway is told to stop. */
+const DRAIN_SECONDS = 25
+
+/** Resolves when the gateway answers. Rejects, with nothing left open, when it cannot start. */
+export async function startGateway(config: Config, options: { readonly logFile?: string }): Promise<Gateway> {
+  const logger = makeLogger(config, options.logFile)
+  const open: (() => Promise<void> | void)[] = []
+  const closeAll = async (): Promise<void> => {
+    for (const close of open.splice(0).reverse()) await close()
+  }
+  try {
+    await mkdir(config.state, { recursive: true, mode: 0o700 })
+    const store = openStore(join(config.state, 'karst.db'))
+    open.push(() => store.close())
+    enrol(store, config)
+    const backend = makeBackend(config, store, logger)
+    await backend.start()
+    open.push(() => backend.stop())
+    const trust = await Promise.all(config.trust.map((place) => TrustStore.load(place)))
+    const server = await listen(config, { store, backend, trust, logger })
+    open.push(() => server.close(DRAIN_SECONDS))
+    return {
+      url: config.service.url,
+      provision: (nodes) => provision(backend, nodes),
+      reload: async () => {
+        for (const anchors of trust) await anchors.reload()
+        server.reloadTls(await tlsFiles(config))
+      },
+      close: closeAll,
+    }
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+}
+
+function makeLogger(config: Config, file: string | undefined): Logger {
+  const options = { level: config.logLevel, base: { pid: process.pid } }
+  return file === undefined ? pino(options) : pino(options, pino.destination({ dest: file, mkdir: true, sync: false }))
+}
+
+/** The users and groups that the configuration names, made known to the store; what it keeps already stays. */
+function enrol(store: Store, config: Config): void {
+  for (const { name, uid, x509 = [] } of config.users) {
+    const known = store.users.byName(name)
+    if (known === undefined) {
+      const admin = config.administrators.includes(name)
+      store.users.create({ name, admin, ...(uid !== undefined && { uid }) })
+    } else if (uid !== undefined && known.uid !== uid) {
+      throw new ConfigError(
+        `users: ${name} has uid ${known.uid} already, and files carry it; ${uid} cannot be given now`,
+      )
+    }
+    for (const dn of x509) store.users.addIdentity(name, { kind: 'x509', value: canonicalDn(dn) })
+  }
+  for (const { uri, owner, members } of config.groups) {
+    if (store.groups.byUri(uri) === undefined) store.groups.create(uri, { owner })
+    for (const member of members) store.groups.add(uri, member)
+  }
+}
+
+function makeBackend(config: Config, store: Store, logger: Logger): Backend {
+  const name = config.namespace[0]?.backend ?? ''
+  const backend = config.backends[name]
+  if (backend === undefined) throw new ConfigError(`there is no backend named ${name}`)
+  const root = process.getuid?.() === 0
+  const mode = backend.mode === 'auto' ? (root ? 'root' : 'unprivileged') : backend.mode
+  if (mode === 'root' && !root) throw new ConfigError(`backend ${name}: mode root needs the gateway to run as root`)
+  logger.info({ backend: name, root: backend.root, mode }, 'POSIX backend')
+  return new PosixBackend({
+    root: backend.root,
+    ids: store.ids(),
+    mode,
+    allocationParents: config.allocations,
+    logger,
+    ...(backend.unlabelledOwner !== undefined && { unlabelledOwner: backend.unlabelledOwner }),
+  })
+}
+
+interface Parts {
+  readonly store: Store
+  readonly backend: Backend
+  readonly trust: readonly TrustStore[]
+  readonly logger: Logger
+}
+
+async function listen(config: Config, { store, backend, trust, logger }: Parts): Promise<HttpServer> {
+  const of = service(config.service.resourceId)
+  const space: Space = {
+    backend,
+    service: of,
+    rules: { ...DEFAULT_RULES, allocationParents: config.allocations, strict: config.strict },
+    changes: store.changes,
+    ids: store.ids(),
+  }
+  const started = Date.now()
+  const server = await createServer(
+    {
+      space,
+      preauth: new Preauth(await secret(config), { seconds: config.preauthorizedSeconds }),
+      jobs: store.jobs,
+      operations: store.operations,
+      callers: new Callers({ trust, users: store.users, groups: store.groups }),
+      health: { check: () => health(backend, started) },
+      publicUrl: config.service.url,
+      service: of,
+      logger,
+      version: version(),
+      strict: config.strict,
+    },
+    await tlsFiles(config),
+  )
+  await server.listen(config.listen.port, config.listen.host)
+  return server
+}
+
+async function tlsFiles(config: Config): Promise<{ cert: string; key: string }> {
+  return {
+    cert: await readFile(config.tls.certificate, 'utf8'),
+    key: await readFile(config.tls.key, 'utf8'),
+  }
+}
+
+async function health(
+  backend: Backend,
+  upSince: number,
+): Promise<{ available: boolean; upSince: number; notes: string[] }> {
+  try {
+    await backend.probe()
+    return { available: true, upSince, notes: [] }
+  } catch (error) {
+    return { available: false, upSince, notes: [`storage does not answer: ${(error as Error).message}`] }
+  }
+}
+
+/** The key of pre-authorised URLs: 32 random bytes, kept so that URLs survive a restart. */
+async function secret(config: Config): Promise<Buffer> {
+  const file = join(config.state, 'preauth.key')
+  try {
+    const kept = await readFile(file)
+    if (kept.length === 32) return kept
+    throw new ConfigError(`${file} is not 32 bytes: remove it, and a new one is made`)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    const fresh = randomBytes(32)
+    await writeFile(file, fresh, { mode: 0o600, flag: 'wx' })
+    return fresh
+  }
+}
+
+async function provision(backend: Backend, nodes: readonly Provision[]): Promise<void> {
+  for (const node of nodes) {
+    try {
+      await provisionOne(backend, node)
+    } catch (error) {
+      if (!isFault(error, 'DuplicateNode')) throw error
+    }
+  }
+}
+
+async function provisionOne(backend: Backend, node: Provision): Promise<void> {
+  const access: Access = {
+    owner: node.owner ?? `uid:${process.getuid?.() ?? 0}`,
+    isPublic: false,
+    groupRead: [],
+    groupWrite: [],
+    inherit: false,
+    locked: false,
+    ...node.access,
+  }
+  const type = node.bytes === undefined ? 'container' : 'data'
+  const properties = new Map(Object.entries(node.properties ?? {}))
+  const draft = { access, mode: createdMode(type, undefined, access), properties }
+  if (node.bytes === undefined) await backend.make(node.path, { type: 'container', ...draft })
+  else await backend.put(node.path, pieces(node.bytes), { draft, ifAbsent: true })
+}
+
+async function* pieces(bytes: Buffer): AsyncGenerator<Uint8Array> {
+  yield bytes
+}

@@ -1,0 +1,58 @@
+/** `karst mount` and `karst umount`: the words of the command line for mount/daemon.ts. */
+import { mountCommand, umountCommand } from '../../mount/daemon.ts'
+import { mountEnvironment } from '../config.ts'
+import { readWords, say, UsageError, type Command } from './command.ts'
+
+export const mount: Command = {
+  name: 'mount',
+  usage:
+    'karst mount vos://AUTHORITY~SERVICE/PATH DIR [--certificate PEM] [--ca PEM] [--registry URL | --url URL]\n' +
+    '                   [--read-only] [--allow-other] [--foreground]',
+  summary: 'mounts a node of a gateway; the certificate is $X509_USER_PROXY unless named',
+  run: async (words) => {
+    const { values, positionals } = readWords(
+      words,
+      {
+        certificate: { type: 'string' },
+        ca: { type: 'string' },
+        registry: { type: 'string' },
+        url: { type: 'string' },
+        'read-only': { type: 'boolean' },
+        'allow-other': { type: 'boolean' },
+        foreground: { type: 'boolean' },
+      },
+      { min: 2, max: 2 },
+    )
+    const environment = mountEnvironment()
+    const certificate = values.certificate ?? environment.proxy
+    if (certificate === undefined) throw new UsageError('--certificate PEM is missing, and X509_USER_PROXY is not set')
+    const url = values.url ?? (values.registry === undefined ? environment.url : undefined)
+    const [uri = '', dir = ''] = positionals
+    await mountCommand({
+      uri,
+      dir,
+      certificate,
+      stateDir: environment.state,
+      foreground: values.foreground === true,
+      readOnly: values['read-only'] === true,
+      allowOther: values['allow-other'] === true,
+      ...(values.ca !== undefined && { ca: values.ca }),
+      ...(values.registry !== undefined && { registry: values.registry }),
+      ...(url !== undefined && { url }),
+    })
+    return 0
+  },
+}
+
+export const umount: Command = {
+  name: 'umount',
+  usage: 'karst umount DIR',
+  summary: 'flushes and unmounts; ends in any case, and says what could not be saved',
+  run: async (words) => {
+    const { positionals } = readWords(words, {}, { min: 1, max: 1 })
+    const [dir = ''] = positionals
+    const left = await umountCommand({ dir, stateDir: mountEnvironment().state })
+    for (const line of left) say(line)
+    return left.length === 0 ? 0 : 1
+  },
+}

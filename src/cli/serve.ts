@@ -1,0 +1,29 @@
+/** `karst serve`: the gateway of a site. */
+import { startGateway } from '../app.ts'
+import { loadConfig } from '../config.ts'
+import { complain, readWords, say, UsageError, type Command } from './command.ts'
+import { untilSignal } from './signals.ts'
+
+export const serve: Command = {
+  name: 'serve',
+  usage: 'karst serve --config FILE [--check]',
+  summary: 'serves what a configuration says; SIGHUP reads certificates anew, SIGTERM drains and ends',
+  run: async (words) => {
+    const { values } = readWords(words, { config: { type: 'string' }, check: { type: 'boolean' } })
+    if (values.config === undefined) throw new UsageError('--config FILE is missing')
+    const config = loadConfig(values.config)
+    if (values.check === true) {
+      say(`${values.config} is a valid configuration`)
+      return 0
+    }
+    const stopped = untilSignal()
+    const gateway = await startGateway(config, {})
+    process.on('SIGHUP', () => {
+      gateway.reload().catch((error: unknown) => complain(`karst serve: not reloaded: ${(error as Error).message}`))
+    })
+    say(`karst serves ${gateway.url}`)
+    await stopped
+    await gateway.close()
+    return 0
+  },
+}

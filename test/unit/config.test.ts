@@ -1,0 +1,102 @@
+/** The configuration: all mistakes at once, defaults, file names relative to the file, frozen. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import {
+  ConfigError,
+  loadConfig,
+  quickstartEnvironment,
+  readConfig,
+  version,
+  type ConfigDocument,
+} from '../../src/config.ts'
+
+const good = (): ConfigDocument => ({
+  service: { resourceId: 'ivo://karst.local/karst', url: 'https://karst.example.org:8443/karst' },
+  tls: { certificate: 'server.pem', key: '/etc/server.key' },
+  state: 'state',
+  backends: { main: { type: 'posix', root: 'tree' } },
+  namespace: [{ path: '/', backend: 'main' }],
+  users: [{ name: 'alice', x509: ['/C=CA/CN=alice'] }],
+})
+
+const mistakes = (document: unknown): string[] => {
+  try {
+    readConfig(document, '/conf')
+    return []
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    return error.message.split('\n')
+  }
+}
+
+t.test('defaults are filled in and files are relative to the configuration', async (t) => {
+  const config = readConfig(good(), '/conf')
+  t.same(config.tls, { certificate: '/conf/server.pem', key: '/etc/server.key' })
+  t.same(config.listen, { host: '127.0.0.1', port: 8443 })
+  t.same(
+    [config.state, config.backends['main']?.root, config.backends['main']?.mode],
+    ['/conf/state', '/conf/tree', 'auto'],
+  )
+  t.same([config.strict, config.preauthorizedSeconds, config.trust, config.allocations], [false, 3600, [], []])
+  t.throws(() => {
+    Object.assign(config.listen, { port: 1 })
+  }, TypeError)
+})
+
+t.test('every mistake is told, each with its place', async (t) => {
+  const document = {
+    ...good(),
+    service: { resourceId: 'ivo://Karst/x', url: 'http://x' },
+    backends: { main: { type: 'tape', root: '' } },
+    colour: 'blue',
+    listen: { port: 0 },
+  }
+  const told = mistakes(document)
+  for (const part of [
+    'resourceId',
+    'service.url',
+    'backends.main.type',
+    'backends.main.root',
+    'colour',
+    'listen.port',
+  ]) {
+    t.ok(
+      told.some((line) => line.includes(part)),
+      `${part} is told in:\n${told.join('\n')}`,
+    )
+  }
+})
+
+t.test('what a schema cannot say is told too', async (t) => {
+  const document = {
+    ...good(),
+    namespace: [{ path: '/', backend: 'gone' }],
+    groups: [{ uri: 'ivo://a/gms?b', owner: 'mallory', members: ['alice', 'bob'] }],
+    administrators: ['carol'],
+    allocations: ['/home/..'],
+  }
+  t.same(mistakes(document).length, 5, mistakes(document).join('\n'))
+})
+
+t.test('a missing document, a wrong type and a broken file are refused', async (t) => {
+  for (const document of [null, [], 'x', {}]) t.ok(mistakes(document).length > 0)
+  const folder = mkdtempSync(join(tmpdir(), 'karst-config-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  t.throws(() => loadConfig(join(folder, 'none.json')), ConfigError)
+  writeFileSync(join(folder, 'broken.json'), '{')
+  t.throws(() => loadConfig(join(folder, 'broken.json')), { name: 'ConfigError', message: /broken\.json: .*JSON/ })
+  writeFileSync(join(folder, 'good.json'), JSON.stringify(good()))
+  t.equal(loadConfig(join(folder, 'good.json')).state, join(folder, 'state'))
+})
+
+t.test('the quickstart’s environment', async (t) => {
+  t.match(quickstartEnvironment({}), { port: 8443, state: /\/\.karst$/ })
+  t.match(quickstartEnvironment({ KARST_PORT: '0', KARST_STATE: '/x' }), { port: 0, state: '/x' })
+  for (const KARST_PORT of ['x', '-1', '70000', '']) t.throws(() => quickstartEnvironment({ KARST_PORT }), ConfigError)
+})
+
+t.test('the version is that of the package', async (t) => {
+  t.match(version(), /^\d+\.\d+\.\d+$/)
+})
