@@ -1,0 +1,81 @@
+/** GET of bytes: conditions, one range, and then the stream straight to the socket. */
+import { type FastifyReply, type FastifyRequest } from 'fastify'
+import { type OutgoingHttpHeaders } from 'node:http'
+import { type Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { Fault, isFault } from '../vospace/fault.ts'
+import { type Entry } from '../vospace/node.ts'
+import { readRange, type WholeRange } from './byte-range.ts'
+import { answerHead, takeOver } from './endpoint.ts'
+import { checkUnchanged, isUnmodified, rangeApplies } from './preconditions.ts'
+import { clientGone } from './request-body.ts'
+
+/** How often a file may change under a request before it is given up. */
+const ATTEMPTS = 3
+
+/** Where the bytes come from: one look at what is there, and then the bytes of that very version. */
+export interface Source {
+  look(): Promise<{ readonly entry: Entry; readonly headers: OutgoingHttpHeaders }>
+  open(options: {
+    readonly range?: WholeRange
+    readonly ifContentVersion: string
+    readonly signal: AbortSignal
+  }): Promise<{ readonly body: Readable }>
+}
+
+/** Answers a GET of bytes. */
+export async function sendFile(source: Source, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const signal = clientGone(reply.raw)
+  for (let attempt = 1; ; attempt++) {
+    const { entry, headers } = await source.look()
+    checkUnchanged(request.headers, entry)
+    if (isUnmodified(request.headers, entry)) return answerHead(reply, 304, headers)
+    const range = rangeOf(request, reply, entry)
+    try {
+      const { body } = await source.open({ ...(range && { range }), ifContentVersion: entry.contentVersion, signal })
+      return await sendBytes(reply, { body, entry, headers, range })
+    } catch (error) {
+      // replaced between the two looks: what was said of the old bytes must not go with the new
+      if (!isFault(error, 'PreconditionFailed')) throw error
+      if (attempt === ATTEMPTS) throw new Fault('ServiceBusy', 'the file keeps changing', { cause: error })
+    }
+  }
+}
+
+/** The range that is asked for and may be answered. A refusal tells the size (RFC 9110, 15.5.17). */
+function rangeOf(request: FastifyRequest, reply: FastifyReply, entry: Entry): WholeRange | undefined {
+  if (!rangeApplies(request.headers, entry)) return undefined
+  try {
+    return readRange(request.headers.range, entry.size)
+  } catch (error) {
+    if (isFault(error, 'RangeNotSatisfiable')) reply.header('Content-Range', `bytes */${entry.size}`)
+    throw error
+  }
+}
+
+interface Bytes {
+  readonly body: Readable
+  readonly entry: Entry
+  readonly headers: OutgoingHttpHeaders
+  readonly range: WholeRange | undefined
+}
+
+/** 200, 206, or 204 for an empty file (wire.md trap 17). */
+async function sendBytes(reply: FastifyReply, { body, entry, headers, range }: Bytes): Promise<unknown> {
+  if (entry.size === 0) {
+    body.destroy()
+    return answerHead(reply, 204, headers)
+  }
+  const length = range === undefined ? entry.size : range.end - range.start + 1
+  const partial = range && { 'Content-Range': `bytes ${range.start}-${range.end}/${entry.size}` }
+  const status = range === undefined ? 200 : 206
+  const raw = takeOver(reply, status, { ...headers, ...partial, 'Content-Length': length })
+  try {
+    await pipeline(body, raw)
+  } catch (error) {
+    // the promised length is never reached: the client sees that it does not have the whole
+    if (!raw.writableFinished) reply.log.info({ reason: String(error) }, 'a download was cut')
+    raw.destroy()
+  }
+  return reply
+}

@@ -1,0 +1,82 @@
+/** The one place where a refusal becomes a reply (wire.md 3.0). Anything that is no Fault is a bug or an outage: logged whole, told as InternalFault. */
+import { type FastifyReply, type FastifyRequest } from 'fastify'
+import { writeFault } from '../codec/fault-text.ts'
+import { type FaultJson } from '../codec/fs-v1.ts'
+import { Fault, isFault } from '../vospace/fault.ts'
+import { CHALLENGES } from './authenticate.ts'
+import { takeOver } from './endpoint.ts'
+import { drain, hasBody, isExpecting } from './request-body.ts'
+import { type HttpLimits } from './services.ts'
+import { targetOf } from './target.ts'
+
+/** Seconds, whole: what clients read (wire.md 6.3). */
+const RETRY_AFTER = '1'
+
+/** An unread rest of a body no longer than this is read and dropped, and the connection kept. */
+const SMALL_REST = 1 << 16
+
+/** Answers with the refusal. */
+export async function replyFault(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  limits: HttpLimits,
+): Promise<void> {
+  const fault = asFault(error, request)
+  if (reply.raw.headersSent) {
+    // too late to say it politely: a cut connection is the only sign that the document is not whole
+    reply.raw.destroy()
+    return
+  }
+  if (fault.status === 401) reply.header('WWW-Authenticate', [...CHALLENGES])
+  if (fault.status === 503) reply.header('Retry-After', RETRY_AFTER)
+  const [type, text] = targetOf(request.raw).isMount
+    ? ['application/json', JSON.stringify(faultJson(fault))]
+    : ['text/plain', writeFault(fault)]
+  await replyBeforeBody(request, reply, { status: fault.status, type, body: Buffer.from(text) }, limits)
+}
+
+export function faultJson({ fault, errno, detail }: Fault): FaultJson {
+  return { fault, errno, detail }
+}
+
+/** The refusal that an error means to the caller; what is no refusal goes to the log with its stack. */
+export function asFault(error: unknown, request: FastifyRequest): Fault {
+  if (isFault(error)) {
+    if (error.status >= 500) request.log.error({ err: error }, error.detail)
+    return error
+  }
+  if (request.raw.destroyed) request.log.info({ reason: String(error) }, 'the client went away')
+  else request.log.error({ err: error }, 'internal fault')
+  return new Fault('InternalFault', `something went wrong here; request ${request.id}`, { cause: error })
+}
+
+export interface WholeAnswer {
+  readonly status: number
+  readonly type?: string
+  readonly body: Buffer
+}
+
+/**
+ * Answers a request whose body may not have been read. The answer goes out whole at once; then what the client is still sending is read
+ * and dropped within bounds, since closing at once would reset the connection and take the answer with it.
+ */
+export async function replyBeforeBody(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { status, type, body }: WholeAnswer,
+  limits: HttpLimits,
+): Promise<void> {
+  const unread = hasBody(request.raw) && !request.raw.complete
+  const keep = !unread || (!isExpecting(request.raw) && Number(request.headers['content-length']) <= SMALL_REST)
+  const raw = takeOver(reply, status, {
+    ...(type !== undefined && { 'Content-Type': type }),
+    // RFC 9110, 8.6: none with a 204
+    ...(status !== 204 && { 'Content-Length': body.length }),
+    ...(!keep && { Connection: 'close' }),
+  })
+  if (request.method === 'HEAD' || body.length === 0) raw.flushHeaders()
+  else raw.write(body)
+  if (unread) await drain(request.raw, { bytes: limits.drainedBytes, time: limits.drainedTime })
+  raw.end()
+}

@@ -1,0 +1,129 @@
+/** `/files`: the bytes of data nodes, and pre-authorised URLs to them (wire.md 3.4; RFC 9110). */
+import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { type FileGrant, headFile, openWrite, readFile, type WriteTicket } from '../space/files.ts'
+import { ANONYMOUS, type Caller } from '../vospace/caller.ts'
+import { Fault, isFault } from '../vospace/fault.ts'
+import { type NodePath } from '../vospace/path.ts'
+import { decodePath } from '../vospace/uri.ts'
+import { authenticate, AUTHENTICATED_HEADER } from './authenticate.ts'
+import { digestHeader, promisedMd5 } from './digest.ts'
+import { sendFile, type Source } from './download.ts'
+import { answerHead, endpoint, type Handler } from './endpoint.ts'
+import { fileHeaders } from './file-headers.ts'
+import { checkNoneMatch, checkUnchanged, entityTag, isUnmodified } from './preconditions.ts'
+import { bodyLength, clientGone, contentTypeOf, uploadOf } from './request-body.ts'
+import { type HttpContext } from './services.ts'
+import { targetOf } from './target.ts'
+
+export function files(app: FastifyInstance, context: HttpContext): void {
+  const get: Handler = async (request, reply) => {
+    const { caller, path, grant } = admit(context, request, reply, 'read')
+    const { space } = context.services
+    const granted = grant && { grant }
+    const look: Source['look'] = async () => {
+      const { entry, name } = await headFile(space, caller, path, granted)
+      return { entry, headers: fileHeaders(entry, name) }
+    }
+    const open: Source['open'] = (options) => readFile(space, caller, path, { ...granted, ...options })
+    return sendFile({ look, open }, request, reply)
+  }
+  const head: Handler = async (request, reply) => {
+    const { caller, path, grant } = admit(context, request, reply, 'read')
+    const { entry, name } = await headFile(context.services.space, caller, path, grant && { grant })
+    checkUnchanged(request.headers, entry)
+    if (isUnmodified(request.headers, entry)) return answerHead(reply, 304, fileHeaders(entry, name))
+    return answerHead(reply, 200, { ...fileHeaders(entry, name), 'Content-Length': entry.size })
+  }
+  const put: Handler = async (request, reply) => upload(context, request, reply)
+  // a pre-authorised URL needs no credentials, so who is asking is settled here
+  endpoint(app, `${context.base}/files`, { GET: get, HEAD: head, PUT: put }, { open: true })
+}
+
+interface Admitted {
+  readonly caller: Caller
+  readonly path: NodePath
+  readonly grant?: FileGrant
+}
+
+/**
+ * Who asks for which file. `/preauth:<token>` in front of the path stands for all credentials, and acts for the user of the token;
+ * without it the caller is whoever the certificate says.
+ */
+function admit(
+  { services }: HttpContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  kind: 'read' | 'write',
+): Admitted {
+  const { rest } = targetOf(request.raw)
+  const token = /^\/preauth(?::|%3a)([^/]*)(\/.*)?$/i.exec(rest)
+  if (token === null) {
+    request.caller = authenticate(request.raw.socket, services.callers)
+    if (request.caller.user !== undefined) reply.header(AUTHENTICATED_HEADER, request.caller.user)
+    return { caller: request.caller, path: decodePath(rest) }
+  }
+  const path = decodePath(token[2] ?? '')
+  return { caller: ANONYMOUS, path, grant: services.preauth.verify(token[1] ?? '', path, kind) }
+}
+
+async function upload(context: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const { space } = context.services
+  const { caller, path, grant } = admit(context, request, reply, 'write')
+  if (request.headers['content-range'] !== undefined) {
+    // RFC 9110, 14.5: taken for the whole it would destroy the rest
+    throw new Fault('InvalidArgument', 'a part of a file cannot be put')
+  }
+  const md5 = promisedMd5(request.headers)
+  const length = bodyLength(request.raw)
+  // permission, type, lock, quota and conditions before the first byte
+  const ticket = await openWrite(space, caller, path, {
+    ...(grant && { grant }),
+    ...(length !== undefined && { length }),
+  })
+  const condition = conditionOf(request, ticket)
+  const contentType = contentTypeOf(request.raw)
+  const encoding = request.headers['content-encoding']
+  const options = {
+    ...condition,
+    ...(md5 !== undefined && { md5 }),
+    ...(length !== undefined && { length }),
+    ...(contentType !== undefined && { contentType }),
+    ...(typeof encoding === 'string' && { contentEncoding: encoding }),
+    signal: clientGone(reply.raw),
+  }
+  const { entry } = await put(ticket, uploadOf(request.raw, reply.raw), options)
+  return reply
+    .code(201)
+    .headers({
+      ETag: entityTag(entry.contentVersion),
+      ...(entry.md5 !== undefined && { Digest: digestHeader(entry.md5) }),
+      'Content-Length': 0,
+    })
+    .send()
+}
+
+/** A file that came meanwhile makes `If-None-Match: *` fail, which HTTP calls a failed precondition. */
+async function put(
+  ticket: WriteTicket,
+  ...[body, options]: Parameters<WriteTicket['put']>
+): ReturnType<WriteTicket['put']> {
+  try {
+    return await ticket.put(body, options)
+  } catch (error) {
+    if (options?.ifAbsent !== true || !isFault(error, 'DuplicateNode')) throw error
+    throw new Fault('PreconditionFailed', 'If-None-Match: the node exists', { cause: error })
+  }
+}
+
+/** The conditions of the request held against the file as it stands; the put is then tied to that very version. */
+function conditionOf(
+  { headers }: FastifyRequest,
+  { existing }: WriteTicket,
+): { ifAbsent?: true; ifContentVersion?: string } {
+  const isTied = checkUnchanged(headers, existing)
+  const mustBeAbsent = checkNoneMatch(headers, existing) === 'absent'
+  return {
+    ...(mustBeAbsent && { ifAbsent: true as const }),
+    ...(isTied && existing !== undefined && { ifContentVersion: existing.contentVersion }),
+  }
+}

@@ -1,0 +1,126 @@
+/** `/fs/v1`, the mount API (schemas/fs-v1.md): what is read. What changes something is in fs-v1-changes.ts. */
+import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { type OutgoingHttpHeaders } from 'node:http'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { entryToJson, pathParameter } from '../codec/fs-v1.ts'
+import { entryOf, type FsListing, listOf, readData, statfs, xattr, xattrNames } from '../space/filesystem.ts'
+import { type NodePath } from '../vospace/path.ts'
+import { sendFile } from './download.ts'
+import { answer, endpoint, takeOver } from './endpoint.ts'
+import { asFault, faultJson } from './fault-reply.ts'
+import { bytesHeaders } from './file-headers.ts'
+import { dataChanges, nodeChanges, xattrChanges } from './fs-v1-changes.ts'
+import { JSON_TYPE } from './operation.ts'
+import { clientGone } from './request-body.ts'
+import { type HttpContext } from './services.ts'
+import { type Parameters, parametersOf } from './target.ts'
+
+export const NDJSON = 'application/x-ndjson'
+export const BYTES = 'application/octet-stream'
+
+/** Text gathered before it is handed on, in UTF-16 units. */
+const CHUNK = 1 << 16
+
+export function fsV1(app: FastifyInstance, context: HttpContext): void {
+  const { space, service } = context.services
+  const root = `${context.base}/fs/v1`
+  const json = (reply: FastifyReply, document: unknown): FastifyReply =>
+    answer(reply, 200, JSON_TYPE, JSON.stringify(document))
+
+  endpoint(app, root, {
+    GET: async ({ caller }, reply) => {
+      const { user, uid, gid } = caller
+      return json(reply, { version: 1, resourceId: service.resourceId, user: user ?? null, uid, gid })
+    },
+  })
+  endpoint(app, `${root}/entry`, {
+    GET: async (request, reply) =>
+      json(reply, entryToJson(await entryOf(space, request.caller, refOf(parametersOf(request.raw))))),
+  })
+  endpoint(app, `${root}/list`, { GET: async (request, reply) => list(context, request, reply) })
+  endpoint(app, `${root}/data`, {
+    GET: async (request, reply) => data(context, request, reply),
+    ...dataChanges(context),
+  })
+  endpoint(app, `${root}/statfs`, {
+    GET: async (request, reply) => {
+      const path = pathParameter(parametersOf(request.raw).get('path'))
+      return json(reply, await statfs(space, request.caller, path))
+    },
+  })
+  endpoint(app, `${root}/xattr`, {
+    GET: async (request, reply) => {
+      const parameters = parametersOf(request.raw)
+      const path = pathParameter(parameters.get('path'))
+      const name = parameters.get('name')
+      if (name === undefined) return json(reply, { names: await xattrNames(space, request.caller, path) })
+      return answer(reply, 200, BYTES, await xattr(space, request.caller, path, name))
+    },
+    ...xattrChanges(context),
+  })
+  for (const [call, handler] of Object.entries(nodeChanges(context)))
+    endpoint(app, `${root}/${call}`, { POST: handler })
+}
+
+/** The node a call is for: `path`, and `id` where it is open. */
+export function refOf(parameters: Parameters): { readonly path: NodePath; readonly id?: string } {
+  const id = parameters.get('id')
+  return { path: pathParameter(parameters.get('path')), ...(id !== undefined && id !== '' && { id }) }
+}
+
+async function data({ services }: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const { space } = services
+  const { caller } = request
+  const ref = refOf(parametersOf(request.raw))
+  return sendFile(
+    {
+      async look() {
+        const entry = await entryOf(space, caller, ref)
+        const headers: OutgoingHttpHeaders = { 'Content-Type': BYTES, ...bytesHeaders(entry) }
+        return { entry, headers }
+      },
+      open: (options) => readData(space, caller, ref, options),
+    },
+    request,
+    reply,
+  )
+}
+
+async function list({ services }: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const parameters = parametersOf(request.raw)
+  const cursor = parameters.get('cursor')
+  const limit = parameters.count('limit')
+  const listing = await listOf(services.space, request.caller, pathParameter(parameters.get('path')), {
+    ...(cursor !== undefined && { cursor }),
+    ...(limit !== undefined && { limit }),
+    signal: clientGone(reply.raw),
+  })
+  const chunks = lines(listing, request)
+  const raw = takeOver(reply, 200, { 'Content-Type': NDJSON })
+  try {
+    await pipeline(Readable.from(chunks, { highWaterMark: 4 }), raw)
+  } catch (error) {
+    // the last line is missing, so the client knows that it does not have the whole
+    request.log.info({ reason: String(error) }, 'a listing was cut')
+    raw.destroy()
+  }
+  return reply
+}
+
+/** A line an entry, gathered into chunks; the last line is the cursor, or the refusal that ended it. */
+async function* lines(listing: FsListing, request: FastifyRequest): AsyncGenerator<string> {
+  let chunk = ''
+  try {
+    for await (const entry of listing.entries) {
+      chunk += `${JSON.stringify(entryToJson(entry))}\n`
+      if (chunk.length < CHUNK) continue
+      yield chunk
+      chunk = ''
+    }
+    chunk += `${JSON.stringify({ cursor: listing.cursor() })}\n`
+  } catch (error) {
+    chunk += `${JSON.stringify(faultJson(asFault(error, request)))}\n`
+  }
+  yield chunk
+}

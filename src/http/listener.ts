@@ -1,0 +1,89 @@
+/** The TLS listener: client certificates asked for, chains kept, slow and broken clients cut off (HTTP/1.1 only). */
+import { createServer, type Server } from 'node:https'
+import { type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
+import { type Socket } from 'node:net'
+import { attachPeerChain, TLS_OPTIONS } from '../identity/peer.ts'
+import { expectContinue, takeContentType } from './request-body.ts'
+import { type HttpLimits } from './services.ts'
+
+/** PEM; the certificate with its chain. */
+export interface TlsIdentity {
+  readonly key: string | Buffer
+  readonly cert: string | Buffer
+}
+
+/** How much of a body is buffered in each direction: chunks of this size reach the backend and the socket. */
+const BUFFER = 1 << 20
+
+/** A server that hands requests to `handler`, body untouched. It does not listen yet. */
+export function createListener(
+  tls: TlsIdentity,
+  limits: HttpLimits,
+  serverHeader: string,
+  handler: RequestListener,
+): Server {
+  const server = createServer({
+    ...tls,
+    ...TLS_OPTIONS,
+    handshakeTimeout: limits.headersTimeout,
+    maxHeaderSize: limits.headers,
+    headersTimeout: limits.headersTimeout,
+    // an upload may take hours: `idleTimeout` is what bounds it
+    requestTimeout: 0,
+    connectionsCheckingInterval: Math.min(5_000, limits.headersTimeout),
+    keepAliveTimeout: limits.keepAliveTimeout,
+    highWaterMark: BUFFER,
+    noDelay: true,
+  })
+  attachPeerChain(server)
+  const accept = (request: IncomingMessage, response: ServerResponse): void => {
+    takeContentType(request)
+    response.setHeader('Server', serverHeader)
+    current.set(request.socket, { request, response })
+    handler(request, response)
+  }
+  server.on('request', accept)
+  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    expectContinue(request, response)
+    accept(request, response)
+  })
+  server.setTimeout(limits.idleTimeout, (socket) => onIdle(socket, limits))
+  return server
+}
+
+const current = new WeakMap<Socket, { request: IncomingMessage; response: ServerResponse }>()
+
+/** A silent client is cut off, unless it is we who keep it waiting. */
+function onIdle(socket: Socket, limits: HttpLimits): void {
+  const { request, response } = current.get(socket) ?? {}
+  const isOurTurn = request?.complete === true && response?.writableFinished === false && response.writableLength === 0
+  if (isOurTurn) socket.setTimeout(limits.idleTimeout)
+  else socket.destroy()
+}
+
+/** Takes a renewed certificate for connections to come. */
+export function reloadTls(server: Server, tls: TlsIdentity): void {
+  server.setSecureContext({ ...TLS_OPTIONS, ...tls })
+}
+
+/** Answers what is no HTTP, or both Content-Length and Transfer-Encoding (RFC 9112, 6.1), and closes. */
+export function refuseMalformed(error: Error & { code?: string }, socket: Socket, serverHeader: string): void {
+  if (!socket.writable || socket.destroyed) {
+    socket.destroy()
+    return
+  }
+  const [status, text] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? ['431 Request Header Fields Too Large', 'InvalidArgument: the headers are too large\n']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? ['408 Request Timeout', 'InvalidArgument: the request did not come in time\n']
+        : ['400 Bad Request', 'InvalidArgument: not an HTTP request\n']
+  const head = [
+    `HTTP/1.1 ${status}`,
+    `Server: ${serverHeader}`,
+    'Content-Type: text/plain',
+    `Content-Length: ${Buffer.byteLength(text)}`,
+    'Connection: close',
+  ]
+  socket.end(`${head.join('\r\n')}\r\n\r\n${text}`, () => socket.destroy())
+}

@@ -1,0 +1,160 @@
+/** `/nodes`: the documents of nodes (VOSpace 2.1 sections on nodes; wire.md 3.1). */
+import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { readNode } from '../codec/node-reader.ts'
+import { writeListing, writeNode } from '../codec/node-writer.ts'
+import { allocationUsage, describe, type Detail } from '../space/describe.ts'
+import { createNode, deleteNode, getNode, listNode, type NodeListOptions, setNode } from '../space/nodes.ts'
+import { type SeenEntry, type Space } from '../space/space.ts'
+import { type NodeDocument } from '../vospace/document.ts'
+import { Fault, type FaultName } from '../vospace/fault.ts'
+import { nameOf, parentOf, type NodePath } from '../vospace/path.ts'
+import { PROPERTY } from '../vospace/property.ts'
+import { encodePath, localPath, nodeUri, type Service } from '../vospace/uri.ts'
+import { answer, endpoint, type Handler, seeOther, takeOver, XML } from './endpoint.ts'
+import { clientGone, readBody } from './request-body.ts'
+import { type HttpContext } from './services.ts'
+import { type Parameters, parametersOf, pathOf } from './target.ts'
+
+export function nodes(app: FastifyInstance, context: HttpContext): void {
+  const { services, limits, base } = context
+  const { space } = services
+  const document = async (request: FastifyRequest, reply: FastifyReply): Promise<NodeDocument> =>
+    readNode(await readBody(request.raw, reply.raw, { limit: limits.document, timeout: limits.documentTimeout }))
+
+  const put: Handler = async (request, reply) => {
+    const path = pathOf(request.raw)
+    const node = await document(request, reply)
+    checkSameNode(node, path, services.service, 'InvalidURI')
+    const created = await createNode(space, request.caller, path, node)
+    return answer(reply, 201, XML, await documentOf(space, created, 'none'))
+  }
+  const post: Handler = async (request, reply) => {
+    const path = pathOf(request.raw)
+    const node = await document(request, reply)
+    checkSameNode(node, path, services.service, 'InvalidArgument')
+    const changed = await setNode(space, request.caller, path, node)
+    return answer(reply, 200, XML, await documentOf(space, changed, 'none'))
+  }
+  const remove: Handler = async (request, reply) => {
+    await deleteNode(space, request.caller, pathOf(request.raw), { signal: clientGone(reply.raw) })
+    // the standard says 204, its examples and every client 200 (wire.md trap 1)
+    return reply.code(space.rules.strict ? 204 : 200).send()
+  }
+  endpoint(app, `${base}/nodes`, {
+    GET: async (request, reply) => get(context, request, reply),
+    PUT: put,
+    POST: post,
+    DELETE: remove,
+  })
+}
+
+async function get({ services }: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const { space, publicUrl } = services
+  const path = pathOf(request.raw)
+  const parameters = parametersOf(request.raw)
+  const view = parameters.get('view')
+  if (view?.toLowerCase() === 'data') return seeOther(reply, `${publicUrl}/files${encodePath(path)}`)
+  const detail = detailOf(parameters)
+  const signal = clientGone(reply.raw)
+  const options = await listOptions(space, request, path, parameters)
+  const { node, children } = await listNode(space, request.caller, path, { ...options, signal })
+  if (node.type !== 'container') return answer(reply, 200, XML, await documentOf(space, node, detail))
+  const listing = writeListing({
+    node: describe(space, node, detail, await allocationUsage(space, node)),
+    children: described(space, children, detail),
+  })
+  return sendListing(listing, reply)
+}
+
+async function documentOf(space: Space, seen: SeenEntry, detail: Detail): Promise<string> {
+  return writeNode(describe(space, seen, detail, await allocationUsage(space, seen)))
+}
+
+async function* described(
+  space: Space,
+  children: AsyncIterable<SeenEntry>,
+  detail: Detail,
+): AsyncGenerator<NodeDocument> {
+  for await (const child of children) yield describe(space, child, detail)
+}
+
+/**
+ * A short listing goes out whole, so that its failure is a proper refusal. A long one is streamed as fast as the client reads; when it fails
+ * midway the connection is cut, since a document that ends well would be taken for the whole.
+ */
+async function sendListing(listing: AsyncGenerator<string, void, undefined>, reply: FastifyReply): Promise<unknown> {
+  const first = await listing.next()
+  const second = first.done === true ? first : await listing.next()
+  if (second.done === true) return answer(reply, 200, XML, first.value ?? '')
+  const chunks = async function* (): AsyncGenerator<string> {
+    yield first.value ?? ''
+    yield second.value
+    yield* listing
+  }
+  const raw = takeOver(reply, 200, { 'Content-Type': XML })
+  try {
+    await pipeline(Readable.from(chunks(), { highWaterMark: 4 }), raw)
+  } catch (error) {
+    reply.log.warn({ err: error }, 'a listing was cut')
+    raw.destroy()
+  }
+  return reply
+}
+
+const DETAILS: readonly string[] = ['min', 'max', 'properties', 'raw', 'none'] satisfies Detail[]
+
+/** An unknown level is ignored, as every service does (wire.md 1.6). */
+function detailOf(parameters: Parameters): Detail {
+  const detail = parameters.get('detail')?.toLowerCase() ?? 'none'
+  return DETAILS.includes(detail) ? (detail as Detail) : 'none'
+}
+
+/** limit, uri, sort and order (wire.md 3.1). */
+async function listOptions(
+  space: Space,
+  request: FastifyRequest,
+  path: NodePath,
+  parameters: Parameters,
+): Promise<NodeListOptions> {
+  const limit = parameters.count('limit')
+  const uri = parameters.get('uri')
+  const from = uri === undefined || uri === '' ? undefined : await childName(space, request, path, uri)
+  const sort = sortOf(parameters)
+  return { ...(limit !== undefined && { limit }), ...(from !== undefined && { from }), ...(sort && { sort }) }
+}
+
+const SORTABLE: readonly string[] = [PROPERTY.length, PROPERTY.date]
+
+function sortOf(parameters: Parameters): NodeListOptions['sort'] {
+  const property = parameters.get('sort')
+  const order = parameters.get('order')?.toLowerCase()
+  if (property !== undefined && !SORTABLE.includes(property)) {
+    // clients look for the phrase (wire.md 3.1)
+    throw new Fault('OptionNotSupported', `sorting options not supported: sort=${property}`)
+  }
+  if (order !== undefined && order !== 'asc' && order !== 'desc') {
+    throw new Fault('InvalidArgument', `order is asc or desc, not ${order}`)
+  }
+  if (property === undefined) return order === undefined ? undefined : { order }
+  return { property, order: order ?? 'desc' }
+}
+
+/** The name of the child that `uri` means. InvalidURI for what is no child of the node, as asked for or as it really stands. */
+async function childName(space: Space, request: FastifyRequest, path: NodePath, uri: string): Promise<string> {
+  const child = localPath(space.service, uri)
+  if (child !== '/') {
+    if (parentOf(child) === path) return nameOf(child)
+    // through a link the listing shows where its nodes really stand
+    const node = await getNode(space, request.caller, path)
+    if (parentOf(child) === node.path) return nameOf(child)
+  }
+  throw new Fault('InvalidURI', `${uri} is not a child of ${nodeUri(space.service, path)}`)
+}
+
+/** The document must speak of the node of the URL; both separators and both spellings of a name are one. */
+function checkSameNode(document: NodeDocument, path: NodePath, service: Service, fault: FaultName): void {
+  if (localPath(service, document.uri) === path) return
+  throw new Fault(fault, `the document is of ${document.uri}, the URL of ${nodeUri(service, path)}`)
+}

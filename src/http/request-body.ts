@@ -1,0 +1,125 @@
+/** Bodies of requests: documents read whole within bounds, uploads handed on as they come. */
+import { type IncomingMessage, type ServerResponse } from 'node:http'
+import { Fault } from '../vospace/fault.ts'
+
+/** Requests whose client waits for `100 Continue` before it sends the body (RFC 9110, 10.1.1). */
+const expecting = new WeakSet<IncomingMessage>()
+
+/** Content-Type as it came. */
+const contentTypes = new WeakMap<IncomingMessage, string>()
+
+/**
+ * Before routing: takes the Content-Type away from the router, which refuses an empty or odd one (wire.md trap 3: bodies come without).
+ */
+export function takeContentType(request: IncomingMessage): void {
+  const { headers } = request
+  const given = headers['content-type']
+  if (given === undefined) return
+  if (given !== '') contentTypes.set(request, given)
+  headers['content-type'] = 'application/octet-stream'
+}
+
+/** Exactly as the client wrote it; undefined when it said nothing. */
+export function contentTypeOf(request: IncomingMessage): string | undefined {
+  return contentTypes.get(request)
+}
+
+/**
+ * The client waits for `100 Continue`. Until it gets it the connection is one to be closed: a client that is refused may send the body or not,
+ * and its next request must not be taken for it.
+ */
+export function expectContinue(request: IncomingMessage, response: ServerResponse): void {
+  if (!hasBody(request)) return
+  expecting.add(request)
+  response.shouldKeepAlive = false
+}
+
+export function isExpecting(request: IncomingMessage): boolean {
+  return expecting.has(request)
+}
+
+/** Lets a waiting client go on: called when nothing speaks against its body any more. */
+function letContinue(request: IncomingMessage, response: ServerResponse): void {
+  if (!expecting.delete(request)) return
+  response.shouldKeepAlive = request.headers.connection?.toLowerCase() !== 'close'
+  response.writeContinue()
+}
+
+/** Whether a body is announced at all. */
+export function hasBody(request: IncomingMessage): boolean {
+  const { 'content-length': length, 'transfer-encoding': encoding } = request.headers
+  return encoding !== undefined || (length !== undefined && Number(length) > 0)
+}
+
+/** Content-Length; undefined for a chunked body. */
+export function bodyLength(request: IncomingMessage): number | undefined {
+  const { 'content-length': length, 'transfer-encoding': encoding } = request.headers
+  if (encoding !== undefined) return undefined
+  return length === undefined ? 0 : Number(length)
+}
+
+/**
+ * The bytes of an upload. Whoever stops reading early leaves the connection as it is, so that a refusal still reaches the client;
+ * a client that goes away makes it throw.
+ */
+export async function* uploadOf(request: IncomingMessage, response: ServerResponse): AsyncGenerator<Buffer> {
+  letContinue(request, response)
+  for await (const chunk of request.iterator({ destroyOnReturn: false })) yield chunk as Buffer
+}
+
+/** A whole document, of any content type. RequestEntityTooLarge beyond `limit` bytes; ServiceBusy when it does not come in time. */
+export async function readBody(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { limit, timeout }: { limit: number; timeout: number },
+): Promise<Buffer> {
+  if ((bodyLength(request) ?? 0) > limit) throw tooLarge(limit)
+  letContinue(request, response)
+  // a client that sends a byte a minute is cut off: nobody waits for the answer
+  const timer = setTimeout(() => request.destroy(), timeout)
+  try {
+    const parts: Buffer[] = []
+    let length = 0
+    for await (const part of request.iterator({ destroyOnReturn: false })) {
+      length += (part as Buffer).length
+      if (length > limit) throw tooLarge(limit)
+      parts.push(part as Buffer)
+    }
+    return Buffer.concat(parts, length)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function tooLarge(limit: number): Fault {
+  return new Fault('RequestEntityTooLarge', `the document is larger than ${limit} bytes`)
+}
+
+/** Aborted when the client goes away before it has its answer. */
+export function clientGone(response: ServerResponse): AbortSignal {
+  const controller = new AbortController()
+  response.once('close', () => {
+    if (!response.writableFinished) controller.abort(new Error('the client went away'))
+  })
+  return controller.signal
+}
+
+/** Reads on and drops what comes, within bounds: a client that is still sending gets to see the answer. */
+export async function drain(request: IncomingMessage, bounds: { bytes: number; time: number }): Promise<void> {
+  if (request.complete || request.destroyed) return
+  await new Promise<void>((resolve) => {
+    let left = bounds.bytes
+    const timer = setTimeout(finish, bounds.time)
+    const count = (part: Buffer): void => {
+      left -= part.length
+      if (left < 0) finish()
+    }
+    function finish(): void {
+      clearTimeout(timer)
+      request.off('data', count)
+      request.pause()
+      resolve()
+    }
+    request.once('end', finish).once('error', finish).once('close', finish).on('data', count).resume()
+  })
+}

@@ -1,0 +1,147 @@
+/** The HTTP side of the gateway: one TLS listener, one plugin a family of endpoints, one place for refusals and for the log. */
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { type Server } from 'node:https'
+import { type AddressInfo, type Socket } from 'node:net'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { ANONYMOUS } from '../vospace/caller.ts'
+import { Fault } from '../vospace/fault.ts'
+import { authenticate, AUTHENTICATED_HEADER } from './authenticate.ts'
+import { replyFault } from './fault-reply.ts'
+import { files } from './files.ts'
+import { fsV1 } from './fs-v1.ts'
+import { healthChecks } from './health.ts'
+import { createListener, refuseMalformed, reloadTls, type TlsIdentity } from './listener.ts'
+import { lists } from './lists.ts'
+import { nodes } from './nodes.ts'
+import { registry } from './registry.ts'
+import { HTTP_LIMITS, type HttpContext, type HttpServices } from './services.ts'
+import { synctrans } from './synctrans.ts'
+import { loggedTarget, routed } from './target.ts'
+import { transfers } from './transfers.ts'
+import { vosi } from './vosi.ts'
+
+export interface HttpServer {
+  /** Rejects when the address cannot be had. Port 0: any that is free. */
+  listen(port: number, host: string): Promise<void>
+  readonly address: AddressInfo
+  /** Stops accepting, lets requests finish for so long, then cuts them off. */
+  close(drainSeconds: number): Promise<void>
+  /** A renewed certificate, for connections to come. */
+  reloadTls(tls: TlsIdentity): void
+}
+
+const FAMILIES = [nodes, files, synctrans, transfers, vosi, registry, lists, fsV1, healthChecks] as const
+
+/** Composes the server; it does not listen yet. */
+export async function createServer(services: HttpServices, tls: TlsIdentity): Promise<HttpServer> {
+  const base = new URL(services.publicUrl).pathname.replace(/\/$/, '')
+  const context: HttpContext = { services, limits: { ...HTTP_LIMITS, ...services.limits }, base }
+  const { app, server } = createApp(context, tls)
+  for (const family of FAMILIES) await app.register(async (scope) => family(scope, context))
+  await app.ready()
+  const sockets = track(server)
+  return {
+    async listen(port, host) {
+      server.listen({ port, host })
+      await once(server, 'listening')
+    },
+    get address() {
+      const address = server.address()
+      if (address === null || typeof address === 'string') throw new Error('not listening')
+      return address
+    },
+    close: (drainSeconds) => close(app, server, sockets, drainSeconds),
+    reloadTls: (renewed) => reloadTls(server, renewed),
+  }
+}
+
+function createApp(context: HttpContext, tls: TlsIdentity): { app: FastifyInstance; server: Server } {
+  const { services, limits, base } = context
+  const serverHeader = `karst/${services.version}`
+  const made: { server?: Server } = {}
+  const app = fastify({
+    loggerInstance: services.logger,
+    disableRequestLogging: true,
+    exposeHeadRoutes: false,
+    return503OnClosing: false,
+    genReqId: () => randomBytes(6).toString('hex'),
+    rewriteUrl: (request) => routed(request, base),
+    serverFactory: (handler) => (made.server = createListener(tls, limits, serverHeader, handler)),
+    clientErrorHandler: (error, socket) => refuseMalformed(error, socket, serverHeader),
+  })
+  if (made.server === undefined) throw new Error('fastify made no server')
+  const instance = app as unknown as FastifyInstance
+  instance.removeAllContentTypeParsers()
+  // handlers read the body themselves: some documents, some streams
+  instance.addContentTypeParser('*', (_request, _payload, done) => done(null))
+  instance.decorateRequest('caller')
+  instance.addHook('onRequest', (request, reply, done) => admit(request, reply, context, done))
+  instance.setErrorHandler(async (error, request, reply) => replyFault(error, request, reply, limits))
+  instance.setNotFoundHandler(async (request, reply) => replyFault(notThere(request, instance), request, reply, limits))
+  return { app: instance, server: made.server }
+}
+
+/** Settles who is asking and starts the line in the log. */
+function admit(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { services }: HttpContext,
+  done: (error?: Error) => void,
+): void {
+  const started = performance.now()
+  reply.raw.once('close', () => logRequest(request, reply, started))
+  request.caller = ANONYMOUS
+  if (request.is404 || request.routeOptions.config.open === true) {
+    done()
+    return
+  }
+  try {
+    request.caller = authenticate(request.raw.socket, services.callers)
+  } catch (error) {
+    done(error as Error)
+    return
+  }
+  if (request.caller.user !== undefined) reply.header(AUTHENTICATED_HEADER, request.caller.user)
+  done()
+}
+
+function logRequest(request: FastifyRequest, reply: FastifyReply, started: number): void {
+  request.log.info(
+    {
+      method: request.method,
+      target: loggedTarget(request.originalUrl),
+      status: reply.raw.statusCode,
+      user: request.caller.user ?? null,
+      milliseconds: Math.round(performance.now() - started),
+      ...(!reply.raw.writableFinished && { cut: true }),
+    },
+    'request',
+  )
+}
+
+function notThere(request: FastifyRequest, app: FastifyInstance): Fault {
+  const known: readonly string[] = app.supportedMethods
+  if (!known.includes(request.method)) return new Fault('MethodNotAllowed', request.method)
+  return new Fault('NodeNotFound', `there is nothing at ${loggedTarget(request.originalUrl)}`)
+}
+
+function track(server: Server): Set<Socket> {
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
+  return sockets
+}
+
+async function close(app: FastifyInstance, server: Server, sockets: Set<Socket>, drainSeconds: number): Promise<void> {
+  const closed = server.listening ? new Promise<void>((resolve) => server.close(() => resolve())) : Promise.resolve()
+  // a connection kept alive is idle as soon as its last request is answered
+  const sweep = setInterval(() => server.closeIdleConnections(), 50)
+  const deadline = setTimeout(() => sockets.forEach((socket) => socket.destroy()), drainSeconds * 1000)
+  await closed
+  clearInterval(sweep)
+  clearTimeout(deadline)
+  await app.close()
+}

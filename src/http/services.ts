@@ -1,0 +1,98 @@
+/** What the HTTP layer needs, put together by app.ts. */
+import { type FastifyBaseLogger } from 'fastify'
+import { type Callers } from '../identity/caller.ts'
+import { type PutDataOptions } from '../space/filesystem.ts'
+import { type Preauth } from '../space/preauth.ts'
+import { type Space } from '../space/space.ts'
+import { type Job, type Transfer } from '../vospace/transfer.ts'
+import { type Service } from '../vospace/uri.ts'
+
+export interface HttpServices {
+  readonly space: Space
+  readonly preauth: Preauth
+  readonly jobs: Jobs
+  readonly operations: Operations
+  readonly callers: Callers
+  readonly health: Health
+  /**
+   * The service as clients see it: `https://host:port/karst`, no slash at the end. Asked for at every use, so that it may be a getter
+   * (the port can be known only after listening); its path must not change.
+   */
+  readonly publicUrl: string
+  readonly service: Service
+  readonly logger: FastifyBaseLogger
+  /** of the software, for the Server header */
+  readonly version: string
+  readonly limits?: Partial<HttpLimits>
+}
+
+/** Bytes and milliseconds. */
+export interface HttpLimits {
+  /** XML and form bodies */
+  readonly document: number
+  /** JSON bodies of /fs/v1 */
+  readonly json: number
+  /** request line and headers */
+  readonly headers: number
+  /** until the headers are complete */
+  readonly headersTimeout: number
+  /** until a document is complete */
+  readonly documentTimeout: number
+  /** without a byte from a client that is sending or receiving */
+  readonly idleTimeout: number
+  readonly keepAliveTimeout: number
+  /** of an upload already refused, read so that the client gets to see why */
+  readonly drainedBytes: number
+  readonly drainedTime: number
+}
+
+export const HTTP_LIMITS: HttpLimits = {
+  document: 1 << 20,
+  json: 1 << 16,
+  headers: 1 << 16,
+  headersTimeout: 30_000,
+  documentTimeout: 60_000,
+  idleTimeout: 120_000,
+  keepAliveTimeout: 75_000,
+  drainedBytes: 64 << 20,
+  drainedTime: 10_000,
+}
+
+/** Job records: src/store has them. */
+export interface Jobs {
+  create(owner: string | undefined, transfer: Transfer): Job
+  get(id: string): Job | undefined
+  update(id: string, patch: Partial<Omit<Job, 'id' | 'owner'>>): Job
+  /** newest first */
+  list(owner: string): readonly Job[]
+}
+
+/** What an operation gets to know of an attempt before it: handed on to src/space. */
+export type Attempt = NonNullable<PutDataOptions['attempt']>
+
+export type Begun =
+  | { readonly state: 'new'; readonly attempt: Attempt }
+  | { readonly state: 'running' }
+  | { readonly state: 'done'; readonly status: number; readonly body: string }
+
+/** Answers by user and operation id: src/store has them. */
+export interface Operations {
+  /** InvalidArgument when the id came before with another fingerprint. */
+  begin(user: string | undefined, id: string, fingerprint: string): Begun
+  finish(user: string | undefined, id: string, status: number, body: string): void
+  /** Forgets an operation that had no effect, so that it may be tried again. */
+  abandon(user: string | undefined, id: string): void
+}
+
+export interface Health {
+  /** Whether the stores behind the gateway answer; notes say what does not. */
+  check(): Promise<{ readonly available: boolean; readonly upSince: number; readonly notes: readonly string[] }>
+}
+
+/** What every plugin gets: the services, the limits settled, the path of the service. */
+export interface HttpContext {
+  readonly services: HttpServices
+  readonly limits: HttpLimits
+  /** `/karst`: what the URLs of the service start with */
+  readonly base: string
+}

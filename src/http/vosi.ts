@@ -1,0 +1,58 @@
+/** What VOSI asks of every service: what it can do and whether it is up (VOSI 1.1; wire.md 6.1). */
+import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { type Capability, writeAvailability, writeCapabilities } from '../codec/vosi.ts'
+import { SECURITY } from '../vospace/transfer.ts'
+import { CHALLENGES } from './authenticate.ts'
+import { answer, endpoint, XML } from './endpoint.ts'
+import { type HttpContext } from './services.ts'
+import { parametersOf } from './target.ts'
+
+/** The mount API, schemas/fs-v1.md. */
+export const FS_V1 = 'ivo://karst.local/std/karst#fs-1.0'
+
+type Endpoint = readonly [standardId: string, path: string, use: 'full' | 'base']
+
+/** VOSI itself: anonymous only, since clients read these before they know how to authenticate. */
+const OPEN: readonly Endpoint[] = [
+  ['ivo://ivoa.net/std/VOSI#capabilities', '/capabilities', 'full'],
+  ['ivo://ivoa.net/std/VOSI#availability', '/availability', 'full'],
+]
+
+const SERVED: readonly Endpoint[] = [
+  ['ivo://ivoa.net/std/VOSpace/v2.0#nodes', '/nodes', 'base'],
+  ['ivo://ivoa.net/std/VOSpace/v2.0#transfers', '/transfers', 'full'],
+  ['ivo://ivoa.net/std/VOSpace#sync-2.1', '/synctrans', 'full'],
+  ['ivo://ivoa.net/std/VOSpace/v2.0#sync', '/synctrans', 'full'],
+  ['ivo://ivoa.net/std/VOSpace#files-proto', '/files', 'base'],
+  ['ivo://ivoa.net/std/VOSpace/v2.0#views', '/views', 'full'],
+  ['ivo://ivoa.net/std/VOSpace/v2.0#protocols', '/protocols', 'full'],
+  ['ivo://ivoa.net/std/VOSpace/v2.0#properties', '/properties', 'full'],
+  [FS_V1, '/fs/v1', 'base'],
+]
+
+export function vosi(app: FastifyInstance, { services, base }: HttpContext): void {
+  const capabilities = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    if (request.caller.user === undefined) reply.header('WWW-Authenticate', [...CHALLENGES])
+    return answer(reply, 200, XML, capabilitiesOf(services.publicUrl))
+  }
+  endpoint(app, `${base}/capabilities`, { GET: capabilities, HEAD: capabilities })
+  endpoint(
+    app,
+    `${base}/availability`,
+    {
+      GET: async (request, reply) => {
+        const { available, upSince, notes } = await services.health.check()
+        if (parametersOf(request.raw).get('detail') === 'min') return reply.code(available ? 200 : 503).send()
+        return answer(reply, 200, XML, writeAvailability({ available, upSince, notes, clientIp: request.ip }))
+      },
+    },
+    { open: true },
+  )
+}
+
+function capabilitiesOf(publicUrl: string): string {
+  const capability =
+    (securityMethods: Capability['securityMethods']) =>
+    ([standardId, path, use]: Endpoint): Capability => ({ standardId, url: publicUrl + path, use, securityMethods })
+  return writeCapabilities([...OPEN.map(capability([])), ...SERVED.map(capability([null, SECURITY.certificate]))])
+}
