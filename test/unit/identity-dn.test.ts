@@ -45,6 +45,71 @@ t.test('it reads both orders of the same certificate as one person', async (t) =
   t.equal(canonicalDn('/DC=ch/DC=cern/CN=alice/CN=123/CN=Alice'), canonical(cern))
 })
 
+t.test('it puts the common name left and the country right, and else the last of the certificate first', async (t) => {
+  const rows: [Dn, string][] = [
+    [
+      [
+        ['C', 'CA'],
+        ['O', 'x'],
+        ['UID', 'u'],
+      ],
+      'uid=u,o=x,c=ca',
+    ],
+    [
+      [
+        ['UID', 'u'],
+        ['O', 'x'],
+        ['C', 'CA'],
+      ],
+      'uid=u,o=x,c=ca',
+    ],
+    [
+      [
+        ['O', 'x'],
+        ['CN', 'a'],
+      ],
+      'cn=a,o=x',
+    ],
+    [
+      [
+        ['CN', 'a'],
+        ['O', 'x'],
+      ],
+      'cn=a,o=x',
+    ],
+    [
+      [
+        ['CN', 'a'],
+        ['O', 'x'],
+        ['CN', 'b'],
+      ],
+      'cn=b,o=x,cn=a',
+    ],
+    [
+      [
+        ['C', 'CA'],
+        ['O', 'x'],
+        ['C', 'US'],
+      ],
+      'c=us,o=x,c=ca',
+    ],
+    [
+      [
+        ['O', 'x'],
+        ['OU', 'y'],
+      ],
+      'ou=y,o=x',
+    ],
+    [[], ''],
+  ]
+  for (const [attributes, text] of rows) t.equal(canonical(name(...attributes)), text)
+})
+
+t.test('it has one form for a name of several attributes, whatever their order', async (t) => {
+  t.equal(canonicalDn('OU=y+CN=a,C=CA'), 'cn=a+ou=y,c=ca')
+  t.equal(canonicalDn('C=CA,CN=a+OU=y'), 'cn=a+ou=y,c=ca')
+})
+
 t.test('it never lets a value pass for further names', async (t) => {
   const evil = name(['C', 'CA'], ['CN', 'x,O=Lab,CN=bob'])
   t.equal(canonical(evil), 'cn=x\\,o=lab\\,cn=bob,c=ca')

@@ -113,6 +113,23 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
     t.same(again, { body: 'NotAuthenticated RESUMED_SESSION', reused: true })
   })
 
+  t.test(`${version}: a resumed session of a plain user, where tickets are on, is still that user`, async (t) => {
+    const port = await serve(t, { requestCert: true, rejectUnauthorized: false })
+    for (const [credential, body] of [[presented(alice), 'cn=alice of 1'] as const, [{}, 'anonymous'] as const]) {
+      const agent = new https.Agent({ keepAlive: false, maxCachedSessions: 10 })
+      const options = { agent, ...only, ...credential }
+      let answer = await get(port, options)
+      for (let i = 0; i < 6 && !answer.reused; i++) answer = await get(port, options)
+      t.same(answer, { body, reused: true })
+    }
+  })
+
+  t.test(`${version}: a proxy that comes without its issuer is told so`, async (t) => {
+    const port = await serve(t)
+    const { body } = await get(port, { ...only, agent: false, ...presented({ ...proxy, chain: [] }) })
+    t.equal(body, 'NotAuthenticated CHAIN_INCOMPLETE')
+  })
+
   t.test(`${version}: who sends no certificate is anonymous, and a stranger is not`, async (t) => {
     const port = await serve(t)
     t.equal((await get(port, { ...only, agent: false })).body, 'anonymous')

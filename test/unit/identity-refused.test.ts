@@ -363,6 +363,26 @@ const refused: (Case & { readonly code: CertificateCode })[] = [
     code: 'KEY_USAGE',
   },
   {
+    it: 'a proxy that is also an authority, as an intermediate',
+    chain: () => {
+      const middle = authority([['CN', 'Middle']], keys.proxy, {
+        by: root,
+        extensions: [extension.ca(), extension.proxyInfo()],
+      })
+      return chainOf(certify({ by: middle, keys: keys.alice, subject: ALICE }), middle)
+    },
+    code: 'CA_CONSTRAINTS',
+  },
+  {
+    it: 'a proxy of a proxy whose key usage lacks digitalSignature',
+    chain: () => {
+      const extensions = [extension.proxyInfo(), extension.keyUsage(BITS.keyEncipherment)]
+      const mute = proxy(alice, { extensions })
+      return chainOf(proxy(mute), mute, alice)
+    },
+    code: 'KEY_USAGE',
+  },
+  {
     it: 'an intermediate with name constraints, which are not supported',
     chain: () => {
       const extensions = [extension.ca(), extension.any(OID.nameConstraints, true)]

@@ -40,6 +40,7 @@ const accepted: (Case & { readonly dn?: string; readonly depth?: number; readonl
     },
     depth: 2,
   },
+  { it: 'twelve certificates', chain: () => chainOf(...Array<Holder>(12).fill(alice)), depth: 0 },
   {
     it: 'a limited proxy, and says so',
     chain: () => chainOf(proxy(alice, { language: OID.limited }), alice),
