@@ -1,0 +1,136 @@
+// What stat shows of an inode, and what chmod, chown, utimens and truncate change.
+import { type SeenEntry } from '../src/codec/fs-v1.ts'
+import { Fault } from '../src/vospace/fault.ts'
+import { inodeNumber, type Inode } from './cache.ts'
+import { now } from './content.ts'
+import { type Attributes as RemoteAttributes } from './remote.ts'
+import { type Tree } from './tree.ts'
+
+const TYPE_BITS = { container: 0o040000, data: 0o100000, link: 0o120000 } as const
+/** Programs take it as the size of their buffers: a larger one saves them calls. */
+const BLOCK = 131072
+const SECTOR = 512
+
+export interface Stat {
+  readonly ino: number
+  readonly size: number
+  readonly blocks: number
+  /** nanoseconds */
+  readonly atime: bigint
+  readonly mtime: bigint
+  readonly ctime: bigint
+  readonly mode: number
+  readonly nlink: number
+  readonly uid: number
+  readonly gid: number
+  readonly rdev: number
+  readonly blksize: number
+}
+
+/** As far as is known now. The gateway keeps no access time: mtime stands for it. */
+export function statOf(tree: Tree, inode: Inode): Stat {
+  const { content } = inode
+  const stat = statOfEntry(tree, inode.entry)
+  if (content === undefined && !inode.unlinked) return stat
+  const size = content?.length ?? stat.size
+  const mtime = content?.mtime ?? stat.mtime
+  return {
+    ...stat,
+    size,
+    blocks: Math.ceil(size / SECTOR),
+    atime: mtime,
+    mtime,
+    ctime: mtime > stat.ctime ? mtime : stat.ctime,
+    nlink: inode.unlinked ? 0 : stat.nlink,
+  }
+}
+
+/** What the gateway says, without what waits here to be sent. */
+export function statOfEntry(tree: Tree, entry: SeenEntry): Stat {
+  const own = entry.access.owner === tree.identity.user
+  return {
+    ino: inodeNumber(entry.id),
+    size: entry.size,
+    blocks: Math.ceil(entry.size / SECTOR),
+    atime: entry.mtime,
+    mtime: entry.mtime,
+    ctime: entry.ctime,
+    mode: TYPE_BITS[entry.type] | entry.mode,
+    nlink: Math.max(1, entry.nlink),
+    uid: own ? tree.options.uid : entry.uid,
+    gid: own ? tree.options.gid : entry.gid,
+    rdev: 0,
+    blksize: BLOCK,
+  }
+}
+
+export interface AttributeChanges {
+  readonly mode?: number
+  readonly uid?: number
+  readonly gid?: number
+  readonly size?: number
+  /** nanoseconds */
+  readonly atime?: bigint | 'now'
+  readonly mtime?: bigint | 'now'
+  /** done through an open handle: what waits for its close need not be sent at once */
+  readonly open?: boolean
+  /** clear set-user-ID, and set-group-ID where the group may execute */
+  readonly killPrivileges?: boolean
+}
+
+/** setattr of the kernel. Throws what the gateway refuses. */
+export async function setAttributes(tree: Tree, inode: Inode, changes: AttributeChanges): Promise<void> {
+  await inode.content?.settled()
+  if (changes.size !== undefined) await resize(tree, inode, changes.size, changes.open === true)
+  const rest = remaining(tree, inode, changes)
+  if (Object.keys(rest).length === 0) return
+  if (inode.unlinked) {
+    setUnlinked(inode, rest)
+    return
+  }
+  tree.changed(inode, await tree.remote.setattr(tree.table.ref(inode), rest))
+}
+
+/** truncate(2) is sent before it returns; ftruncate(2) with the close. */
+async function resize(tree: Tree, inode: Inode, size: number, open: boolean): Promise<void> {
+  const { content, entry } = inode
+  if (content === undefined) {
+    tree.changed(inode, await tree.remote.setattr(tree.table.ref(inode), { size }))
+    return
+  }
+  if (!open && !entry.writable) throw new Fault('PermissionDenied', entry.path)
+  content.truncate(size)
+  if (!open) await content.flush()
+}
+
+/** What is to be sent now. Times of a file with unsent bytes go with the bytes, else these would overwrite them. */
+function remaining(tree: Tree, inode: Inode, changes: AttributeChanges): RemoteAttributes {
+  const { content } = inode
+  const rest: { -readonly [K in keyof RemoteAttributes]: RemoteAttributes[K] } = {}
+  const mode = changedMode(inode, changes)
+  if (mode !== undefined) rest.mode = mode
+  const shown = statOf(tree, inode)
+  if (changes.uid !== undefined && changes.uid !== shown.uid) rest.uid = changes.uid
+  if (changes.gid !== undefined && changes.gid !== shown.gid) rest.gid = changes.gid
+  if (changes.mtime !== undefined) {
+    const mtime = changes.mtime === 'now' ? now() : changes.mtime
+    if (content?.isDirty === true) content.setMtime(mtime)
+    else rest.mtime = mtime
+  }
+  if (changes.atime !== undefined) rest.atime = changes.atime === 'now' ? now() : changes.atime
+  return rest
+}
+
+function changedMode({ entry }: Inode, { mode, killPrivileges }: AttributeChanges): number | undefined {
+  const wanted = mode === undefined ? undefined : mode & 0o7777
+  if (killPrivileges !== true) return wanted
+  const base = wanted ?? entry.mode
+  const groupExecutes = (base & 0o010) !== 0
+  const cleared = base & ~(groupExecutes ? 0o6000 : 0o4000)
+  return wanted === undefined && cleared === entry.mode ? undefined : cleared
+}
+
+function setUnlinked(inode: Inode, { mode, mtime }: RemoteAttributes): void {
+  const { entry } = inode
+  inode.entry = { ...entry, mode: mode ?? entry.mode, mtime: mtime ?? entry.mtime, ctime: now() }
+}

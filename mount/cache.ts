@@ -1,0 +1,193 @@
+// What the mount knows of nodes, and until when: inodes the kernel holds, by number, by id and by name.
+import { type SeenEntry } from '../src/codec/fs-v1.ts'
+import { Fault } from '../src/vospace/fault.ts'
+import { child, type NodePath } from '../src/vospace/path.ts'
+import { type Content } from './content.ts'
+import { type RemoteRef } from './remote.ts'
+
+/** Deeper than any path can be: a chain of parents this long is a loop made by renames behind our back. */
+const DEEPEST = 4096
+
+/** One node the kernel has heard of. Where it stands is its parent and name, so a renamed folder takes everything along. */
+export class Inode {
+  readonly nodeid: number
+  /** What stat shows: from the id, so the same after a remount. */
+  readonly ino: number
+  parent: Inode | undefined
+  name: string
+  entry: SeenEntry
+  /** performance.now() when the entry was true; -Infinity when it is known to be stale. */
+  fetched = -Infinity
+  /** Tick of the last change made by this mount: an answer asked for before it is old. */
+  changedAt = 0
+  /** How often the kernel was told of it, less what it forgot. */
+  lookups = 0
+  children: Map<string, Inode> | undefined
+  /** The bytes while it is open. */
+  content: Content | undefined
+  /** contentVersion of the pages the kernel may have kept. */
+  cachedVersion: string | undefined
+  /** Removed by this mount: it lives on for those who have it open. */
+  unlinked = false
+  xattrs: { readonly until: number; readonly names: readonly string[] } | undefined
+
+  constructor(nodeid: number, parent: Inode | undefined, name: string, entry: SeenEntry) {
+    this.nodeid = nodeid
+    this.ino = inodeNumber(entry.id)
+    this.parent = parent
+    this.name = name
+    this.entry = entry
+  }
+
+  get isOpen(): boolean {
+    return this.content !== undefined
+  }
+}
+
+/** The inodes of one mount. */
+export class InodeTable {
+  readonly root: Inode
+  readonly #rootPath: NodePath
+  readonly #byNumber = new Map<number, Inode>()
+  readonly #byId = new Map<string, Inode>()
+  #last: number
+
+  /** `rootNodeid` is the number the kernel gives to the root of a mount. */
+  constructor(rootPath: NodePath, entry: SeenEntry, rootNodeid = 1) {
+    this.#rootPath = rootPath
+    this.root = new Inode(rootNodeid, undefined, '', entry)
+    this.root.lookups = 1
+    this.#last = rootNodeid
+    this.#byNumber.set(rootNodeid, this.root)
+    this.#byId.set(entry.id, this.root)
+  }
+
+  get size(): number {
+    return this.#byNumber.size
+  }
+
+  /** Throws ESTALE for a number the kernel should have forgotten. */
+  get(nodeid: number): Inode {
+    const inode = this.#byNumber.get(nodeid)
+    if (inode === undefined) throw new Fault('NodeNotFound', `no node ${nodeid}`, { errno: 'ESTALE' })
+    return inode
+  }
+
+  byId(id: string): Inode | undefined {
+    return this.#byId.get(id)
+  }
+
+  child(parent: Inode, name: string): Inode | undefined {
+    return parent.children?.get(name)
+  }
+
+  inodes(): IterableIterator<Inode> {
+    return this.#byNumber.values()
+  }
+
+  /** Where the node stands now, as far as this mount knows. */
+  path(inode: Inode): NodePath {
+    const names: string[] = []
+    for (let at = inode; at.parent !== undefined; at = at.parent) {
+      names.push(at.name)
+      if (names.length > DEEPEST) throw new Fault('NodeNotFound', 'moved into itself', { errno: 'ESTALE' })
+    }
+    const below = names.reverse().join('/')
+    if (below === '') return this.#rootPath
+    return (this.#rootPath === '/' ? `/${below}` : `${this.#rootPath}/${below}`) as NodePath
+  }
+
+  /** The path of a name in a folder. Throws ENAMETOOLONG, EINVAL. */
+  pathIn(parent: Inode, name: string): NodePath {
+    return child(this.path(parent), name)
+  }
+
+  ref(inode: Inode): RemoteRef {
+    return { path: this.path(inode), id: inode.entry.id }
+  }
+
+  /** The inode of what was found at a name: one known by its id is moved here, whatever stood here before makes way. */
+  seen(parent: Inode, name: string, entry: SeenEntry): Inode {
+    const known = this.#byId.get(entry.id)
+    const here = parent.children?.get(name)
+    if (known !== undefined && known === here) return known
+    // a loop (the root found below itself) is a second inode: folders have one place
+    if (known !== undefined && known !== this.root) {
+      this.move(known, parent, name)
+      return known
+    }
+    const inode = new Inode(++this.#last, parent, name, entry)
+    this.#byNumber.set(inode.nodeid, inode)
+    if (known === undefined) this.#byId.set(entry.id, inode)
+    this.#place(inode, parent, name)
+    return inode
+  }
+
+  move(inode: Inode, parent: Inode, name: string): void {
+    this.leave(inode)
+    this.#place(inode, parent, name)
+  }
+
+  exchange(a: Inode, b: Inode): void {
+    const [parent, name, other, otherName] = [a.parent, a.name, b.parent, b.name]
+    if (parent === undefined || other === undefined) return
+    this.leave(a)
+    this.leave(b)
+    this.#place(a, other, otherName)
+    this.#place(b, parent, name)
+  }
+
+  /** Nothing is known to stand at this name any more. */
+  vacate(parent: Inode, name: string): void {
+    parent.children?.delete(name)
+  }
+
+  /** The inode's name is free; parent and name stay as a hint for its path. */
+  leave(inode: Inode): void {
+    const siblings = inode.parent?.children
+    if (siblings?.get(inode.name) === inode) siblings.delete(inode.name)
+  }
+
+  #place(inode: Inode, parent: Inode, name: string): void {
+    inode.parent = parent
+    inode.name = name
+    parent.children ??= new Map()
+    parent.children.set(name, inode)
+  }
+
+  /** Removed by this mount: its id means nothing any more. */
+  unlinked(inode: Inode): void {
+    this.leave(inode)
+    inode.unlinked = true
+    if (this.#byId.get(inode.entry.id) === inode) this.#byId.delete(inode.entry.id)
+  }
+
+  forget(nodeid: number, count: number): void {
+    const inode = this.#byNumber.get(nodeid)
+    if (inode === undefined || inode === this.root) return
+    inode.lookups -= count
+    this.dropUnused(inode)
+  }
+
+  /** Takes out an inode that neither the kernel nor an open file needs. */
+  dropUnused(inode: Inode): void {
+    if (inode.lookups > 0 || inode.isOpen || inode === this.root) return
+    this.#byNumber.delete(inode.nodeid)
+    if (this.#byId.get(inode.entry.id) === inode) this.#byId.delete(inode.entry.id)
+    this.leave(inode)
+  }
+}
+
+/** 53 bits of a string, well mixed (cyrb53): the number stat shows. Never 0 or 1. */
+export function inodeNumber(id: string): number {
+  let a = 0xdeadbeef
+  let b = 0x41c6ce57
+  for (let i = 0; i < id.length; i++) {
+    const code = id.charCodeAt(i)
+    a = Math.imul(a ^ code, 2654435761)
+    b = Math.imul(b ^ code, 1597334677)
+  }
+  a = Math.imul(a ^ (a >>> 16), 2246822507) ^ Math.imul(b ^ (b >>> 13), 3266489909)
+  b = Math.imul(b ^ (b >>> 16), 2246822507) ^ Math.imul(a ^ (a >>> 13), 3266489909)
+  return Math.max(2, 4294967296 * (2097151 & b) + (a >>> 0))
+}

@@ -1,0 +1,163 @@
+// An open folder: the gateway's listing as it streams in, with positions that stay while it is open.
+import { type SeenEntry } from '../src/codec/fs-v1.ts'
+import { nameOf } from '../src/vospace/path.ts'
+import { type Inode } from './cache.ts'
+import { type Tree } from './tree.ts'
+
+/** Entries read ahead of the program, and kept behind it. */
+const AHEAD = 4096
+const DOTS = ['.', '..'] as const
+
+/** One thing to show. `inode` is absent where what the listing says of it is older than a change made here. */
+export interface Listed {
+  readonly name: string
+  readonly inode: Inode | undefined
+  readonly entry: SeenEntry
+}
+
+/** Takes one entry; false when it is full. `offset` is the position after the entry. */
+export type Take = (listed: Listed, offset: number) => boolean
+
+export class Directory {
+  readonly #tree: Tree
+  readonly inode: Inode
+  #listing: Listing
+
+  constructor(tree: Tree, inode: Inode) {
+    this.#tree = tree
+    this.inode = inode
+    this.#listing = new Listing(tree, inode)
+  }
+
+  /**
+   * Gives entries from `offset` on, at least one before it returns unless there are no more. Position 0 begins anew, so
+   * that rewinddir(3) shows what is there now.
+   */
+  async read(offset: number, take: Take): Promise<void> {
+    if ((offset === 0 && this.#listing.started) || offset - DOTS.length < this.#listing.first) this.#restart()
+    let at = offset
+    for (; at < DOTS.length; at++) if (!take(this.#dots(at), at + 1)) return
+    for (let taken = at > offset; ; at++) {
+      const index = at - DOTS.length
+      // what has come is shown before the rest is waited for
+      if (taken && !this.#listing.has(index)) return
+      const entry = await this.#listing.get(index)
+      if (entry === undefined || !this.#give(entry, at + 1, take)) return
+      taken = true
+    }
+  }
+
+  #give(entry: SeenEntry, offset: number, take: Take): boolean {
+    const name = nameOf(entry.path)
+    const inode = this.#inodeOf(name, entry)
+    const fits = take({ name, inode, entry }, offset)
+    if (!fits && inode !== undefined) this.#tree.table.dropUnused(inode)
+    return fits
+  }
+
+  #dots(index: number): Listed {
+    const inode = index === 0 ? this.inode : (this.inode.parent ?? this.inode)
+    return { name: DOTS[index] ?? '.', inode, entry: inode.entry }
+  }
+
+  #inodeOf(name: string, entry: SeenEntry): Inode | undefined {
+    const { tick } = this.#listing
+    const known = this.#tree.table.byId(entry.id)
+    const old = this.inode.changedAt > tick || (known !== undefined && known.changedAt > tick)
+    return old ? undefined : this.#tree.learn(this.inode, name, entry, tick)
+  }
+
+  #restart(): void {
+    this.#listing.stop()
+    this.#listing = new Listing(this.#tree, this.inode)
+  }
+
+  close(): void {
+    this.#listing.stop()
+  }
+}
+
+/** A window that moves over a listing of any length. */
+class Listing {
+  readonly tick: number
+  readonly #tree: Tree
+  readonly #inode: Inode
+  readonly #abort = new AbortController()
+  #entries: SeenEntry[] = []
+  /** Index of the first entry that is still here. */
+  first = 0
+  #wanted = 0
+  started = false
+  #ended = false
+  #failure: Error | undefined
+  #arrived: PromiseWithResolvers<void> | undefined
+  #wantMore: PromiseWithResolvers<void> | undefined
+
+  constructor(tree: Tree, inode: Inode) {
+    this.#tree = tree
+    this.#inode = inode
+    this.tick = tree.tick
+  }
+
+  has(index: number): boolean {
+    return index < this.first + this.#entries.length || this.#failure !== undefined
+  }
+
+  /** `undefined` after the last. Throws what the gateway refuses. */
+  async get(index: number): Promise<SeenEntry | undefined> {
+    if (!this.started) {
+      this.started = true
+      void this.#pump()
+    }
+    this.#want(index)
+    while (index >= this.first + this.#entries.length) {
+      if (this.#failure !== undefined) throw this.#failure
+      if (this.#ended) return undefined
+      this.#arrived ??= Promise.withResolvers()
+      await this.#arrived.promise
+      this.#want(index)
+    }
+    return this.#entries[index - this.first]
+  }
+
+  #want(index: number): void {
+    this.#wanted = Math.max(this.#wanted, index)
+    // by halves, so that dropping costs each entry one move
+    if (index - this.first > 2 * AHEAD) {
+      this.#entries.splice(0, index - this.first - AHEAD)
+      this.first = index - AHEAD
+    }
+    this.#wantMore?.resolve()
+    this.#wantMore = undefined
+  }
+
+  /** Never rejects: a failure is thrown where the listing is read. */
+  async #pump(): Promise<void> {
+    try {
+      const path = this.#tree.table.path(this.#inode)
+      for await (const entry of this.#tree.remote.list(path, this.#abort.signal)) {
+        this.#entries.push(entry)
+        this.#wake()
+        while (this.first + this.#entries.length > this.#wanted + AHEAD) {
+          if (this.#abort.signal.aborted) return
+          this.#wantMore = Promise.withResolvers()
+          await this.#wantMore.promise
+        }
+      }
+    } catch (error) {
+      this.#failure = error instanceof Error ? error : new Error('listing', { cause: error })
+    }
+    this.#ended = true
+    this.#wake()
+  }
+
+  #wake(): void {
+    this.#arrived?.resolve()
+    this.#arrived = undefined
+  }
+
+  stop(): void {
+    this.#abort.abort()
+    this.#wantMore?.resolve()
+  }
+}

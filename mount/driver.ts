@@ -1,0 +1,263 @@
+// The kernel's calls, given to tree and files; their answers and refusals, given to the kernel. No decisions.
+import { errnoNumber } from '../src/libc/errno.ts'
+import { Fault } from '../src/vospace/fault.ts'
+
+import { setAttributes, statOf, statOfEntry, type AttributeChanges } from './attributes.ts'
+import { type Inode } from './cache.ts'
+import { Directory, type Listed } from './directory.ts'
+import { FOPEN, WRITE } from './fuse/constants.ts'
+import {
+  type Answer,
+  type AttributesReply,
+  type Entry,
+  type FileSystem,
+  type NegativeEntry,
+} from './fuse/filesystem.ts'
+import {
+  type DirectorySink,
+  type OpenReply,
+  type SetAttributes,
+  type StatfsReply,
+  type Time,
+} from './fuse/filesystem.ts'
+import { type Logger } from './fuse/session.ts'
+import { type Files, type Opened } from './handle.ts'
+import { type RenameFlags, type Tree } from './tree.ts'
+import { getXattr, listXattr, removeXattr, setXattr } from './xattr.ts'
+
+const S_IFMT = 0o170000
+const S_IFREG = 0o100000
+/** Flags of renameat2(2). */
+const RENAME = new Map<number, RenameFlags>([
+  [0, 'replace'],
+  [1, 'noreplace'],
+  [2, 'exchange'],
+])
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+export interface DriverFileSystemOptions {
+  readonly tree: Tree
+  readonly files: Files
+  readonly logger: Logger
+}
+
+/** Everything the kernel can ask of one mount. */
+export function driverFileSystem({ tree, files, logger }: DriverFileSystemOptions): FileSystem {
+  const directories = new Directories(tree)
+  const { table } = tree
+  const node = (nodeid: number): Inode => table.get(nodeid)
+  const answer = answerer(logger)
+  const changing = <T>(call: () => T | Promise<T>): Answer<T> =>
+    answer(() => {
+      files.checkWritable()
+      return call()
+    })
+  const opened = ({ fh, keepCache }: Opened): OpenReply => ({ fh, openFlags: keepCache ? FOPEN.KEEP_CACHE : 0 })
+
+  return {
+    lookup: (parent, name) =>
+      answer(async () => entryOrNot(tree, await tree.lookup(node(parent), textForLookup(name)))),
+    forget: (nodeid, count) => table.forget(nodeid, count),
+    getattr: (nodeid) =>
+      answer(() => {
+        const inode = node(nodeid)
+        return tree.isCurrent(inode)
+          ? attributesOf(tree, inode)
+          : tree.current(inode).then((now) => attributesOf(tree, now))
+      }),
+    setattr: (nodeid, changes) =>
+      changing(async () => {
+        const inode = node(nodeid)
+        await setAttributes(tree, inode, changesOf(changes))
+        return attributesOf(tree, await tree.current(inode))
+      }),
+    readlink: (nodeid) => answer(() => tree.readlink(node(nodeid))),
+    symlink: (parent, name, target) =>
+      changing(async () => entryOf(tree, await tree.symlink(node(parent), text(name), target))),
+    mknod: (parent, name, mode) =>
+      changing(async () => {
+        if ((mode & S_IFMT) !== S_IFREG) throw new Fault('OperationNotSupported', 'special file', { errno: 'EPERM' })
+        return entryOf(tree, await tree.create(node(parent), text(name), mode))
+      }),
+    mkdir: (parent, name, mode) =>
+      changing(async () => entryOf(tree, await tree.mkdir(node(parent), text(name), mode))),
+    unlink: (parent, name) => changing(() => tree.unlink(node(parent), text(name))),
+    rmdir: (parent, name) => changing(() => tree.rmdir(node(parent), text(name))),
+    rename: (parent, name, newParent, newName, flags) =>
+      changing(() => {
+        const how = RENAME.get(flags)
+        if (how === undefined) throw new Fault('InvalidArgument', `rename flags ${flags}`)
+        return tree.rename(node(parent), text(name), node(newParent), text(newName), how)
+      }),
+    link: () =>
+      changing(() => {
+        throw new Fault('OperationNotSupported', 'hard links', { errno: 'EPERM' })
+      }),
+    access: (nodeid, mask) => answer(async () => tree.checkAccess(await tree.current(node(nodeid)), mask)),
+    statfs: (nodeid) => answer(async () => statfsOf(await tree.statfs(node(nodeid)))),
+
+    open: (nodeid, flags, killPrivileges) =>
+      answer(async () => {
+        const reply = opened(await files.open(node(nodeid), flags))
+        if (killPrivileges) await setAttributes(tree, node(nodeid), { killPrivileges })
+        return reply
+      }),
+    create: (parent, name, mode, flags) =>
+      answer(async () => {
+        const { inode, ...handle } = await files.create(node(parent), text(name), mode, flags)
+        return { ...opened(handle), entry: entryOf(tree, inode) }
+      }),
+    read: (_nodeid, fh, offset, size, { signal }) => answer(() => files.read(fh, offset, size, signal)),
+    write: (nodeid, fh, offset, data, flags) =>
+      answer(() => {
+        const count = files.write(fh, offset, data, (flags & WRITE.CACHE) !== 0)
+        if ((flags & WRITE.KILL_SUIDGID) === 0 || (node(nodeid).entry.mode & 0o6000) === 0) return count
+        return setAttributes(tree, node(nodeid), { killPrivileges: true }).then(() => count)
+      }),
+    flush: (_nodeid, fh) => answer(() => files.flush(fh)),
+    fsync: (_nodeid, fh) => answer(() => files.fsync(fh)),
+    release: (_nodeid, fh) => answer(() => files.release(fh)),
+    fallocate: (_nodeid, fh, offset, length, mode) => answer(() => files.fallocate(fh, offset, length, mode)),
+
+    opendir: (nodeid) => answer(() => ({ fh: directories.open(node(nodeid)), openFlags: 0 })),
+    readdirplus: (_nodeid, fh, offset, sink) => answer(() => directories.read(fh, offset, sink)),
+    releasedir: (_nodeid, fh) => answer(() => directories.close(fh)),
+    fsyncdir: () => undefined,
+
+    getxattr: (nodeid, name) => answer(() => getXattr(tree, node(nodeid), text(name))),
+    listxattr: (nodeid) => answer(async () => (await listXattr(tree, node(nodeid))).map((name) => Buffer.from(name))),
+    setxattr: (nodeid, name, value, flags) => changing(() => setXattr(tree, node(nodeid), text(name), value, flags)),
+    removexattr: (nodeid, name) => changing(() => removeXattr(tree, node(nodeid), text(name))),
+
+    destroy: () => files.end(),
+  }
+}
+
+/** Runs a call; its refusal is the fault's error number, anything else that is thrown is EIO and goes to the log. */
+function answerer(logger: Logger) {
+  const refusal = (error: unknown): number => {
+    if (error instanceof Fault) return -errnoNumber(error.errno)
+    if (error instanceof Error && error.name === 'AbortError') return -errnoNumber('EINTR')
+    logger.error('mount', error)
+    return -errnoNumber('EIO')
+  }
+  return <T>(call: () => T | Promise<T>): Answer<T> => {
+    try {
+      const result = call()
+      return result instanceof Promise ? result.catch(refusal) : result
+    } catch (error) {
+      return refusal(error)
+    }
+  }
+}
+
+/** Open folders by their handles. */
+class Directories {
+  readonly #tree: Tree
+  readonly #open = new Map<number, Directory>()
+  #last = 0
+
+  constructor(tree: Tree) {
+    this.#tree = tree
+  }
+
+  open(inode: Inode): number {
+    this.#open.set(++this.#last, new Directory(this.#tree, inode))
+    return this.#last
+  }
+
+  read(fh: number, offset: number, sink: DirectorySink): Promise<void> {
+    const directory = this.#open.get(fh)
+    if (directory === undefined) throw new Fault('InvalidArgument', `no handle ${fh}`, { errno: 'EBADF' })
+    return directory.read(offset, (listed, next) => this.#add(sink, listed, next))
+  }
+
+  #add(sink: DirectorySink, { name, inode, entry }: Listed, next: number): boolean {
+    const bytes = Buffer.from(name)
+    if (name === '.' || name === '..') {
+      return inode === undefined || sink.addPlus(bytes, next, describe(this.#tree, inode))
+    }
+    if (inode === undefined) return sink.addPlus(bytes, next, unnumbered(this.#tree, entry))
+    if (!sink.addPlus(bytes, next, describe(this.#tree, inode))) return false
+    inode.lookups++
+    return true
+  }
+
+  close(fh: number): void {
+    this.#open.get(fh)?.close()
+    this.#open.delete(fh)
+  }
+}
+
+function attributesOf(tree: Tree, inode: Inode): AttributesReply {
+  return { attributes: statOf(tree, inode), attributesTtl: tree.ttlOf(inode) }
+}
+
+function describe(tree: Tree, inode: Inode): Entry {
+  const ttl = tree.ttlOf(inode)
+  return { nodeid: inode.nodeid, generation: 0, entryTtl: ttl, attributesTtl: ttl, attributes: statOf(tree, inode) }
+}
+
+/** An entry given to the kernel counts as a lookup. */
+function entryOf(tree: Tree, inode: Inode): Entry {
+  inode.lookups++
+  return describe(tree, inode)
+}
+
+/** A name in a listing that the kernel is to look up by itself. */
+function unnumbered(tree: Tree, entry: Listed['entry']): Entry {
+  return { nodeid: 0, generation: 0, entryTtl: 0, attributesTtl: 0, attributes: statOfEntry(tree, entry) }
+}
+
+function entryOrNot(tree: Tree, inode: Inode | undefined): Entry | NegativeEntry {
+  return inode === undefined ? { nodeid: 0, entryTtl: tree.ttl / 1000 } : entryOf(tree, inode)
+}
+
+function text(name: Buffer): string {
+  try {
+    return utf8.decode(name)
+  } catch (error) {
+    throw new Fault('InvalidURI', 'a name is UTF-8', { errno: 'EILSEQ', cause: error })
+  }
+}
+
+/** A name that cannot be is not there. */
+function textForLookup(name: Buffer): string {
+  try {
+    return utf8.decode(name)
+  } catch (error) {
+    throw new Fault('NodeNotFound', 'a name is UTF-8', { cause: error })
+  }
+}
+
+function nanoseconds(time: Time | 'now'): bigint | 'now' {
+  return typeof time === 'object' ? BigInt(time.sec) * 1_000_000_000n + BigInt(time.nsec) : time
+}
+
+function changesOf(changes: SetAttributes): AttributeChanges {
+  const { mode, uid, gid, size, atime, mtime, fh, killPrivileges } = changes
+  return {
+    ...(mode !== undefined && { mode }),
+    ...(uid !== undefined && { uid }),
+    ...(gid !== undefined && { gid }),
+    ...(size !== undefined && { size }),
+    ...(atime !== undefined && { atime: nanoseconds(atime) }),
+    ...(mtime !== undefined && { mtime: nanoseconds(mtime) }),
+    ...(killPrivileges !== undefined && { killPrivileges }),
+    open: fh !== undefined,
+  }
+}
+
+function statfsOf(space: Awaited<ReturnType<Tree['statfs']>>): StatfsReply {
+  const { blockSize, blocks, blocksFree, files, filesFree, nameMax } = space
+  return {
+    blocks,
+    bfree: blocksFree,
+    bavail: blocksFree,
+    files,
+    ffree: filesFree,
+    bsize: blockSize,
+    frsize: blockSize,
+    namelen: nameMax,
+  }
+}

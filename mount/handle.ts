@@ -1,0 +1,228 @@
+// Open files: what a handle may do, and how the kernel's calls on it reach the content that all handles of an inode share.
+import { constants } from 'node:fs'
+import { type SeenEntry } from '../src/codec/fs-v1.ts'
+import { Fault, isFault } from '../src/vospace/fault.ts'
+import { type Inode } from './cache.ts'
+import { Content, type BaseReader, type ContentHost } from './content.ts'
+import { type RemoteRef } from './remote.ts'
+import { type Log, type SpoolFolder } from './spool.ts'
+import { type Tree } from './tree.ts'
+
+/** Makes a reader of one version of a file; mount/reader.ts in the driver. */
+export type OpenReader = (ref: RemoteRef, version: string, size: number) => BaseReader
+
+export interface FilesOptions {
+  readonly spools: SpoolFolder
+  readonly openReader: OpenReader
+  readonly readOnly?: boolean
+  readonly log: Log
+}
+
+export interface Handle {
+  readonly inode: Inode
+  readonly content: Content
+  readonly readable: boolean
+  readonly writable: boolean
+  readonly append: boolean
+}
+
+export interface Opened {
+  readonly fh: number
+  /** The pages the kernel kept from earlier opens are of this content. */
+  readonly keepCache: boolean
+}
+
+/** Flags of fallocate(2). */
+const KEEP_SIZE = 1
+const PUNCH_HOLE = 2
+const ZERO_RANGE = 16
+
+export class Files {
+  readonly #tree: Tree
+  readonly #options: FilesOptions
+  readonly #handles = new Map<number, Handle>()
+  #last = 0
+
+  constructor(tree: Tree, options: FilesOptions) {
+    this.#tree = tree
+    this.#options = options
+  }
+
+  /** Throws EBADF. */
+  get(fh: number): Handle {
+    const handle = this.#handles.get(fh)
+    if (handle === undefined) throw new Fault('InvalidArgument', `no handle ${fh}`, { errno: 'EBADF' })
+    return handle
+  }
+
+  get count(): number {
+    return this.#handles.size
+  }
+
+  /** open(2) of a file that is there: what others closed before is seen (close-to-open). */
+  async open(inode: Inode, flags: number): Promise<Opened> {
+    const { readable, writable } = accessOf(flags)
+    if (writable) this.checkWritable()
+    if (inode.content?.isDirty !== true) await this.#tree.refresh(inode)
+    const { entry } = inode
+    if (inode.unlinked && !inode.isOpen) throw new Fault('NodeNotFound', entry.path, { errno: 'ESTALE' })
+    if (entry.type === 'container') throw new Fault('TypeNotSupported', entry.path, { errno: 'EISDIR' })
+    if (entry.type === 'link') throw new Fault('LinkFound', entry.path)
+    if ((readable && !entry.readable) || (writable && !entry.writable)) {
+      throw new Fault('PermissionDenied', entry.path)
+    }
+    return this.#add(inode, flags)
+  }
+
+  /** open(2) with O_CREAT of a name that was not there when the kernel looked. */
+  async create(parent: Inode, name: string, mode: number, flags: number): Promise<Opened & { readonly inode: Inode }> {
+    this.checkWritable()
+    try {
+      const inode = await this.#tree.create(parent, name, mode)
+      return { inode, ...this.#add(inode, flags) }
+    } catch (error) {
+      if (!isFault(error, 'DuplicateNode') || (flags & constants.O_EXCL) !== 0) throw error
+      const inode = await this.#tree.lookup(parent, name)
+      if (inode === undefined) throw error
+      return { inode, ...(await this.open(inode, flags)) }
+    }
+  }
+
+  /** Throws EROFS on a mount that is for reading. */
+  checkWritable(): void {
+    if (this.#options.readOnly === true) throw new Fault('PermissionDenied', 'read-only mount', { errno: 'EROFS' })
+  }
+
+  #add(inode: Inode, flags: number): Opened {
+    const { readable, writable } = accessOf(flags)
+    const content = (inode.content ??= new Content(this.#host(inode), inode.entry))
+    content.handles++
+    if (readable) content.readers++
+    const fh = ++this.#last
+    const append = (flags & constants.O_APPEND) !== 0
+    this.#handles.set(fh, { inode, content, readable, writable, append })
+    if (writable && (flags & constants.O_TRUNC) !== 0) content.truncate(0)
+    const keepCache = inode.cachedVersion === content.version
+    inode.cachedVersion = content.version
+    return { fh, keepCache }
+  }
+
+  #host(inode: Inode): ContentHost {
+    const tree = this.#tree
+    const ref = () => tree.table.ref(inode)
+    return {
+      remote: tree.remote,
+      spools: this.#options.spools,
+      ref,
+      // the path of a file that is renamed while it is read changes under the reader
+      openReader: ({ version, size }) => this.#options.openReader(liveRef(ref), version, size),
+      refresh: () => tree.refresh(inode),
+      replaced: () => {
+        inode.cachedVersion = undefined
+        tree.invalidate(inode)
+      },
+      sent: (entry: SeenEntry, over: string) => {
+        // the kernel's pages are the old ones with what was written through them
+        if (inode.cachedVersion === over) inode.cachedVersion = entry.contentVersion
+        tree.changed(inode, entry)
+      },
+    }
+  }
+
+  read(fh: number, offset: number, size: number, signal?: AbortSignal): Uint8Array[] | Promise<Uint8Array[]> {
+    const { content, readable, writable } = this.get(fh)
+    // the kernel reads around what a writing mmap changes
+    if (!readable && !writable) throw new Fault('InvalidArgument', 'not open for reading', { errno: 'EBADF' })
+    return content.read(offset, size, signal)
+  }
+
+  /** `fromCache`: pages written back, which stand where they stand even on a handle that appends. */
+  write(fh: number, offset: number, data: Uint8Array, fromCache: boolean): number {
+    const { inode, content, writable, append } = this.get(fh)
+    if (!writable) throw new Fault('InvalidArgument', 'not open for writing', { errno: 'EBADF' })
+    const moved = append && !fromCache && offset !== content.length
+    const count = content.write(data, offset, append && !fromCache)
+    if (moved) {
+      // the kernel put the bytes into pages where it thought the end was
+      inode.cachedVersion = undefined
+      this.#tree.invalidate(inode)
+    }
+    return count
+  }
+
+  /** close(2) of one descriptor: sends what was written. A handle for reading has nothing to report. */
+  async flush(fh: number): Promise<void> {
+    const { content, writable } = this.get(fh)
+    if (writable) await content.flush()
+  }
+
+  async fsync(fh: number): Promise<void> {
+    await this.get(fh).content.flush()
+  }
+
+  /** The handle is gone. Nobody hears of an error now: what cannot be sent is kept. */
+  async release(fh: number): Promise<void> {
+    const { inode, content, readable } = this.get(fh)
+    this.#handles.delete(fh)
+    if (readable) content.readers--
+    const why = content.handles === 1 ? await this.#lastFlush(content) : undefined
+    content.handles--
+    if (content.handles > 0) return
+    if (inode.content === content) inode.content = undefined
+    content.end(why)
+    if (why !== undefined && !inode.unlinked) this.#tree.changed(inode)
+    this.#tree.table.dropUnused(inode)
+  }
+
+  async #lastFlush(content: Content): Promise<string | undefined> {
+    try {
+      await content.flush()
+      return undefined
+    } catch (error) {
+      return `the gateway did not take it: ${error instanceof Error ? error.message : String(error)}`
+    }
+  }
+
+  /** fallocate(2): nothing is reserved; the length, holes and zeros are what programs see of it. */
+  fallocate(fh: number, offset: number, length: number, mode: number): void {
+    const { content, writable } = this.get(fh)
+    if (!writable) throw new Fault('InvalidArgument', 'not open for writing', { errno: 'EBADF' })
+    if ((mode & ~(KEEP_SIZE | PUNCH_HOLE | ZERO_RANGE)) !== 0) {
+      throw new Fault('OperationNotSupported', `fallocate mode ${mode}`)
+    }
+    const end = offset + length
+    if ((mode & KEEP_SIZE) === 0 && end > content.length) content.extend(end)
+    if ((mode & (PUNCH_HOLE | ZERO_RANGE)) !== 0) content.punch(offset, end)
+  }
+
+  /** Sends everything, for an unmount. Answers how many files could not be sent; they are kept. */
+  async drain(): Promise<number> {
+    const contents = new Set([...this.#handles.values()].map(({ content }) => content))
+    const results = await Promise.allSettled([...contents].map((content) => content.flush()))
+    for (const result of results) {
+      if (result.status === 'rejected') this.#options.log(`unmounting: ${String(result.reason)}`)
+    }
+    return results.filter(({ status }) => status === 'rejected').length
+  }
+
+  /** The session is over: handles that are still there never come back. */
+  async end(): Promise<void> {
+    for (const fh of [...this.#handles.keys()]) await this.release(fh)
+  }
+}
+
+function liveRef(ref: () => RemoteRef): RemoteRef {
+  return {
+    get path() {
+      return ref().path
+    },
+    get id() {
+      return ref().id ?? ''
+    },
+  }
+}
+
+function accessOf(flags: number): { readable: boolean; writable: boolean } {
+  const mode = flags & 3
+  return { readable: mode !== constants.O_WRONLY, writable: mode !== constants.O_RDONLY }
+}

@@ -1,0 +1,230 @@
+// Bytes written through a mount wait here, on local disk, until the gateway has them. What could not be sent is kept under
+// `recovered/`, never published by itself and never thrown away.
+import * as fs from 'node:fs'
+import * as path from 'node:path'
+import { Fault } from '../src/vospace/fault.ts'
+
+/** What is said about bytes that were kept: where they were meant to go. */
+export interface SpoolOrigin {
+  readonly path: string
+  readonly id: string
+}
+
+export type Log = (message: string) => void
+
+const ZEROS = Buffer.alloc(1 << 16)
+const PIECE = 1 << 20
+
+/** The spool files of one mount, in one folder of its own. */
+export class SpoolFolder {
+  readonly #folder: string
+  readonly #recovered: string
+  readonly #log: Log
+  readonly #journal: number
+  #count = 0
+
+  /** `state` is the state directory of the driver; `mount` a name no other mount has had. */
+  constructor(state: string, mount: string, log: Log) {
+    this.#folder = path.join(state, 'spool', mount)
+    this.#recovered = path.join(state, 'recovered')
+    this.#log = log
+    fs.mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
+    this.#journal = fs.openSync(path.join(this.#folder, 'journal'), 'a', 0o600)
+  }
+
+  /** A new, empty spool file. Refuses with ENOSPC and the like of the local disk. */
+  open(origin: SpoolOrigin): Spool {
+    const number = ++this.#count
+    return localDisk(() => {
+      // the name first: a file without one would be recovered without its path
+      fs.writeSync(this.#journal, `${JSON.stringify({ spool: number, ...origin })}\n`)
+      return new Spool(path.join(this.#folder, String(number)))
+    })
+  }
+
+  /** Moves a spool file where a person finds it, and says so. */
+  keep(spool: Spool, origin: SpoolOrigin, why: string): void {
+    spool.close()
+    const kept = keepFile(spool.file, this.#recovered, origin.path)
+    this.#log(`${origin.path}: ${why}; what was written is kept in ${kept}`)
+  }
+
+  /** The folder is no longer needed: every spool was closed or kept. */
+  close(): void {
+    fs.closeSync(this.#journal)
+    fs.rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+/**
+ * Finds what dead drivers left in `state` and moves it to `recovered/`. It was never closed, so it is never published.
+ * Call it while holding the state directory, before any mount is made.
+ */
+export function recoverSpools(state: string, log: Log): void {
+  const spools = path.join(state, 'spool')
+  for (const mount of listFolder(spools)) {
+    const folder = path.join(spools, mount)
+    const origins = readJournal(path.join(folder, 'journal'))
+    for (const name of listFolder(folder)) {
+      const file = path.join(folder, name)
+      if (name === 'journal' || fs.statSync(file).size === 0) continue
+      const origin = origins.get(Number(name))
+      const kept = keepFile(file, path.join(state, 'recovered'), origin?.path ?? `/unknown-${mount}-${name}`)
+      log(
+        `${origin?.path ?? 'unknown file'}: the driver ended before it was closed; what was written is kept in ${kept}`,
+      )
+    }
+    fs.rmSync(folder, { recursive: true })
+  }
+}
+
+function listFolder(folder: string): string[] {
+  try {
+    return fs.readdirSync(folder)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+}
+
+function readJournal(file: string): Map<number, SpoolOrigin> {
+  const origins = new Map<number, SpoolOrigin>()
+  if (!fs.existsSync(file)) return origins
+  for (const line of fs.readFileSync(file, 'utf8').split('\n')) {
+    try {
+      const record = JSON.parse(line) as SpoolOrigin & { spool: number }
+      origins.set(record.spool, record)
+    } catch {
+      // the last line may have been cut by the crash: its spool file is recovered as unknown
+    }
+  }
+  return origins
+}
+
+/** `<time>-<last name of the path>`, made unique; answers where it went. */
+function keepFile(file: string, recovered: string, origin: string): string {
+  fs.mkdirSync(recovered, { recursive: true, mode: 0o700 })
+  const stamp = new Date().toISOString().replace(/[:.]/g, '-')
+  const name = Buffer.from(path.basename(origin)).subarray(0, 150).toString('utf8').replaceAll('\ufffd', '')
+  for (let n = 0; ; n++) {
+    const kept = path.join(recovered, `${stamp}${n === 0 ? '' : `-${n}`}-${name}`)
+    if (fs.existsSync(kept)) continue
+    fs.renameSync(file, kept)
+    fs.writeFileSync(`${kept}.origin`, `${origin}\n`, { mode: 0o600 })
+    return kept
+  }
+}
+
+/** One sparse file. Reads and writes are synchronous: they end in the page cache, and a promise would cost more. */
+export class Spool {
+  readonly file: string
+  readonly #fd: number
+  #open = true
+
+  constructor(file: string) {
+    this.file = file
+    this.#fd = fs.openSync(file, fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL, 0o600)
+  }
+
+  /** Answers the bytes written: fewer than given when the disk is full, ENOSPC when it was full before. */
+  write(data: Uint8Array, offset: number): number {
+    let done = 0
+    while (done < data.length) {
+      try {
+        done += fs.writeSync(this.#fd, data, done, data.length - done, offset + done)
+      } catch (error) {
+        if (done > 0) return done
+        throw localFault(error)
+      }
+    }
+    return done
+  }
+
+  /** Fills all of `into`; what the file does not have reads as zeros. */
+  read(into: Uint8Array, offset: number): void {
+    let done = 0
+    while (done < into.length) {
+      const got = localDisk(() => fs.readSync(this.#fd, into, done, into.length - done, offset + done))
+      if (got === 0) break
+      done += got
+    }
+    into.fill(0, done)
+  }
+
+  /** As read, off the main thread, for bytes that may have left the page cache. */
+  async fetch(into: Uint8Array, offset: number): Promise<void> {
+    let done = 0
+    while (done < into.length) {
+      const got = await new Promise<number>((resolve, reject) => {
+        fs.read(this.#fd, into, done, into.length - done, offset + done, (error, bytes) => {
+          if (error === null) resolve(bytes)
+          else reject(localFault(error))
+        })
+      })
+      if (got === 0) break
+      done += got
+    }
+    into.fill(0, done)
+  }
+
+  /** Cuts what is beyond, so that a later extension reads as zeros. */
+  cut(length: number): void {
+    localDisk(() => {
+      if (fs.fstatSync(this.#fd).size > length) fs.ftruncateSync(this.#fd, length)
+    })
+  }
+
+  /** The kept file gets the length that the program saw. */
+  extend(length: number): void {
+    localDisk(() => fs.ftruncateSync(this.#fd, length))
+  }
+
+  zero(start: number, end: number): void {
+    for (let at = start; at < end; at += ZEROS.length)
+      this.#all(ZEROS.subarray(0, Math.min(ZEROS.length, end - at)), at)
+  }
+
+  /** Moves bytes within the file; the ranges may overlap. */
+  move(start: number, end: number, delta: number): void {
+    const size = end - start
+    const pieces = Math.ceil(size / PIECE)
+    for (let i = 0; i < pieces; i++) {
+      const from = (delta > 0 ? pieces - 1 - i : i) * PIECE
+      const piece = Buffer.allocUnsafe(Math.min(PIECE, size - from))
+      this.read(piece, start + from)
+      this.#all(piece, start + from + delta)
+    }
+  }
+
+  #all(data: Uint8Array, offset: number): void {
+    if (this.write(data, offset) < data.length) throw new Fault('QuotaExceeded', 'spool disk full', { errno: 'ENOSPC' })
+  }
+
+  close(): void {
+    if (this.#open) fs.closeSync(this.#fd)
+    this.#open = false
+  }
+
+  discard(): void {
+    this.close()
+    fs.rmSync(this.file, { force: true })
+  }
+}
+
+function localDisk<T>(call: () => T): T {
+  try {
+    return call()
+  } catch (error) {
+    throw localFault(error)
+  }
+}
+
+/** A full or failing spool disk, in the errno that the program should see. */
+function localFault(error: unknown): Error {
+  if (error instanceof Fault) return error
+  const code = (error as NodeJS.ErrnoException).code
+  if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG') {
+    return new Fault('QuotaExceeded', `spool: ${code}`, { errno: code, cause: error })
+  }
+  return error instanceof Error ? error : new Error('spool', { cause: error })
+}

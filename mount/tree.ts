@@ -1,0 +1,289 @@
+// The tree as the kernel walks it, over the gateway: names, attributes, what may be believed and for how long.
+import { type SeenEntry } from '../src/codec/fs-v1.ts'
+import { Fault, isFault } from '../src/vospace/fault.ts'
+import { isWithin, type NodePath } from '../src/vospace/path.ts'
+import { InodeTable, type Inode } from './cache.ts'
+import { now } from './content.ts'
+import { type Identity, type Remote, type SpaceLeft } from './remote.ts'
+
+export interface TreeOptions {
+  /** Seconds that an answer of the gateway is believed; 1 unless said otherwise. */
+  readonly ttl?: number
+  /** Whom files of the mounting user are shown as belonging to: the ids of the user on this machine. */
+  readonly uid: number
+  readonly gid: number
+}
+
+/** The kernel should drop what it cached of an inode; wired to the session's notifier. */
+export type Invalidate = (inode: Inode) => void
+
+export type RenameFlags = 'replace' | 'noreplace' | 'exchange'
+
+const ATTEMPTS = 4
+const EMPTY = () => nothing()
+
+export class Tree {
+  readonly remote: Remote
+  readonly table: InodeTable
+  readonly identity: Identity
+  readonly options: TreeOptions
+  /** Milliseconds. */
+  readonly ttl: number
+  invalidate: Invalidate = () => undefined
+  #tick = 0
+
+  /** Use `openTree`. */
+  constructor(remote: Remote, identity: Identity, root: SeenEntry, path: NodePath, options: TreeOptions) {
+    this.remote = remote
+    this.identity = identity
+    this.options = options
+    this.ttl = (options.ttl ?? 1) * 1000
+    this.table = new InodeTable(path, root)
+    this.adopt(this.table.root, root, this.tick)
+  }
+
+  // What is believed.
+
+  /** Moment in the sequence of this mount's own changes. */
+  get tick(): number {
+    return this.#tick
+  }
+
+  /** Milliseconds for which the entry may still be believed. */
+  freshFor(inode: Inode): number {
+    return Math.max(0, inode.fetched + this.ttl - performance.now())
+  }
+
+  /** Seconds, for the kernel. What waits to be sent is told anew each time. */
+  ttlOf(inode: Inode): number {
+    return inode.unlinked ? 0 : this.freshFor(inode) / 1000
+  }
+
+  /** Takes an answer that was asked for at `tick`, unless this mount changed the node since. Its content is revised with it. */
+  adopt(inode: Inode, entry: SeenEntry, tick: number): void {
+    if (inode.changedAt > tick || inode.unlinked) return
+    inode.entry = entry
+    inode.fetched = performance.now()
+    inode.content?.rebase(entry)
+  }
+
+  /** The gateway's answer to a change that this mount made. */
+  changed(inode: Inode, entry?: SeenEntry): void {
+    inode.changedAt = ++this.#tick
+    if (entry === undefined) inode.fetched = -Infinity
+    else this.adopt(inode, entry, this.#tick)
+  }
+
+  /** A folder whose names this mount changed: its times are guessed until the gateway is asked again. */
+  #namesChanged(folder: Inode, at: bigint, links = 0): void {
+    const { fetched, entry } = folder
+    const time = at > entry.mtime ? at : entry.mtime
+    folder.entry = { ...entry, mtime: time, ctime: time, nlink: Math.max(1, entry.nlink + links) }
+    folder.changedAt = ++this.#tick
+    folder.fetched = fetched
+  }
+
+  /** Asks the gateway. Throws ESTALE when the node is gone. */
+  async refresh(inode: Inode): Promise<SeenEntry> {
+    if (inode.unlinked) return inode.entry
+    const tick = this.#tick
+    const ref = this.table.ref(inode)
+    try {
+      const entry = await this.remote.entry(ref)
+      this.adopt(inode, entry, tick)
+      if (entry.path !== ref.path && inode !== this.table.root && this.table.path(inode) === ref.path)
+        this.#leave(inode)
+      return entry
+    } catch (error) {
+      if (!isFault(error, 'NodeNotFound', 'ContainerNotFound')) throw error
+      if (!inode.unlinked && this.table.path(inode) !== ref.path) return this.refresh(inode)
+      this.#leave(inode)
+      throw new Fault('NodeNotFound', ref.path, { errno: 'ESTALE', cause: error })
+    }
+  }
+
+  #leave(inode: Inode): void {
+    this.table.leave(inode)
+    inode.fetched = -Infinity
+  }
+
+  /** The inode, asked for again where what is known of it is too old. What waits to be sent is true only here. */
+  async current(inode: Inode): Promise<Inode> {
+    if (!this.isCurrent(inode)) await this.refresh(inode)
+    return inode
+  }
+
+  isCurrent(inode: Inode): boolean {
+    return inode.unlinked || inode.content?.isDirty === true || this.freshFor(inode) > 0
+  }
+
+  // Names.
+
+  /** `undefined`: no such name. Throws ENOTDIR, EACCES, ENAMETOOLONG. */
+  async lookup(parent: Inode, name: string): Promise<Inode | undefined> {
+    for (let attempt = 1; ; attempt++) {
+      const known = this.table.child(parent, name)
+      if (known !== undefined && this.freshFor(known) > 0) return known
+      const tick = this.#tick
+      const entry = await this.#find(parent, name)
+      if (entry === undefined) {
+        if (this.table.child(parent, name) === known) this.table.vacate(parent, name)
+        return undefined
+      }
+      // renamed by this mount while the answer was under way
+      const mover = this.table.byId(entry.id)
+      if (mover !== undefined && mover.changedAt > tick && attempt < ATTEMPTS) continue
+      return this.learn(parent, name, entry, tick)
+    }
+  }
+
+  async #find(parent: Inode, name: string): Promise<SeenEntry | undefined> {
+    const path = this.table.pathIn(parent, name)
+    try {
+      return await this.remote.entry({ path })
+    } catch (error) {
+      if (isFault(error, 'NodeNotFound') && error.errno === 'ENOENT') return undefined
+      throw error
+    }
+  }
+
+  /** What the gateway said, asked at `tick`, stands at a name. */
+  learn(parent: Inode, name: string, entry: SeenEntry, tick: number): Inode {
+    const inode = this.table.seen(parent, name, entry)
+    this.adopt(inode, entry, tick)
+    if (parent.changedAt > tick) inode.fetched = -Infinity
+    return inode
+  }
+
+  async mkdir(parent: Inode, name: string, mode: number): Promise<Inode> {
+    const entry = await this.#in(parent, name, (path) => this.remote.mkdir(path, mode & 0o7777))
+    return this.#made(parent, name, entry)
+  }
+
+  async symlink(parent: Inode, name: string, text: Buffer): Promise<Inode> {
+    const entry = await this.#in(parent, name, (path) => this.remote.symlink(path, text))
+    return this.#made(parent, name, entry)
+  }
+
+  /** An empty file that was not there; throws EEXIST where it was. */
+  async create(parent: Inode, name: string, mode: number): Promise<Inode> {
+    const attributes = { ifAbsent: true, mode: mode & 0o7777, length: 0 }
+    const entry = await this.#in(parent, name, (path) => this.remote.put({ path }, EMPTY, attributes))
+    return this.#made(parent, name, entry)
+  }
+
+  #made(parent: Inode, name: string, entry: SeenEntry): Inode {
+    const inode = this.table.seen(parent, name, entry)
+    this.changed(inode, entry)
+    this.#namesChanged(parent, entry.ctime, entry.type === 'container' ? 1 : 0)
+    return inode
+  }
+
+  /** Repeats a call whose folder this mount moved while it was under way. */
+  async #in<T>(parent: Inode, name: string, call: (path: NodePath) => Promise<T>): Promise<T> {
+    for (;;) {
+      const path = this.table.pathIn(parent, name)
+      try {
+        return await call(path)
+      } catch (error) {
+        const gone = isFault(error, 'NodeNotFound', 'ContainerNotFound')
+        if (!gone || this.table.pathIn(parent, name) === path) throw error
+      }
+    }
+  }
+
+  /** A file or link. Those who have it open keep it. */
+  async unlink(parent: Inode, name: string): Promise<void> {
+    const inode = this.table.child(parent, name)
+    await this.#rescue(inode)
+    await this.#in(parent, name, (path) => this.remote.remove(path, 'leaf'))
+    if (inode !== undefined) this.#gone(inode)
+    this.#namesChanged(parent, now())
+  }
+
+  async rmdir(parent: Inode, name: string): Promise<void> {
+    const inode = this.table.child(parent, name)
+    await this.#in(parent, name, (path) => this.remote.remove(path, 'container'))
+    if (inode !== undefined) this.#gone(inode)
+    this.#namesChanged(parent, now(), -1)
+  }
+
+  /** Brings here what a reader may still want of a file that is about to lose its last name. */
+  async #rescue(inode: Inode | undefined): Promise<void> {
+    const content = inode?.content
+    if (content === undefined) return
+    await content.settled()
+    if (content.readers > 0) await content.localise()
+  }
+
+  #gone(inode: Inode): void {
+    const { entry } = inode
+    if (entry.type !== 'container' && entry.nlink > 1) {
+      // it has other names
+      this.table.leave(inode)
+      this.changed(inode)
+      return
+    }
+    inode.entry = { ...entry, nlink: 0, ctime: now() }
+    this.table.unlinked(inode)
+    inode.changedAt = ++this.#tick
+    if (inode.content !== undefined) inode.content.unlinked = true
+  }
+
+  /** rename(2), renameat2(2). What is open stays with those who have it open, the replaced file too. */
+  async rename(parent: Inode, name: string, to: Inode, newName: string, flags: RenameFlags): Promise<void> {
+    const source = this.table.child(parent, name)
+    const target = this.table.child(to, newName)
+    await source?.content?.settled()
+    if (flags === 'replace' && target !== source) await this.#rescue(target)
+    const entry = await this.#in(parent, name, (from) =>
+      this.#in(to, newName, (path) => this.remote.rename(from, path, flags)),
+    )
+    // two names of one file: rename(2) does nothing
+    if (target !== undefined && target === source) return
+    if (flags === 'exchange' && source !== undefined && target !== undefined) {
+      this.table.exchange(source, target)
+      this.changed(target)
+    } else {
+      if (target !== undefined) this.#gone(target)
+      this.table.vacate(parent, name)
+    }
+    const inode = this.table.seen(to, newName, entry)
+    this.changed(inode, entry)
+    const moved = entry.type === 'container' && parent !== to ? 1 : 0
+    this.#namesChanged(parent, entry.ctime, -moved)
+    this.#namesChanged(to, entry.ctime, moved)
+  }
+
+  async readlink(inode: Inode): Promise<Buffer> {
+    const { entry } = await this.current(inode)
+    if (entry.text === undefined) throw new Fault('InvalidArgument', 'not a link')
+    return entry.text
+  }
+
+  /** access(2): R 4, W 2, X 1. The gateway's word; throws EACCES. */
+  checkAccess({ entry }: Inode, mask: number): void {
+    const executable = entry.type === 'container' ? entry.readable : (entry.mode & 0o111) !== 0
+    const refused =
+      ((mask & 4) !== 0 && !entry.readable) ||
+      ((mask & 2) !== 0 && !entry.writable) ||
+      ((mask & 1) !== 0 && !executable)
+    if (refused) throw new Fault('PermissionDenied', entry.path)
+  }
+
+  statfs(inode: Inode): Promise<SpaceLeft> {
+    return this.remote.statfs(this.table.path(inode.unlinked ? this.table.root : inode))
+  }
+}
+
+/** The tree below a node of the gateway. Throws what the gateway refuses, ENOTDIR when it is no container. */
+export async function openTree(remote: Remote, path: NodePath, options: TreeOptions): Promise<Tree> {
+  const [identity, root] = await Promise.all([remote.identity(), remote.entry({ path })])
+  if (root.type !== 'container') throw new Fault('TypeNotSupported', `${path} is no container`, { errno: 'ENOTDIR' })
+  if (!isWithin(path, root.path)) throw new Fault('InternalFault', `asked for ${path}, got ${root.path}`)
+  return new Tree(remote, identity, root, path, options)
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {
+  return
+}
