@@ -1,0 +1,68 @@
+/** The memory that all readers of a process share for bytes read ahead. */
+
+/** A reader, as the budget sees it. */
+export interface Holder {
+  /** Lets go of what nobody waits for. */
+  shed(): void
+}
+
+export class ReadBudget {
+  readonly bytes: number
+  readonly #rest: number
+  #used = 0
+  /** when each was used last; least recently used first */
+  readonly #holders = new Map<Holder, number>()
+
+  /**
+   * `bytes`: what read-ahead may hold in all; what a program waits for is counted too, but never refused.
+   * `rest`: seconds after which an unused reader loses what it holds, when another needs the room.
+   */
+  constructor(bytes: number, rest = 2) {
+    this.bytes = bytes
+    this.#rest = rest * 1000
+  }
+
+  /** bytes */
+  get used(): number {
+    return this.#used
+  }
+
+  /** Marks a reader as the one used last. */
+  use(holder: Holder): void {
+    this.#holders.delete(holder)
+    this.#holders.set(holder, performance.now())
+  }
+
+  forget(holder: Holder): void {
+    this.#holders.delete(holder)
+  }
+
+  /** Bytes that each reader in use may plan with. */
+  share(): number {
+    const since = performance.now() - this.#rest
+    let active = 0
+    for (const last of this.#holders.values()) if (last > since) active++
+    return this.bytes / Math.max(1, active)
+  }
+
+  /** True when the bytes were free, or could be had from other readers at rest. */
+  take(bytes: number, asker: Holder): boolean {
+    const since = performance.now() - this.#rest
+    for (const [holder, last] of this.#holders) {
+      if (this.#used + bytes <= this.bytes || last > since) break
+      if (holder !== asker) holder.shed()
+    }
+    if (this.#used + bytes > this.bytes) return false
+    this.#used += bytes
+    return true
+  }
+
+  /** Takes what a program waits for, room or not. */
+  force(bytes: number): void {
+    this.#used += bytes
+  }
+
+  give(bytes: number): void {
+    this.#used -= bytes
+  }
+}

@@ -1,0 +1,263 @@
+/**
+ * The bytes of one open file at one content version, by ranged reads. Who reads on gets a growing window of parallel requests ahead;
+ * who jumps about gets what was asked for and no more.
+ */
+import { Fault } from '../src/vospace/fault.ts'
+import { type ReadBudget } from './read-budget.ts'
+import { type Remote, type RemoteRef } from './remote.ts'
+
+export interface ReaderOptions {
+  readonly remote: Pick<Remote, 'read'>
+  /** where the node stands now */
+  readonly ref: () => RemoteRef
+  /** the version that every byte must be of; empty: any */
+  readonly contentVersion: string
+  /** bytes of that version */
+  readonly size: number
+  readonly budget: ReadBudget
+}
+
+/** One request's bytes: under way until `bytes` are there. */
+interface Chunk {
+  readonly start: number
+  /** exclusive */
+  readonly end: number
+  readonly abort: AbortController
+  /** stays until it has been passed; others go with their last waiter */
+  readonly isKept: boolean
+  arrival: Promise<unknown>
+  bytes: Buffer | undefined
+  waiters: number
+}
+
+/** Reads that go on from one another; a single one, until another follows. */
+interface Run {
+  readonly from: number
+  /** end of the furthest read */
+  next: number
+  reads: number
+  /** bytes asked for in all */
+  asked: number
+}
+
+const KIB = 1024
+const MIB = 1024 * KIB
+/** What the first read fetches at least; files up to it are one request. */
+const FIRST = 128 * KIB
+const FIRST_WINDOW = MIB
+const LAST_WINDOW = 32 * MIB
+const SMALLEST_PIECE = 256 * KIB
+const LARGEST_PIECE = 4 * MIB
+/** Reads that go on may come out of order, as far as the kernel's own read-ahead spreads them. */
+const SLACK = 128 * KIB
+/** Places in one file that are read on from at a time; a run is over after so many reads elsewhere. */
+const RUNS = 4
+
+/** Makes readers of one gateway's files that answer one buffer a read: what mount/handle.ts takes. */
+export function readersOf(
+  remote: Pick<Remote, 'read'>,
+  budget: ReadBudget,
+): (ref: () => RemoteRef, contentVersion: string, size: number) => JoinedReader {
+  return (ref, contentVersion, size) => {
+    const reader = new Reader({ remote, ref, contentVersion, size, budget })
+    return {
+      read: async (offset, bytes, signal) => joined(await reader.read(offset, bytes, signal)),
+      close: () => reader.close(),
+    }
+  }
+}
+
+export interface JoinedReader {
+  read(offset: number, size: number, signal?: AbortSignal): Promise<Buffer>
+  close(): void
+}
+
+function joined(parts: Buffer[]): Buffer {
+  const [first] = parts
+  return parts.length === 1 && first !== undefined ? first : Buffer.concat(parts)
+}
+
+export class Reader {
+  readonly #options: ReaderOptions
+  /** by start; they never overlap */
+  #chunks: Chunk[] = []
+  /** least recently used first */
+  #runs: Run[] = []
+  #closed = false
+
+  constructor(options: ReaderOptions) {
+    this.#options = options
+  }
+
+  /**
+   * The bytes from `offset` on, `size` or as many as the file has, as views of what was fetched; at once when they are there.
+   * Rejects with what the remote says (PreconditionFailed: the content has changed, open the file anew), InternalFault for fewer bytes
+   * than the file has. No failure is remembered. An abort rejects with the signal's reason; others that wait are not disturbed.
+   */
+  read(offset: number, size: number, signal?: AbortSignal): Buffer[] | Promise<Buffer[]> {
+    if (this.#closed) throw new Fault('InternalFault', 'read after close', { errno: 'EBADF' })
+    signal?.throwIfAborted()
+    const end = Math.min(offset + size, this.#options.size)
+    if (offset >= end) return []
+    this.#options.budget.use(this)
+    this.#follow(offset, end)
+    const chunks = this.#overlapping(offset, end)
+    if (!chunks.every((chunk) => chunk.bytes !== undefined)) return this.#wait(chunks, offset, end, signal)
+    this.#evict()
+    return slices(chunks, offset, end)
+  }
+
+  /** Lets go of what nobody waits for. */
+  shed(): void {
+    for (const chunk of [...this.#chunks]) if (chunk.waiters === 0) this.#drop(chunk)
+  }
+
+  /** Gives up what is under way: whoever waits gets an AbortError. */
+  close(): void {
+    this.#closed = true
+    for (const chunk of [...this.#chunks]) this.#drop(chunk)
+    this.#options.budget.forget(this)
+  }
+
+  /** Takes the read for one of a run or a stray one, and sees to it that its bytes are there or under way. */
+  #follow(offset: number, end: number): void {
+    const { size } = this.#options
+    if (size <= FIRST) return this.#demand(0, size, 0, true)
+    const run = this.#runs.find(({ next }) => Math.abs(offset - next) <= SLACK)
+    if (run === undefined) return this.#jump(offset, end)
+    this.#runs = [...this.#runs.filter((other) => other !== run), run]
+    run.next = Math.max(run.next, end)
+    run.reads++
+    run.asked += end - offset
+    this.#ahead(run, offset)
+    this.#demand(offset, end, 0, true)
+  }
+
+  #jump(offset: number, end: number): void {
+    if (this.#covered(offset) >= end) return
+    const isFirst = this.#runs.length === 0
+    this.#runs = [...this.#runs, { from: offset, next: end, reads: 1, asked: end - offset }].slice(-RUNS)
+    this.#demand(offset, end, isFirst ? FIRST : 0, isFirst)
+  }
+
+  /** Fetches up to the window's end in pieces, as far as the budget goes. */
+  #ahead(run: Run, offset: number): void {
+    const { size, budget } = this.#options
+    const window = Math.min(windowOf(run), budget.share())
+    const piece = Math.min(Math.max(Math.floor(window / 4), SMALLEST_PIECE), LARGEST_PIECE)
+    const limit = Math.min(run.next + window, size)
+    for (let at = this.#covered(offset); at < limit; at = this.#covered(at)) {
+      const end = Math.min(at + piece, size, this.#nextStart(at))
+      if (end > limit || !budget.take(end - at, this)) return
+      this.#fetch(at, end, true)
+    }
+  }
+
+  /** Fetches what of the range is neither there nor under way, budget or not; `least` bytes where that starts the range. */
+  #demand(offset: number, end: number, least: number, isKept: boolean): void {
+    const { size, budget } = this.#options
+    const goal = Math.min(Math.max(end, offset + least), size)
+    for (let at = this.#covered(offset); at < end; at = this.#covered(at)) {
+      const to = Math.min(goal, this.#nextStart(at))
+      budget.force(to - at)
+      this.#fetch(at, to, isKept)
+    }
+  }
+
+  #fetch(start: number, end: number, isKept: boolean): void {
+    const abort = new AbortController()
+    const chunk: Chunk = { start, end, abort, isKept, bytes: undefined, waiters: 0, arrival: Promise.resolve() }
+    const after = this.#chunks.findIndex((other) => other.start > start)
+    this.#chunks.splice(after < 0 ? this.#chunks.length : after, 0, chunk)
+    chunk.arrival = this.#arrive(chunk)
+    // Read ahead and failed: nobody has asked yet. Who does, asks the remote again.
+    chunk.arrival.catch(() => undefined)
+  }
+
+  async #arrive(chunk: Chunk): Promise<void> {
+    const { remote, ref, contentVersion } = this.#options
+    const { start, end, abort } = chunk
+    try {
+      const version = contentVersion === '' ? {} : { ifContentVersion: contentVersion }
+      const bytes = await remote.read(ref(), { start, end: end - 1 }, { ...version, signal: abort.signal })
+      if (bytes.length !== end - start) {
+        throw new Fault('InternalFault', `${ref().path}: ${bytes.length} bytes at ${start} instead of ${end - start}`)
+      }
+      chunk.bytes = bytes
+    } catch (error) {
+      this.#drop(chunk)
+      throw error
+    }
+  }
+
+  async #wait(chunks: Chunk[], offset: number, end: number, signal: AbortSignal | undefined): Promise<Buffer[]> {
+    for (const chunk of chunks) chunk.waiters++
+    try {
+      await interruptible(Promise.all(chunks.map(({ arrival }) => arrival)), signal)
+      return slices(chunks, offset, end)
+    } finally {
+      for (const chunk of chunks) if (--chunk.waiters === 0 && !chunk.isKept) this.#drop(chunk)
+      this.#evict()
+    }
+  }
+
+  /** Drops what every run has passed, may not come back to, and is not on the way to. */
+  #evict(): void {
+    if (this.#options.size <= FIRST) return
+    const near = ({ start, end }: Chunk): boolean =>
+      this.#runs.some((run) => end > run.next - 2 * SLACK && start <= run.next + Math.max(windowOf(run), SLACK))
+    for (const chunk of [...this.#chunks]) if (chunk.waiters === 0 && !near(chunk)) this.#drop(chunk)
+  }
+
+  #drop(chunk: Chunk): void {
+    const index = this.#chunks.indexOf(chunk)
+    if (index < 0) return
+    this.#chunks.splice(index, 1)
+    this.#options.budget.give(chunk.end - chunk.start)
+    if (chunk.bytes === undefined) chunk.abort.abort()
+  }
+
+  #overlapping(offset: number, end: number): Chunk[] {
+    return this.#chunks.filter((chunk) => chunk.start < end && chunk.end > offset)
+  }
+
+  /** The first byte from `offset` on that is neither there nor under way. */
+  #covered(offset: number): number {
+    let at = offset
+    for (const { start, end } of this.#chunks) if (start <= at && end > at) at = end
+    return at
+  }
+
+  #nextStart(offset: number): number {
+    return this.#chunks.find(({ start }) => start > offset)?.start ?? Infinity
+  }
+}
+
+/** Bytes to have under way after a run: as many as it has read, so that no more than half is fetched in vain; none while it skips. */
+function windowOf({ from, next, reads, asked }: Run): number {
+  if (reads < 2 || asked < FIRST / 2 || asked < (next - from) / 2) return 0
+  return Math.min(Math.max(FIRST_WINDOW, 2 ** Math.floor(Math.log2(asked))), LAST_WINDOW)
+}
+
+/** Chunks in order of their starts that cover the range, each byte once. */
+function slices(chunks: Chunk[], offset: number, end: number): Buffer[] {
+  const parts: Buffer[] = []
+  let at = offset
+  for (const { start, end: chunkEnd, bytes } of chunks) {
+    if (bytes === undefined || start > at || chunkEnd <= at || at >= end) continue
+    parts.push(bytes.subarray(at - start, Math.min(end, chunkEnd) - start))
+    at = Math.min(end, chunkEnd)
+  }
+  if (at < end) throw new Error(`reader: nothing at ${at}`)
+  return parts
+}
+
+/** The promise's outcome, or at once the reason of an abort. */
+function interruptible<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise
+  return new Promise((resolve, reject) => {
+    const interrupt = (): void => reject(signal.reason as Error)
+    signal.addEventListener('abort', interrupt, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', interrupt))
+  })
+}
