@@ -1,0 +1,175 @@
+/**
+ * Every permission decision, as pure functions of who asks, what stands along the path, and what is to be done
+ * (wire.md section 8). Nothing else in karst decides who may do what, and nothing keeps an answer.
+ *
+ * read(node): public, or owner, or allocation owner, or member of groupRead or groupWrite. write(node): owner, allocation owner or member of
+ * groupWrite; public never grants it, and anonymous callers never have it. Whatever is asked, each container on the way must be readable.
+ * An administrator owns the containers that hold allocations (the root, /home), and nothing that users keep in them.
+ */
+import { type Caller } from '../vospace/caller.ts'
+import { Fault } from '../vospace/fault.ts'
+import { type Entry } from '../vospace/node.ts'
+import { isWithin } from '../vospace/path.ts'
+import { PROPERTY } from '../vospace/property.ts'
+import { type Rules, type SeenEntry } from './space.ts'
+
+/** The entries along a path, root first, the node in question last. */
+export type Chain = readonly Entry[]
+type Allocations = Pick<Rules, 'allocationParents'>
+
+export type Verb =
+  /** pass through these containers */
+  | 'reach'
+  /** the bytes of a data node */
+  | 'read'
+  /** the children of a container */
+  | 'list'
+  /** a link, to where it leads */
+  | 'follow'
+  /** new bytes in place of the old */
+  | 'write'
+  /** new bytes by a PUT of the whole file: who may write the container could as well remove and create it */
+  | 'upload'
+  /** something new in the container that ends the chain */
+  | 'create'
+  /** the node that ends the chain, out of its container; for a move too */
+  | 'delete'
+  /** properties and sharing; locks do not matter, so that they can be taken off */
+  | 'update'
+  /** owner and quota */
+  | 'administer'
+
+export interface Refusal {
+  /** one sentence without its full stop */
+  readonly reason: string
+  /** EPERM: nobody may, as things stand (a lock); EACCES: this caller may not */
+  readonly errno: 'EACCES' | 'EPERM'
+}
+
+/** Throws PermissionDenied with who, what and why. */
+export function authorize(caller: Caller, verb: Verb, chain: Chain, rules: Allocations): void {
+  const refusal = refusalOf(caller, verb, chain, rules)
+  if (refusal === undefined) return
+  const what = `${caller.user ?? 'an anonymous caller'} may not ${PHRASE[verb]} ${chain.at(-1)?.path ?? '/'}`
+  throw new Fault('PermissionDenied', `${what}: ${refusal.reason}`, { errno: refusal.errno })
+}
+
+const PHRASE: Record<Verb, string> = {
+  reach: 'pass through',
+  read: 'read',
+  list: 'list',
+  follow: 'follow',
+  write: 'write to',
+  upload: 'write to',
+  create: 'create anything in',
+  delete: 'delete or move',
+  update: 'change the properties of',
+  administer: 'change owner or quota of',
+}
+
+/** Undefined: allowed. */
+export function refusalOf(caller: Caller, verb: Verb, chain: Chain, rules: Allocations): Refusal | undefined {
+  const above = verb === 'reach' ? chain : chain.slice(0, -1)
+  const closed = above.findIndex((_, at) => !mayRead(caller, chain, at, rules))
+  if (closed >= 0) return no(`${chain[closed]?.path} is not readable to them`)
+  if (verb === 'reach') return undefined
+  return nodeRefusal(caller, verb, chain, rules)
+}
+
+function nodeRefusal(
+  caller: Caller,
+  verb: Exclude<Verb, 'reach'>,
+  chain: Chain,
+  rules: Allocations,
+): Refusal | undefined {
+  const node = chain.length - 1
+  switch (verb) {
+    case 'read':
+    case 'list':
+    case 'follow':
+      return mayRead(caller, chain, node, rules) ? undefined : no('it is not shared with them')
+    case 'update':
+      return mayWrite(caller, chain, node, rules) ? undefined : no('they have no write permission on it')
+    case 'write':
+    case 'create':
+      return (
+        held(chain, node) ?? (mayWrite(caller, chain, node, rules) ? undefined : no('they have no write permission'))
+      )
+    case 'upload':
+      return held(chain, node) ?? uploadRefusal(caller, chain, rules)
+    case 'delete':
+      return deleteRefusal(caller, chain, rules)
+    case 'administer':
+      return caller.admin ? undefined : no('only an administrator may', 'EPERM')
+  }
+}
+
+function uploadRefusal(caller: Caller, chain: Chain, rules: Allocations): Refusal | undefined {
+  const node = chain.length - 1
+  if (mayWrite(caller, chain, node, rules)) return undefined
+  const byContainer = node > 0 && held(chain, node - 1) === undefined && mayWrite(caller, chain, node - 1, rules)
+  return byContainer ? undefined : no('they have write permission neither on it nor on its container')
+}
+
+function deleteRefusal(caller: Caller, chain: Chain, rules: Allocations): Refusal | undefined {
+  const node = chain.length - 1
+  if (node === 0) return no('it is the root', 'EPERM')
+  const lock = held(chain, node) ?? held(chain, node - 1)
+  if (lock !== undefined) return lock
+  if (mayWrite(caller, chain, node - 1, rules)) return undefined
+  return no(`they have no write permission on ${chain[node - 1]?.path}`)
+}
+
+const no = (reason: string, errno: Refusal['errno'] = 'EACCES'): Refusal => ({ reason, errno })
+
+// Locked (CADC), or immutable (VOSpace 2.1, appendix on standard properties): bytes and children stay as they are.
+function held(chain: Chain, at: number): Refusal | undefined {
+  const entry = chain[at]
+  if (entry?.access.locked === true) return no(`${entry.path} is locked`, 'EPERM')
+  if (entry?.properties.get(PROPERTY.immutable) === 'true') return no(`${entry.path} is immutable`, 'EPERM')
+  return undefined
+}
+
+function mayRead(caller: Caller, chain: Chain, at: number, rules: Allocations): boolean {
+  const access = chain[at]?.access
+  if (access === undefined) return false
+  if (access.isPublic) return true
+  return mayWrite(caller, chain, at, rules) || (caller.user !== undefined && isMember(caller, access.groupRead))
+}
+
+function mayWrite(caller: Caller, chain: Chain, at: number, rules: Allocations): boolean {
+  const entry = chain[at]
+  if (entry === undefined || caller.user === undefined) return false
+  return (
+    entry.access.owner === caller.user ||
+    allocationOwner(chain, at, rules) === caller.user ||
+    (caller.admin && holdsAllocations(entry, rules)) ||
+    isMember(caller, entry.access.groupWrite)
+  )
+}
+
+const isMember = (caller: Caller, groups: readonly string[]): boolean => groups.some((uri) => caller.groups.has(uri))
+
+// The allocation a node stands in is the nearest container, itself included, directly under an allocation parent.
+function allocationOwner(chain: Chain, at: number, { allocationParents }: Allocations): string | undefined {
+  for (let i = at; i > 0; i--) {
+    const parent = chain[i - 1]
+    if (parent === undefined || !allocationParents.includes(parent.path)) continue
+    if (chain[i]?.type === 'container') return chain[i]?.access.owner
+  }
+  return undefined
+}
+
+const holdsAllocations = (entry: Entry, { allocationParents }: Allocations): boolean =>
+  entry.type === 'container' && allocationParents.some((parent) => isWithin(parent, entry.path))
+
+/** The node that ends the chain as this caller sees it. `writable` of a container: something may be created inside. */
+export function seen(caller: Caller, chain: Chain, rules: Allocations): SeenEntry {
+  const node = chain.at(-1)
+  if (node === undefined) throw new Error('a chain has at least the root')
+  return {
+    ...node,
+    readable: refusalOf(caller, 'read', chain, rules) === undefined,
+    writable: refusalOf(caller, node.type === 'container' ? 'create' : 'write', chain, rules) === undefined,
+  }
+}

@@ -1,0 +1,111 @@
+/** What a client's node document asks for: sharing, stored properties, and what only an administrator sets. */
+import { type Property } from '../vospace/document.ts'
+import { Fault } from '../vospace/fault.ts'
+import { type Access, type NodeType } from '../vospace/node.ts'
+import {
+  ACCESS_PROPERTIES,
+  checkPropertyUri,
+  OBSOLETE,
+  parseBoolean,
+  parseGroups,
+  PROPERTY,
+  READ_ONLY,
+} from '../vospace/property.ts'
+
+/** What a document says. What it does not say is not there. */
+export interface Wishes {
+  readonly access: Partial<Access>
+  /** null: to be removed */
+  readonly properties: ReadonlyMap<string, string | null>
+  /** For administrators; null clears the quota, text is read by `quotaBytes`. */
+  readonly owner?: string
+  readonly quota?: string | null
+  /** read-only properties that were given, whoever gave them */
+  readonly readOnly: readonly string[]
+}
+
+/** Bytes of one value: what a Linux xattr holds. */
+const MAX_VALUE = 65_536
+
+/**
+ * Reads the properties of a document; the last of several with one URI holds. Throws InvalidArgument for a bad URI, group or boolean.
+ * `nil` and, for groups and booleans, blank: taken away.
+ */
+export function wishesOf(given: readonly Property[], type: NodeType): Wishes {
+  const last = new Map(given.map(({ uri, value }) => [uri, value]))
+  const properties = new Map<string, string | null>()
+  for (const [uri, value] of last) {
+    checkPropertyUri(uri)
+    if (ACCESS_PROPERTIES.has(uri) || READ_ONLY.has(uri) || uri === OBSOLETE) continue
+    checkValue(uri, value)
+    properties.set(uri, value)
+  }
+  const owner = last.get(PROPERTY.creator)?.trim()
+  return {
+    access: accessIn(last, type),
+    properties,
+    ...(owner !== undefined && owner !== '' && { owner }),
+    ...(last.has(PROPERTY.quota) && { quota: last.get(PROPERTY.quota)?.trim() || null }),
+    readOnly: [...last.keys()].filter((uri) => READ_ONLY.has(uri)),
+  }
+}
+
+function checkValue(uri: string, value: string | null): void {
+  if (value === null) return
+  if (Buffer.byteLength(value) > MAX_VALUE) {
+    throw new Fault('InvalidArgument', `${uri}: a value is at most ${MAX_VALUE} bytes`, { errno: 'E2BIG' })
+  }
+  if (uri === PROPERTY.immutable && value !== '') parseBoolean(uri, value)
+}
+
+function accessIn(given: ReadonlyMap<string, string | null>, type: NodeType): Partial<Access> {
+  const flag = (uri: string): boolean | undefined => {
+    const value = given.get(uri)
+    if (value === undefined) return undefined
+    return value === null || value.trim() === '' ? false : parseBoolean(uri, value)
+  }
+  const groups = (uri: string): string[] | undefined => {
+    const value = given.get(uri)
+    return value === undefined ? undefined : parseGroups(uri, value ?? '')
+  }
+  const isPublic = flag(PROPERTY.isPublic) ?? flag(PROPERTY.publicRead)
+  const groupRead = groups(PROPERTY.groupRead)
+  const groupWrite = groups(PROPERTY.groupWrite)
+  const locked = flag(PROPERTY.isLocked)
+  const inherit = flag(PROPERTY.inherit)
+  return {
+    ...(isPublic !== undefined && { isPublic }),
+    ...(groupRead !== undefined && { groupRead }),
+    ...(groupWrite !== undefined && { groupWrite }),
+    ...(locked !== undefined && { locked }),
+    ...(inherit !== undefined && type === 'container' && { inherit }),
+  }
+}
+
+/** Throws InvalidArgument for what is no count of bytes. */
+export function quotaBytes(value: string | null): number | null {
+  if (value === null) return null
+  const bytes = Number(value)
+  if (/^\d+$/.test(value) && Number.isSafeInteger(bytes)) return bytes
+  throw new Fault('InvalidArgument', `a quota is a count of bytes, not ${JSON.stringify(value)}`)
+}
+
+/**
+ * Access of a new node. Where the parent's `inherit` is set, what the client does not say (no groups being as good as nothing said) comes
+ * from the parent; else it is private. Its maker owns it.
+ */
+export function newAccess(type: NodeType, wishes: Partial<Access>, parent: Access, owner: string): Access {
+  const from = parent.inherit ? parent : PRIVATE
+  const given = (groups: readonly string[] | undefined): readonly string[] | undefined =>
+    groups !== undefined && groups.length > 0 ? groups : undefined
+  return {
+    owner,
+    isPublic: wishes.isPublic ?? from.isPublic,
+    groupRead: given(wishes.groupRead) ?? from.groupRead,
+    groupWrite: given(wishes.groupWrite) ?? from.groupWrite,
+    inherit: type === 'container' && (wishes.inherit ?? from.inherit),
+    locked: wishes.locked ?? false,
+  }
+}
+
+const PRIVATE = { isPublic: false, groupRead: [], groupWrite: [], inherit: false }
