@@ -61,6 +61,7 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     await backend.start()
     open.push(() => backend.stop())
     const trust = await Promise.all(config.trust.map((place) => TrustStore.load(place)))
+    for (const problem of trust.flatMap((anchors) => anchors.problems)) logger.warn({ problem }, 'trust')
     const server = await listen(config, { store, backend, trust, logger })
     open.push(() => server.close(DRAIN_SECONDS))
     return {

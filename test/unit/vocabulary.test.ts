@@ -1,5 +1,5 @@
 /** Paths, URIs, links, properties: what they accept, what they refuse, and that writing and reading agree. */
-import t from 'tap'
+import tap from 'tap'
 import { Fault, FAULTS, isFault, type FaultName } from '../../src/vospace/fault.ts'
 import { linkTarget, linkText, textPath } from '../../src/vospace/link.ts'
 import { byteOrder, child, isWithin, nameOf, nodePath, parentOf, ROOT, stepsOf } from '../../src/vospace/path.ts'
@@ -14,16 +14,19 @@ import {
 import { decodePath, encodePath, localPath, nodeUri, parseVosUri, service } from '../../src/vospace/uri.ts'
 
 const karst = service('ivo://karst.local/karst')
-const refuses = (
-  t: { throws: (what: () => unknown, wanted: object, name?: string) => unknown },
-  what: () => unknown,
-  fault: FaultName,
-  name?: string,
-): void => {
-  t.throws(what, { fault }, name ?? '')
+const thrown = (what: () => unknown): unknown => {
+  try {
+    what()
+    return undefined
+  } catch (error) {
+    return error
+  }
+}
+const refuses = (t: Pick<typeof tap, 'match'>, what: () => unknown, fault: FaultName, name?: string): void => {
+  t.match(thrown(what), { name: 'Fault', fault }, name ?? '')
 }
 
-t.test('a fault knows its status and errno, and an exact errno wins', async (t) => {
+tap.test('a fault knows its status and errno, and an exact errno wins', async (t) => {
   t.equal(new Fault('NodeNotFound', 'x').status, 404)
   t.equal(new Fault('NodeNotFound', 'x').errno, 'ENOENT')
   t.equal(new Fault('PermissionDenied', 'x', { errno: 'EPERM' }).errno, 'EPERM')
@@ -32,7 +35,7 @@ t.test('a fault knows its status and errno, and an exact errno wins', async (t) 
   for (const { status, errno } of Object.values(FAULTS)) t.ok(status >= 400 && status < 600 && errno.startsWith('E'))
 })
 
-t.test('illegal paths are refused', async (t) => {
+tap.test('illegal paths are refused', async (t) => {
   const illegal = [
     '',
     'a',
@@ -48,13 +51,19 @@ t.test('illegal paths are refused', async (t) => {
     '/\ud800',
   ]
   for (const text of illegal) refuses(t, () => nodePath(text), 'InvalidURI', JSON.stringify(text.slice(0, 20)))
-  t.throws(() => nodePath(`/${'é'.repeat(128)}`), { errno: 'ENAMETOOLONG' })
-  t.throws(() => nodePath('/a'.repeat(2049)), { errno: 'ENAMETOOLONG' })
+  t.match(
+    thrown(() => nodePath(`/${'é'.repeat(128)}`)),
+    { errno: 'ENAMETOOLONG' },
+  )
+  t.match(
+    thrown(() => nodePath('/a'.repeat(2049))),
+    { errno: 'ENAMETOOLONG' },
+  )
   for (const text of ['/', '/a', '/...', '/ ', '/a b/c', `/${'x'.repeat(255)}`, '/\u0001', '/é'])
     t.equal(nodePath(text), text)
 })
 
-t.test('paths come apart by whole steps', async (t) => {
+tap.test('paths come apart by whole steps', async (t) => {
   const path = nodePath('/a/bc/d')
   t.same([parentOf(path), nameOf(path), stepsOf(path)], ['/a/bc', 'd', ['a', 'bc', 'd']])
   t.same([parentOf(ROOT), nameOf(ROOT), stepsOf(ROOT)], ['/', '', []])
@@ -65,7 +74,7 @@ t.test('paths come apart by whole steps', async (t) => {
   t.same(['😀', '\uFFEE', 'a-b', 'a', 'Z'].sort(byteOrder), ['Z', 'a', 'a-b', '\uFFEE', '😀'])
 })
 
-t.test('a URL path is decoded once, with a plus as it is', async (t) => {
+tap.test('a URL path is decoded once, with a plus as it is', async (t) => {
   const table: [string, string][] = [
     ['/a%20b', '/a b'], ['/a+b', '/a+b'], ['/%2525', '/%25'], ['/é', '/é'], ['/%C3%A9', '/é'],
     ['/dir/', '/dir'], ['', '/'], ['/', '/'], ['/100%', '/100%'], ['/a%zz', '/a%zz'], ['/sp ace', '/sp ace'],
@@ -76,7 +85,7 @@ t.test('a URL path is decoded once, with a plus as it is', async (t) => {
   }
 })
 
-t.test('every name survives the way through a URI and a URL', async (t) => {
+tap.test('every name survives the way through a URI and a URL', async (t) => {
   let seed = 1
   const next = (): number => (seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0) >>> 8
   const alphabet = [
@@ -111,7 +120,7 @@ t.test('every name survives the way through a URI and a URL', async (t) => {
   }
 })
 
-t.test('both separators and any case of the authority are the same service', async (t) => {
+tap.test('both separators and any case of the authority are the same service', async (t) => {
   t.equal(karst.authority, 'karst.local~karst')
   t.equal(nodeUri(karst, ROOT), 'vos://karst.local~karst')
   t.equal(localPath(karst, 'vos://karst.local!karst/a'), '/a')
@@ -132,7 +141,7 @@ t.test('both separators and any case of the authority are the same service', asy
     refuses(t, () => service(id), 'InvalidURI', id)
 })
 
-t.test('a link says the same as text and as target', async (t) => {
+tap.test('a link says the same as text and as target', async (t) => {
   const link = nodePath('/home/alice/sub/link')
   const table: [target: string, text: string][] = [
     ['vos://karst.local~karst/home/alice/t.fits', '../t.fits'],
@@ -151,7 +160,7 @@ t.test('a link says the same as text and as target', async (t) => {
   }
 })
 
-t.test('a text that leaves the space, or is no text, is never a node', async (t) => {
+tap.test('a text that leaves the space, or is no text, is never a node', async (t) => {
   const link = nodePath('/a/l')
   for (const text of ['../..', '../../etc', '/etc', '', 'http://x/y', `${'x'.repeat(256)}`]) {
     t.equal(textPath(Buffer.from(text), link), undefined, text.slice(0, 20))
@@ -163,7 +172,7 @@ t.test('a text that leaves the space, or is no text, is never a node', async (t)
   for (const target of ['nonsense', '', 'file:///a%00b', 'vos://x/\0']) t.throws(() => linkText(target, link, karst))
 })
 
-t.test('properties that only look like the standard are refused, others are the client’s', async (t) => {
+tap.test('properties that only look like the standard are refused, others are the client’s', async (t) => {
   for (const uri of [
     'ivo://ivoa.net/vospacecore#make-stuff-up',
     'ivo://ivoa.net/vospace/core#nope',
