@@ -40,7 +40,7 @@ export function nodes(app: FastifyInstance, context: HttpContext): void {
   const remove: Handler = async (request, reply) => {
     await deleteNode(space, request.caller, pathOf(request.raw), { signal: clientGone(reply.raw) })
     // the standard says 204, its examples and every client 200 (wire.md trap 1)
-    return reply.code(space.rules.strict ? 204 : 200).send()
+    return reply.code(services.strict ? 204 : 200).send()
   }
   endpoint(app, `${base}/nodes`, {
     GET: async (request, reply) => get(context, request, reply),

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { type Server } from 'node:https'
 import { type AddressInfo, type Socket } from 'node:net'
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import fastify, { LogController, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { ANONYMOUS } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
 import { authenticate, AUTHENTICATED_HEADER } from './authenticate.ts'
@@ -62,7 +62,7 @@ function createApp(context: HttpContext, tls: TlsIdentity): { app: FastifyInstan
   const made: { server?: Server } = {}
   const app = fastify({
     loggerInstance: services.logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     exposeHeadRoutes: false,
     return503OnClosing: false,
     genReqId: () => randomBytes(6).toString('hex'),

@@ -23,6 +23,8 @@ export interface HttpServices {
   readonly logger: FastifyBaseLogger
   /** of the software, for the Server header */
   readonly version: string
+  /** VOSpace to the letter where clients want otherwise: DELETE answers 204 */
+  readonly strict: boolean
   readonly limits?: Partial<HttpLimits>
 }
 

@@ -1,6 +1,7 @@
 // From a verified chain to a local user: the identity is the canonical DN of the end entity, nothing else of the certificate.
 import { ANONYMOUS, type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
+import { CertificateFault } from './certificate-fault.ts'
 import { ChainCache, type ChainCacheOptions } from './chain-cache.ts'
 import { type TrustStore } from './trust.ts'
 import { type VerifiedChain } from './verify.ts'
@@ -42,28 +43,45 @@ export function callerFrom(verified: VerifiedChain | undefined, users: UserDirec
   }
 }
 
-/** Chains to callers, for one trust store and one directory of users. */
+export interface CallersOptions {
+  /** Each judges by itself: a chain is good when one of them finds it so. */
+  readonly trust: readonly TrustStore[]
+  readonly users: UserDirectory
+  readonly groups: GroupDirectory
+  readonly rules?: ChainCacheOptions
+}
+
+/** Chains to callers, for the authorities trusted and the users known here. */
 export class Callers {
-  readonly #trust: TrustStore
-  readonly #chains: ChainCache
+  readonly #trust: readonly TrustStore[]
+  readonly #chains: readonly ChainCache[]
   readonly #users: UserDirectory
   readonly #groups: GroupDirectory
 
-  constructor(trust: TrustStore, users: UserDirectory, groups: GroupDirectory, rules: ChainCacheOptions = {}) {
+  constructor({ trust, users, groups, rules }: CallersOptions) {
     this.#trust = trust
-    this.#chains = new ChainCache(trust, rules)
+    this.#chains = trust.map((store) => new ChainCache(store, rules))
     this.#users = users
     this.#groups = groups
   }
 
   /** Grows when trust changes: what was verified under an older one is to be verified again. */
   get generation(): number {
-    return this.#trust.generation
+    return this.#trust.reduce((sum, { generation }) => sum + generation, 0)
   }
 
-  /** As verifyChain: throws a CertificateFault. */
+  /** As verifyChain: throws a CertificateFault, that of the store that came furthest when there are several. */
   verify(chain: readonly Buffer[]): VerifiedChain {
-    return this.#chains.verify(chain)
+    let refusal = new CertificateFault('UNTRUSTED', 'no authority is trusted here')
+    for (const store of this.#chains) {
+      try {
+        return store.verify(chain)
+      } catch (error) {
+        if (!(error instanceof CertificateFault)) throw error
+        if (refusal.code === 'UNTRUSTED') refusal = error
+      }
+    }
+    throw refusal
   }
 
   /** As callerFrom. Asked anew for every request, since groups change. */

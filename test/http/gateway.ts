@@ -1,0 +1,221 @@
+/** A gateway over the memory backend on a real TLS socket, and calls to it as its clients make them. */
+import { type FastifyBaseLogger } from 'fastify'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
+import { Agent, request as httpsRequest } from 'node:https'
+import { connect, type TLSSocket } from 'node:tls'
+import { type Test } from 'tap'
+import { type Backend } from '../../src/backend/backend.ts'
+import { MemoryBackend } from '../../src/backend/memory.ts'
+import { createServer, type HttpServer } from '../../src/http/server.ts'
+import { type HttpLimits, type HttpServices } from '../../src/http/services.ts'
+import { Callers } from '../../src/identity/caller.ts'
+import { type Credential, pemCertificates } from '../../src/identity/pem.ts'
+import { TrustStore } from '../../src/identity/trust.ts'
+import { Preauth } from '../../src/space/preauth.ts'
+import { DEFAULT_RULES, type Rules, type Space } from '../../src/space/space.ts'
+import { openStore, type Store } from '../../src/store/store.ts'
+import { nodePath } from '../../src/vospace/path.ts'
+import { service } from '../../src/vospace/uri.ts'
+import { authority, chainPem, credentials, dnOf, host, type Name } from './people.ts'
+
+export const GROUP = 'ivo://karst.local/gms?team'
+export const VOS = 'vos://karst.local~karst'
+const HOME = { groupRead: [], groupWrite: [], inherit: false, locked: false, isPublic: false } as const
+
+export interface Call {
+  readonly method?: string
+  /** nobody: without a certificate */
+  readonly as?: Name | 'dave' | Credential
+  readonly headers?: Record<string, string | string[]>
+  readonly body?: string | Buffer
+}
+
+export interface Reply {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly body: Buffer
+  readonly text: string
+}
+
+export interface GatewayOptions {
+  readonly backend?: (memory: MemoryBackend) => Backend
+  readonly rules?: Partial<Rules>
+  readonly limits?: Partial<HttpLimits>
+  readonly services?: Partial<HttpServices>
+  readonly quota?: number
+}
+
+/** `/home/alice`, `/home/bob` and a public `/pub` of alice's are there; alice and bob are in GROUP. */
+export class Gateway {
+  readonly server: HttpServer
+  readonly space: Space
+  readonly store: Store
+  readonly preauth: Preauth
+  readonly log: LogLine[]
+  readonly #agents = new Map<unknown, Agent>()
+
+  constructor(parts: { server: HttpServer; space: Space; store: Store; preauth: Preauth; log: LogLine[] }) {
+    this.server = parts.server
+    this.space = parts.space
+    this.store = parts.store
+    this.preauth = parts.preauth
+    this.log = parts.log
+  }
+
+  get port(): number {
+    return this.server.address.port
+  }
+  get url(): string {
+    return `https://localhost:${this.port}/karst`
+  }
+
+  /** `target` is sent as it stands: below `/karst`, or from the root of the host with two slashes, or a URL of this gateway. */
+  async call(target: string, { method = 'GET', as, headers = {}, body }: Call = {}): Promise<Reply> {
+    const path = this.path(target)
+    return new Promise((resolve, reject) => {
+      const request = httpsRequest({ ...this.#where(as), path, method, headers }, (response) => {
+        collect(response).then(resolve, reject)
+      })
+      request.on('error', reject)
+      request.end(body)
+    })
+  }
+
+  path(target: string): string {
+    if (target.startsWith('https://')) return target.slice(new URL(target).origin.length)
+    return target.startsWith('//') ? target.slice(1) : `/karst${target}`
+  }
+
+  /** A connection for bytes that no client would send. */
+  async raw(as?: Name): Promise<TLSSocket> {
+    return new Promise((resolve, reject) => {
+      const socket = connect({ ...tlsOf(as), host: '127.0.0.1', port: this.port }, () => resolve(socket))
+      socket.once('error', reject)
+    })
+  }
+
+  #where(as: Call['as']) {
+    const agent = this.#agents.get(as) ?? new Agent({ keepAlive: true, ...tlsOf(as) })
+    this.#agents.set(as, agent)
+    return { host: '127.0.0.1', port: this.port, agent }
+  }
+
+  async stop(): Promise<void> {
+    for (const agent of this.#agents.values()) agent.destroy()
+    await this.server.close(0)
+    this.store.close()
+  }
+}
+
+function tlsOf(as: Call['as']) {
+  const credential = typeof as === 'string' ? credentials[as] : as
+  const own = credential === undefined ? {} : { cert: chainPem(credential), key: credential.key }
+  return { ca: authority.certificate, servername: 'localhost', ...own }
+}
+
+export async function collect(response: IncomingMessage): Promise<Reply> {
+  const parts: Buffer[] = []
+  for await (const part of response) parts.push(part as Buffer)
+  const body = Buffer.concat(parts)
+  return { status: response.statusCode ?? 0, headers: response.headers, body, text: body.toString('utf8') }
+}
+
+/** Starts one for a test; it stops with it. */
+export async function startGateway(t: Test, options: GatewayOptions = {}): Promise<Gateway> {
+  const store = openStore(':memory:')
+  for (const name of ['alice', 'bob', 'carol'] as const) {
+    store.users.create({ name })
+    store.users.addIdentity(name, { kind: 'x509', value: dnOf(name) })
+  }
+  store.groups.create(GROUP, { owner: 'alice' })
+  for (const name of ['alice', 'bob']) store.groups.add(GROUP, name)
+  const memory = new MemoryBackend({
+    ids: store.ids(),
+    ...(options.quota !== undefined && { quota: options.quota }),
+  })
+  await furnish(memory)
+  const of = service('ivo://karst.local/karst')
+  const rules: Rules = { ...DEFAULT_RULES, ...options.rules }
+  const backend = options.backend?.(memory) ?? memory
+  const space: Space = { backend, service: of, rules, changes: store.changes, ids: store.ids() }
+  const preauth = new Preauth(randomBytes(32), { seconds: 3600 })
+  const trust = TrustStore.of(pemCertificates(authority.certificate))
+  const log: LogLine[] = []
+  const listening: { server?: HttpServer } = {}
+  const services: HttpServices = {
+    space,
+    preauth,
+    jobs: store.jobs,
+    operations: store.operations,
+    callers: new Callers({ trust: [trust], users: store.users, groups: store.groups }),
+    health: { check: async () => ({ available: true, upSince: Date.now(), notes: [] }) },
+    get publicUrl() {
+      return `https://localhost:${listening.server?.address.port ?? 0}/karst`
+    },
+    service: of,
+    logger: recorder(log),
+    version: '0.0.0',
+    strict: rules.strict,
+    ...(options.limits && { limits: options.limits }),
+    ...options.services,
+  }
+  const server = await createServer(services, { key: host.key, cert: host.certificate })
+  await server.listen(0, '127.0.0.1')
+  listening.server = server
+  const gateway = new Gateway({ server, space, store, preauth, log })
+  t.teardown(() => gateway.stop())
+  return gateway
+}
+
+async function furnish(memory: MemoryBackend): Promise<void> {
+  const folder = async (path: string, owner: string, isPublic: boolean): Promise<unknown> =>
+    memory.make(nodePath(path), { type: 'container', access: { ...HOME, owner, isPublic }, mode: 0o750 })
+  await folder('/home', 'root', true)
+  for (const name of ['alice', 'bob']) await folder(`/home/${name}`, name, false)
+  await folder('/pub', 'alice', true)
+}
+
+/** A backend with some methods replaced: for what fails, waits or is watched. */
+export function overlay(backend: Backend, methods: Partial<Backend>): Backend {
+  return new Proxy(backend, {
+    get(target, key) {
+      const value: unknown = Reflect.get(methods, key) ?? Reflect.get(target, key, target)
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
+    },
+  })
+}
+
+export interface LogLine {
+  readonly level: string
+  readonly fields: unknown
+  readonly text: string | undefined
+}
+
+/** Keeps what is logged, for tests of what must and must not be in it. */
+function recorder(log: LogLine[]): FastifyBaseLogger {
+  const write =
+    (level: string) =>
+    (fields: unknown, text?: string): void => {
+      log.push({ level, fields, text })
+    }
+  const logger = {
+    level: 'info',
+    silent: () => undefined,
+    ...Object.fromEntries(['fatal', 'error', 'warn', 'info', 'debug', 'trace'].map((level) => [level, write(level)])),
+    child: () => logger,
+  } as unknown as FastifyBaseLogger
+  return logger
+}
+
+/** A node document as a client writes it. */
+export function node(path: string, type = 'ContainerNode', inside = ''): string {
+  return `<vos:node xmlns:vos="http://www.ivoa.net/xml/VOSpace/v2.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
+    uri="${VOS}${path}" xsi:type="vos:${type}">${inside}</vos:node>`
+}
+
+export const property = (uri: string, value: string): string =>
+  `<vos:properties><vos:property uri="${uri}">${value}</vos:property></vos:properties>`
+
+/** Headers of a change through /fs/v1. */
+export const operation = (id: string = randomUUID()): { 'operation-id': string } => ({ 'operation-id': id })
