@@ -9,7 +9,7 @@ import { type Log, type SpoolFolder } from './spool.ts'
 import { type Tree } from './tree.ts'
 
 /** Makes a reader of one version of a file; mount/reader.ts in the driver. */
-export type OpenReader = (ref: RemoteRef, version: string, size: number) => BaseReader
+export type OpenReader = (ref: () => RemoteRef, version: string, size: number) => BaseReader
 
 export interface FilesOptions {
   readonly spools: SpoolFolder
@@ -114,8 +114,7 @@ export class Files {
       remote: tree.remote,
       spools: this.#options.spools,
       ref,
-      // the path of a file that is renamed while it is read changes under the reader
-      openReader: ({ version, size }) => this.#options.openReader(liveRef(ref), version, size),
+      openReader: ({ version, size }) => this.#options.openReader(ref, version, size),
       refresh: () => tree.refresh(inode),
       replaced: () => {
         inode.cachedVersion = undefined
@@ -208,17 +207,6 @@ export class Files {
   /** The session is over: handles that are still there never come back. */
   async end(): Promise<void> {
     for (const fh of [...this.#handles.keys()]) await this.release(fh)
-  }
-}
-
-function liveRef(ref: () => RemoteRef): RemoteRef {
-  return {
-    get path() {
-      return ref().path
-    },
-    get id() {
-      return ref().id ?? ''
-    },
   }
 }
 

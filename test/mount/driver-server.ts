@@ -73,13 +73,15 @@ async function main(): Promise<void> {
       ...(options.ttl !== undefined && { ttl: options.ttl }),
       ...(options.readOnly !== undefined && { readOnly: options.readOnly }),
       log: (message) => log.push(message),
-      logger: { error: (message, error) => log.push(`${message} ${error instanceof Error ? error.stack : String(error)}`) },
+      logger: {
+        error: (message, error) => log.push(`${message} ${error instanceof Error ? error.stack : String(error)}`),
+      },
     })
     const orders = ordersOf(mounted)
     process.on('message', ({ id, name, args }: { id: number; name: keyof Orders; args: never[] }) => {
       void (async () => {
         try {
-          const order = orders[name] as (...args: never[]) => unknown
+          const order: (...args: never[]) => unknown = orders[name]
           process.send?.({ id, answer: await order(...args) })
         } catch (error) {
           process.send?.({ id, failure: String(error) })

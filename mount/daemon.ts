@@ -1,0 +1,270 @@
+// One driver process serves many mounts. `karst mount` asks the running driver, or starts it; `karst umount` always ends.
+import { spawn } from 'node:child_process'
+import * as fs from 'node:fs'
+import { type Server } from 'node:net'
+import * as path from 'node:path'
+import { Fault } from '../src/vospace/fault.ts'
+import { connect } from './client.ts'
+import { askDriver, listenForControl } from './control.ts'
+import { type ControlReply, type ControlRequest, type MountRequest, type MountStatus } from './control.ts'
+import { MountError } from './fuse/mount-options.ts'
+import { mountAt } from './fuse/mountinfo.ts'
+import { detachStale, probeMount, unmountFuse } from './fuse/unmount.ts'
+import { locate } from './locate.ts'
+import { driverLog, type DriverLog } from './log.ts'
+import { serveMount, type Mounted } from './mounted.ts'
+import { ReadBudget } from './read-budget.ts'
+import { type Remote } from './remote.ts'
+import { socketOf, StateDirectory, StateInUse } from './state.ts'
+
+const READ_AHEAD = 256 << 20
+/** Milliseconds. */
+const MOUNT_LIMIT = 120_000
+const UNMOUNT_LIMIT = 90_000
+const START_LIMIT = 60_000
+
+/** The mounts of one process. */
+export class Driver {
+  readonly #state: StateDirectory
+  readonly #log: DriverLog
+  readonly #budget = new ReadBudget(READ_AHEAD)
+  readonly #mounts = new Map<string, Mounted>()
+
+  /** The state directory is owned by the caller. */
+  constructor(state: StateDirectory, log: DriverLog) {
+    this.#state = state
+    this.#log = log
+  }
+
+  /** Mounts what the request names. Throws Faults of gateway and registry, MountError. */
+  async mount(request: MountRequest): Promise<Mounted> {
+    const { certificate, ca } = request
+    const { url, path: root } = await locate(request)
+    const logger = this.#log
+    const remote = await connect({ url, certificate, logger, ...(ca !== undefined && { ca }) })
+    try {
+      return await this.serve(remote, root, request)
+    } catch (error) {
+      await remote.close()
+      throw error
+    }
+  }
+
+  /** Serves `root` of a gateway at `dir`; closes `remote` when the mount has ended. */
+  async serve(
+    remote: Remote,
+    root: Parameters<typeof serveMount>[0]['root'],
+    request: Pick<MountRequest, 'dir' | 'uri' | 'readOnly' | 'allowOther' | 'ttl' | 'uid' | 'gid'>,
+  ): Promise<Mounted> {
+    const { uri, ...rest } = request
+    const dir = path.resolve(request.dir)
+    if (this.#mounts.has(dir)) throw new MountError(`${dir} is mounted already`, 'EBUSY')
+    await detachStale(dir)
+    const mounted = await serveMount({
+      ...rest,
+      ...{ dir, remote, root, source: uri, state: this.#state.path, budget: this.#budget },
+      log: (message) => this.#log.info(message),
+      logger: this.#log,
+    })
+    this.#mounts.set(dir, mounted)
+    this.#record()
+    void this.#whenEnded(dir, mounted, remote)
+    this.#log.info(`${dir}: ${uri} mounted`)
+    return mounted
+  }
+
+  async #whenEnded(dir: string, mounted: Mounted, remote: Remote): Promise<void> {
+    await mounted.ended
+    if (this.#mounts.get(dir) === mounted) this.#mounts.delete(dir)
+    this.#record()
+    this.#log.info(`${dir}: unmounted`)
+    try {
+      await remote.close()
+    } catch (error) {
+      this.#log.error(`${dir}: closing the connection`, error)
+    }
+  }
+
+  #record(): void {
+    this.#state.record([...this.#mounts.keys()])
+  }
+
+  /** Sends what waits and unmounts; answers what could not be sent. Throws MountError with EINVAL where nothing is mounted. */
+  async unmount(dir: string): Promise<string[]> {
+    const mounted = this.#mounts.get(path.resolve(dir))
+    if (mounted === undefined) throw new MountError(`nothing of ours is mounted at ${dir}`, 'EINVAL')
+    const unsent = await mounted.unmount()
+    return unsent === 0 ? [] : [`${dir}: ${unsent} files could not be sent; see ${this.#state.path}/recovered`]
+  }
+
+  list(): MountStatus[] {
+    return [...this.#mounts.values()].map(({ dir, source, readOnly, openFiles }) => ({
+      ...{ dir, source, readOnly, openFiles },
+    }))
+  }
+
+  /** Resolves when no mount is left. */
+  async idle(): Promise<void> {
+    while (this.#mounts.size > 0) await Promise.all([...this.#mounts.values()].map(({ ended }) => ended))
+  }
+
+  /** Unmounts everything, for the end of the process. */
+  async close(): Promise<void> {
+    for (const dir of [...this.#mounts.keys()]) {
+      try {
+        for (const line of await this.unmount(dir)) this.#log.info(line)
+      } catch (error) {
+        this.#log.error(`${dir}: unmounting`, error)
+      }
+    }
+  }
+
+  /** Answers a control request; never rejects. */
+  async answer(request: ControlRequest): Promise<ControlReply> {
+    try {
+      let left: string[] = []
+      if (request.command === 'mount') await this.mount(request)
+      else if (request.command === 'umount') left = await this.unmount(request.dir)
+      return { ok: true, pid: process.pid, mounts: this.list(), left }
+    } catch (error) {
+      if (!(error instanceof Fault) && !(error instanceof MountError)) this.#log.error(request.command, error)
+      const { code, errno } = error as { code?: string; errno?: string }
+      return { ok: false, error: error instanceof Error ? error.message : String(error), code: code ?? errno ?? 'EIO' }
+    }
+  }
+}
+
+/**
+ * A driver with its control socket, until its last mount is gone or `signal` is aborted (then it unmounts everything).
+ * `first` is mounted before it listens; its refusal is thrown. `ready` hears when all is served.
+ */
+export async function runDriver(
+  stateDir: string,
+  first: MountRequest,
+  options: { readonly log: DriverLog; readonly signal: AbortSignal; readonly ready: () => void },
+): Promise<void> {
+  const { log, signal, ready } = options
+  const state = await StateDirectory.own(stateDir, (message) => log.info(message))
+  try {
+    const driver = new Driver(state, log)
+    await driver.mount(first)
+    const server = await listenForControl(state.socket, (request) => driver.answer(request))
+    const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+    ready()
+    if (!signal.aborted) await Promise.race([driver.idle(), stopped])
+    await stopListening(server, state.socket)
+    await driver.close()
+    await driver.idle()
+  } finally {
+    state.release()
+  }
+}
+
+/** Requests under way are answered; new ones find no socket and start a driver of their own. */
+async function stopListening(server: Server, socket: string): Promise<void> {
+  fs.rmSync(socket, { force: true })
+  await new Promise<void>((resolve) => server.close(() => resolve()))
+}
+
+export interface MountCommandOptions extends Omit<MountRequest, 'command'> {
+  readonly stateDir: string
+  /** Serve in this process until it is unmounted or `signal` is aborted, instead of in a driver of its own. */
+  readonly foreground: boolean
+  readonly signal?: AbortSignal
+  /** Foreground: hears when the mount is there. */
+  readonly ready?: () => void
+}
+
+/** `karst mount`. Resolves when the mount answers; in the foreground when it is gone. Throws Faults, MountError, StateInUse. */
+export async function mountCommand(options: MountCommandOptions): Promise<void> {
+  const { stateDir, foreground, signal, ready = () => undefined, ...rest } = options
+  const request: MountRequest = { command: 'mount', ...absolute(rest) }
+  if (foreground) {
+    const stop = signal ?? terminationSignal()
+    await runDriver(stateDir, request, { log: driverLog((line) => process.stderr.write(line)), signal: stop, ready })
+    return
+  }
+  for (let attempt = 1; ; attempt++) {
+    const reply = await askDriver(socketOf(stateDir), request, MOUNT_LIMIT)
+    if (reply?.ok === true) return
+    if (reply !== undefined) throw new MountError(reply.error, reply.code)
+    const failure = await startDaemon(stateDir, request)
+    if (failure === undefined) return
+    // another `karst mount` was starting the driver, or the last one was just ending
+    if (failure.code !== 'StateInUse' || attempt === 20) throw new MountError(failure.error, failure.code)
+    await new Promise((resolve) => setTimeout(resolve, 250))
+  }
+}
+
+/** The driver has another working directory. */
+function absolute(request: Omit<MountRequest, 'command'>): Omit<MountRequest, 'command'> {
+  const { certificate, ca, registry, dir } = request
+  return {
+    ...request,
+    dir: path.resolve(dir),
+    certificate: path.resolve(certificate),
+    ...(ca !== undefined && { ca: path.resolve(ca) }),
+    ...(registry !== undefined && !/^[a-z]+:\/\//i.test(registry) && { registry: path.resolve(registry) }),
+  }
+}
+
+function terminationSignal(): AbortSignal {
+  const controller = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort())
+  return controller.signal
+}
+
+/** What the daemon's process tells the one that started it. */
+export interface DaemonMessage {
+  readonly error?: string
+  readonly code?: string
+}
+
+/** Starts a driver that outlives this process; answers what went wrong. */
+async function startDaemon(
+  stateDir: string,
+  request: MountRequest,
+): Promise<{ error: string; code: string } | undefined> {
+  fs.mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+  const log = fs.openSync(path.join(stateDir, 'driver.log'), 'a', 0o600)
+  const program = path.join(import.meta.dirname, `daemon-process${path.extname(import.meta.filename)}`)
+  const args = ['--disable-warning=ExperimentalWarning', program, stateDir, JSON.stringify(request)]
+  const child = spawn(process.execPath, args, { cwd: '/', detached: true, stdio: ['ignore', log, log, 'ipc'] })
+  fs.closeSync(log)
+  const message = await new Promise<DaemonMessage>((resolve) => {
+    const timer = setTimeout(() => resolve({ error: 'the driver does not start', code: 'ETIMEDOUT' }), START_LIMIT)
+    const hear = (said: DaemonMessage) => {
+      clearTimeout(timer)
+      resolve(said)
+    }
+    child.once('message', hear)
+    child.once('error', (error) => hear({ error: error.message, code: 'EIO' }))
+    child.once('exit', () => hear({ error: `the driver ended; see ${stateDir}/driver.log`, code: 'EIO' }))
+  })
+  if (child.connected) child.disconnect()
+  child.unref()
+  return message.error === undefined ? undefined : { error: message.error, code: message.code ?? 'EIO' }
+}
+
+/**
+ * `karst umount`: asks the driver to send what waits and unmount; where there is none, or it does not answer, takes the mount
+ * away anyhow. Answers what could not be saved, one line each; nothing where nothing is mounted. Throws MountError.
+ */
+export async function umountCommand(options: { readonly dir: string; readonly stateDir: string }): Promise<string[]> {
+  const dir = path.resolve(options.dir)
+  const reply = await askDriver(socketOf(options.stateDir), { command: 'umount', dir }, UNMOUNT_LIMIT)
+  if (reply?.ok === true) return [...reply.left]
+  const mount = await mountAt(dir)
+  if (mount === undefined || !/^fuse\b/.test(mount.type)) return []
+  const state = await probeMount(dir)
+  try {
+    await unmountFuse(dir, { lazy: state !== 'answers' })
+  } catch (error) {
+    if (!(error instanceof MountError) || error.code !== 'EBUSY') throw error
+    await unmountFuse(dir, { lazy: true })
+    return [`${dir}: was in use; detached, and gone when the last program lets go of it`]
+  }
+  return state === 'silent' ? [`${dir}: the driver did not answer; detached`] : []
+}
+
+export { StateInUse }
