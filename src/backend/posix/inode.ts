@@ -1,0 +1,198 @@
+/** One node as the file system has it: reads everything kept of it, in as few calls as it takes. */
+import { type BigIntStats, fstatSync, lstatSync, readlinkSync } from 'node:fs'
+import { getXattr, getXattrOpen, listXattr } from '../../libc/xattr.ts'
+import { shownMode } from '../../vospace/mode.ts'
+import { groupList, type Access, type Entry, type NodeType } from '../../vospace/node.ts'
+import { type NodePath } from '../../vospace/path.ts'
+import { type Ids } from '../backend.ts'
+import { ACCESS_ACL, aclOfMode, DEFAULT_ACL, parseAcl, unmasked, type Acl } from './acl.ts'
+import { propertyOf, propertyPrefix, textOf } from './properties.ts'
+import { derivedVersion, parseRecord, selfOf, type NodeRecord } from './record.ts'
+import { groupsOfAcl } from './sharing.ts'
+import { readSidecar, type Sidecar } from './sidecar.ts'
+
+/** What reading and writing an inode depends on. */
+export interface Keeping {
+  /** root: the kernel keeps owner and groups. Else they are kept in attributes that say so. */
+  readonly root: boolean
+  readonly ids: Ids
+  /** unprivileged: who owns a node that nobody labelled */
+  readonly unlabelledOwner: string | undefined
+  /** path of the sidecar folder; undefined while there is none */
+  sidecars: string | undefined
+}
+
+export interface Inode {
+  readonly type: NodeType
+  readonly stat: BigIntStats
+  readonly self: string
+  readonly id: string
+  readonly contentVersion: string
+  readonly md5: string | undefined
+  /** base mode */
+  readonly mode: number
+  readonly gid: number
+  readonly access: Access
+  readonly properties: ReadonlyMap<string, string>
+  readonly text: Buffer | undefined
+  /** with the mask applied */
+  readonly acl: Acl
+  readonly hasAcl: boolean
+  readonly hasDefaultAcl: boolean
+  readonly record: NodeRecord
+  /** properties that stand in attributes */
+  readonly inline: ReadonlyMap<string, string>
+  readonly side: Sidecar | undefined
+  /** names of attributes that are none of ours: kept as they are */
+  readonly foreign: readonly string[]
+}
+
+export const RECORD = { root: 'trusted.karst.node', unprivileged: 'user.karst.node' } as const
+
+export function recordName(keeping: Keeping): string {
+  return keeping.root ? RECORD.root : RECORD.unprivileged
+}
+
+/** What stands at a path (of the file system; not followed). undefined: nothing, or no node (a socket, FIFO or device). */
+export function readInode(file: string, keeping: Keeping): Inode | undefined {
+  const stat = lstatSync(file, { bigint: true, throwIfNoEntry: false })
+  const type = stat === undefined ? undefined : typeOf(stat)
+  if (stat === undefined || type === undefined) return undefined
+  const found = attributes(file, type, keeping)
+  const self = selfOf(stat)
+  const side = sidecarOf(self, type, found.record, keeping)
+  const record = { ...found.record, ...side?.record }
+  const properties = side === undefined ? found.inline : new Map([...found.inline, ...side.properties])
+  const raw = found.acl ?? aclOfMode(Number(stat.mode))
+  const acl = unmasked(raw)
+  const mode = baseMode(Number(stat.mode & 0o7777n), type, acl, record, keeping)
+  const gid = keeping.root ? Number(stat.gid) : undefined
+  const access = accessOf(type, mode, stat, acl, { ...found, record }, keeping)
+  return {
+    ...contentOf(self, type, stat, record),
+    ...found,
+    type, stat, self, record, side, properties, acl, mode, access,
+    hasAcl: found.acl !== undefined,
+    gid: gid ?? record.gid ?? keeping.ids.gidOfUser(access.owner) ?? Number(stat.gid),
+    text: type === 'link' ? readlinkSync(file, { encoding: 'buffer' }) : undefined,
+  } // prettier-ignore
+}
+
+/** The inode as every layer sees it. */
+export function entryOf(inode: Inode, path: NodePath, keeping: Keeping): Entry {
+  const { type, stat, id, contentVersion, access, properties, md5, text } = inode
+  const real = Number(stat.mode & 0o7777n)
+  return {
+    id, path, type, contentVersion, access, properties,
+    size: type === 'container' ? 0 : Number(stat.size),
+    mode: shownMode(type, keeping.root ? real : inode.mode, access),
+    uid: keeping.root ? Number(stat.uid) : (keeping.ids.uidOf(access.owner) ?? Number(stat.uid)),
+    gid: inode.gid,
+    nlink: Number(stat.nlink),
+    mtime: stat.mtimeNs,
+    ctime: stat.ctimeNs,
+    version: `${stat.ctimeNs.toString(36)}.${stat.ino.toString(36)}`,
+    ...(md5 !== undefined && { md5 }),
+    ...(text !== undefined && { text }),
+  } // prettier-ignore
+}
+
+export function typeOf(stat: BigIntStats): NodeType | undefined {
+  if (stat.isFile()) return 'data'
+  if (stat.isDirectory()) return 'container'
+  return stat.isSymbolicLink() ? 'link' : undefined
+}
+
+interface Found {
+  readonly record: NodeRecord
+  readonly acl: Acl | undefined
+  readonly hasDefaultAcl: boolean
+  readonly inline: ReadonlyMap<string, string>
+  readonly foreign: readonly string[]
+}
+
+function attributes(file: string, type: NodeType, keeping: Keeping): Found {
+  const prefix = propertyPrefix(type, keeping.root)
+  const inline = new Map<string, string>()
+  const foreign: string[] = []
+  let record: NodeRecord = {}
+  let acl: Acl | undefined
+  let hasDefaultAcl = false
+  for (const name of listXattr(file)) {
+    if (name === recordName(keeping)) record = parseRecord(getXattr(file, name))
+    else if (name === ACCESS_ACL) acl = keeping.root ? parseAcl(getXattr(file, name) ?? NONE) : undefined
+    else if (name === DEFAULT_ACL) hasDefaultAcl = keeping.root
+    else {
+      const uri = propertyOf(name, prefix)
+      const value = uri === undefined ? undefined : getXattr(file, name)
+      const text = value === undefined ? undefined : textOf(value)
+      if (uri !== undefined && text !== undefined) inline.set(uri, text)
+      else if (isForeign(name)) foreign.push(name)
+    }
+  }
+  return { record, acl, hasDefaultAcl, inline, foreign }
+}
+const NONE = Buffer.alloc(0)
+
+function isForeign(name: string): boolean {
+  const ours = name.startsWith('user.karst.') || name.startsWith('trusted.karst.')
+  return !ours && (name.startsWith('user.') || name.startsWith('trusted.'))
+}
+
+function sidecarOf(self: string, type: NodeType, record: NodeRecord, keeping: Keeping): Sidecar | undefined {
+  if (keeping.sidecars === undefined) return undefined
+  const possible = (record.side === true && record.self === self) || (type === 'link' && !keeping.root)
+  return possible ? readSidecar(keeping.sidecars, self) : undefined
+}
+
+/** The content version of an open data node. */
+export function openContentVersion(fd: number, keeping: Keeping): string {
+  const stat = fstatSync(fd, { bigint: true })
+  const record = parseRecord(getXattrOpen(fd, recordName(keeping)))
+  return contentOf(selfOf(stat), 'data', stat, record).contentVersion
+}
+
+function contentOf(self: string, type: NodeType, stat: BigIntStats, record: NodeRecord) {
+  const mine = record.self === self
+  const id = mine && record.id !== undefined ? record.id : self
+  if (type !== 'data') return { id, contentVersion: '', md5: undefined }
+  // a write from outside changes size or mtime: then the bytes are not those that were named
+  const tied = mine && BigInt(record.size ?? -1) === stat.size && record.mtime === String(stat.mtimeNs)
+  const named = tied ? record.cv : undefined
+  return {
+    id,
+    contentVersion: named ?? derivedVersion(self, stat.size, stat.mtimeNs),
+    md5: tied ? record.md5 : undefined,
+  }
+}
+
+function baseMode(real: number, type: NodeType, acl: Acl, record: NodeRecord, keeping: Keeping): number {
+  if (type === 'link') return 0o777
+  if (keeping.root) return (real & ~0o070) | (acl.group << 3)
+  // chmod from outside: the recorded mode holds only while the real one is what we made it
+  return record.mode !== undefined && record.real === real ? record.mode : real
+}
+
+function accessOf(
+  type: NodeType,
+  mode: number,
+  stat: BigIntStats,
+  acl: Acl,
+  found: Pick<Found, 'record' | 'hasDefaultAcl'>,
+  { root, ids, unlabelledOwner }: Keeping,
+): Access {
+  const { record, hasDefaultAcl } = found
+  const uid = Number(stat.uid)
+  const granted =
+    root && type !== 'link' ? groupsOfAcl(type, acl, Number(stat.gid), ids) : { groupRead: [], groupWrite: [] }
+  const also = (record.also ?? []).filter((uri) => granted.groupWrite.includes(uri))
+  return {
+    owner: root ? ids.ownerOf(uid) : (record.owner ?? unlabelledOwner ?? ids.ownerOf(uid)),
+    // a link says nothing that its container has not said: a foreign one is as readable as that
+    isPublic: type === 'link' ? (record.isPublic ?? true) : (mode & 4) !== 0,
+    groupRead: groupList([...granted.groupRead, ...(record.groupRead ?? []), ...also]),
+    groupWrite: groupList([...granted.groupWrite, ...(record.groupWrite ?? [])]),
+    inherit: type === 'container' && (root ? hasDefaultAcl : record.inherit === true),
+    locked: record.locked === true,
+  }
+}

@@ -1,0 +1,313 @@
+/** The storage interface on a POSIX tree: everything kept of a node stands in the file system itself. */
+import { closeSync, lstatSync, mkdirSync, renameSync, rmdirSync, statfsSync, symlinkSync, unlinkSync } from 'node:fs'
+import { type Readable } from 'node:stream'
+import { openBeneath, RENAME_EXCHANGE, renameat2 } from '../../libc/openat.ts'
+import { Fault } from '../../vospace/fault.ts'
+import { type Access, type Entry, type NodeType } from '../../vospace/node.ts'
+import { isWithin, ROOT, stepsOf, type NodePath } from '../../vospace/path.ts'
+import {
+  type AmendOptions,
+  type Backend,
+  type Cancel,
+  type Capabilities,
+  type Changes,
+  type ContainerDraft,
+  type Extent,
+  type LinkDraft,
+  type ListOptions,
+  type PutOptions,
+  type ReadOptions,
+  type Ref,
+  type Usage,
+} from '../backend.ts'
+import { allocationOf, changed, refuseAborted, refuseReserved, RESERVED, reservesIn, wrongType } from '../contract.ts'
+import { aclOfMode } from './acl.ts'
+import { amend } from './amend.ts'
+import { entryOf, readInode } from './inode.ts'
+import { type Wanted, wantedOf, writeInode } from './inode-write.ts'
+import { list } from './list.ts'
+import { open, type Opened, type PosixOptions } from './open.ts'
+import { copyData, put } from './put.ts'
+import { read } from './read.ts'
+import { codeOf, refusing } from './refusal.ts'
+import { discard, dropSidecar, occupant, renameFresh, stageSpot } from './staging.ts'
+import { missing, noted, onNode, onQuietNode, type Store } from './store.ts'
+import { spot, type Spot } from './tree.ts'
+
+export class PosixBackend implements Backend {
+  readonly #options: PosixOptions
+  #opened: Opened | undefined
+
+  constructor(options: PosixOptions) {
+    this.#options = options
+  }
+
+  /** Before start: what every POSIX tree can. */
+  get capabilities(): Capabilities {
+    return {
+      atomicMove: true,
+      exchange: this.#opened?.exchange ?? true,
+      linkProperties: true,
+      hardLinks: false,
+      quota: false,
+      directUrl: false,
+      reflink: this.#opened?.store.reflink ?? false,
+      snapshots: false,
+    }
+  }
+
+  /** Names passed over in listings since the start: no UTF-8, sockets, FIFOs, devices. */
+  get unservable(): number {
+    return this.#opened?.unservable.count ?? 0
+  }
+
+  async start(): Promise<void> {
+    this.#opened ??= await open(this.#options)
+  }
+
+  async stop(): Promise<void> {
+    this.#opened?.close()
+    this.#opened = undefined
+  }
+
+  async probe(): Promise<void> {
+    refusing('the store', () => statfsSync(spot(this.#store.tree.fd, '.').file))
+    refusing('the store', () => lstatSync(this.#options.root))
+  }
+
+  get #store(): Store {
+    if (this.#opened === undefined) throw new Fault('ServiceBusy', 'the store is not started')
+    return this.#opened.store
+  }
+
+  async walk(path: NodePath): Promise<Entry[]> {
+    const store = this.#store
+    refuseReserved(path, store.allocationParents)
+    return refusing(path, () => walk(store, path))
+  }
+
+  list(container: NodePath, options: ListOptions = {}): AsyncIterable<Entry> {
+    const store = this.#store
+    return list(store, container, options, this.#opened?.unservable ?? { count: 0 })
+  }
+
+  async make(path: NodePath, draft: ContainerDraft | LinkDraft): Promise<Entry> {
+    const store = this.#store
+    refuseReserved(path, store.allocationParents)
+    if (path === ROOT) throw new Fault('DuplicateNode', path)
+    const wanted = made(store, draft)
+    return makeFresh(store, path, wanted, (file) =>
+      draft.type === 'link' ? symlinkSync(draft.text, file) : mkdirSync(file, 0o700),
+    )
+  }
+
+  async put(path: NodePath, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<Entry> {
+    return put(this.#store, path, body, options)
+  }
+
+  async read(ref: Ref, options: ReadOptions = {}): Promise<{ entry: Entry; body: Readable }> {
+    return read(this.#store, ref, options)
+  }
+
+  async amend(ref: Ref, extents: AsyncIterable<Extent>, options: AmendOptions): Promise<Entry> {
+    return amend(this.#store, ref, extents, options)
+  }
+
+  async set(ref: Ref, changes: Changes): Promise<Entry> {
+    const store = this.#store
+    return onQuietNode(store, ref, (at, inode, path) => {
+      try {
+        writeInode(at.file, inode, wantedOf(inode, changes, store.keeping), store.keeping)
+      } catch (error) {
+        const now = readInode(at.file, store.keeping)
+        if (now !== undefined) {
+          const before = { ...wantedOf(inode, {}, store.keeping), mtime: inode.stat.mtimeNs }
+          writeInode(at.file, now, before, store.keeping)
+        }
+        throw error
+      }
+      const after = readInode(at.file, store.keeping)
+      if (after === undefined) throw missing(ref)
+      return noted(store, after, path)
+    })
+  }
+
+  async move(
+    from: NodePath,
+    to: NodePath,
+    options: { readonly replace?: boolean; readonly exchange?: boolean } = {},
+  ): Promise<Entry> {
+    const store = this.#store
+    if (options.exchange === true && !this.capabilities.exchange) {
+      throw new Fault('OperationNotSupported', 'the file system does not exchange names')
+    }
+    return onNode(store, { path: from }, (source, inode) => {
+      refuseReserved(to, store.allocationParents)
+      return store.tree.at(to, (target) => {
+        if (from === ROOT || to === ROOT) throw new Fault('PermissionDenied', 'the root stays', { errno: 'EBUSY' })
+        const there = occupant(store, target, to)
+        if (there === undefined && options.exchange === true) throw new Fault('NodeNotFound', to)
+        if (there !== undefined && options.exchange !== true) {
+          if (options.replace !== true) throw new Fault('DuplicateNode', to)
+          if (there.self === inode.self) return entryOf(inode, from, store.keeping)
+        }
+        if (isWithin(to, from) && to !== from) throw new Fault('InvalidArgument', `${from} into itself`)
+        refuseHiding(store, source, to)
+        for (const path of [from, to]) if (isAllocation(store, path)) store.tree.dropReserved(path)
+        rename(source, target, options)
+        if (there !== undefined && options.exchange !== true) dropSidecar(store, there)
+        store.whereabouts.moved(from, to, options.exchange === true)
+        const moved = readInode(target.file, store.keeping)
+        if (moved === undefined) throw new Fault('NodeNotFound', to)
+        return noted(store, moved, to)
+      })
+    })
+  }
+
+  async copy(
+    from: NodePath,
+    to: NodePath,
+    draft: { readonly access: Access; readonly mode: number } & Cancel,
+  ): Promise<Entry> {
+    const store = this.#store
+    refuseAborted(draft.signal)
+    const source = onNode(store, { path: from }, (_at, inode) => inode)
+    refuseReserved(to, store.allocationParents)
+    if (source.type === 'container') throw wrongType(from, 'leaf', source.type)
+    if (source.type === 'data') return copyData(store, from, to, draft)
+    const text = source.text ?? Buffer.alloc(0)
+    const { properties } = source
+    return this.make(to, { type: 'link', text, access: draft.access, mode: draft.mode, properties })
+  }
+
+  async remove(path: NodePath, type: NodeType | 'leaf'): Promise<void> {
+    const store = this.#store
+    onNode(store, { path }, (at, inode) => {
+      if (inode.type !== type && (type !== 'leaf' || inode.type === 'container')) throw wrongType(path, type, inode.type)
+      if (path === ROOT) throw new Fault('PermissionDenied', 'the root stays', { errno: 'EBUSY' })
+      if (inode.type !== 'container') unlinkSync(at.file)
+      else {
+        if (isAllocation(store, path)) store.tree.dropReserved(path)
+        rmdirSync(at.file)
+      }
+      dropSidecar(store, inode)
+    })
+  } // prettier-ignore
+
+  async usage(path: NodePath): Promise<Usage> {
+    return onNode(this.#store, { path }, (at, inode) => {
+      const file = inode.type === 'container' ? spot(at.dir, at.name).file : spot(at.dir, '.').file
+      const { blocks, bfree, bavail, bsize, files, ffree } = statfsSync(file)
+      return {
+        used: (blocks - bfree) * bsize,
+        quota: null,
+        total: blocks * bsize,
+        free: bavail * bsize,
+        files: files - ffree,
+        filesFree: ffree,
+      }
+    })
+  }
+
+  async setQuota(): Promise<void> {
+    throw new Fault('OperationNotSupported', 'a plain POSIX tree keeps no quotas')
+  }
+
+  async directUrl(): Promise<URL> {
+    throw new Fault('OperationNotSupported', 'a plain POSIX tree has no direct URLs')
+  }
+}
+
+function isAllocation(store: Store, path: NodePath): boolean {
+  return allocationOf(path, store.allocationParents) === path
+}
+
+function walk(store: Store, path: NodePath): Entry[] {
+  const entries: Entry[] = []
+  let dir = store.tree.fd
+  let at = spot(dir, '.')
+  let here = ROOT
+  const names = stepsOf(path)
+  try {
+    for (let i = 0; ; i++) {
+      const inode = readInode(at.file, store.keeping)
+      if (inode === undefined) return entries
+      entries.push(noted(store, inode, here))
+      const name = names[i]
+      if (name === undefined || inode.type !== 'container') return entries
+      const next = below(at)
+      if (next === undefined) return entries
+      if (dir !== store.tree.fd) closeSync(dir)
+      dir = next
+      at = spot(dir, name)
+      here = `/${names.slice(0, i + 1).join('/')}` as NodePath
+    }
+  } finally {
+    if (dir !== store.tree.fd) closeSync(dir)
+  }
+}
+
+/** Opens a container to walk on; undefined when it is none any more. */
+function below(at: Spot): number | undefined {
+  try {
+    return openBeneath(at.dir, at.name)
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(codeOf(error) ?? '')) return undefined
+    throw error
+  }
+}
+
+function made({ keeping }: Store, draft: ContainerDraft | LinkDraft): Wanted {
+  const { type, properties = new Map<string, string>() } = draft
+  const gid = keeping.ids.gidOfUser(draft.access.owner)
+  const kept = changed(type, { ...draft, properties, gid })
+  return { ...kept, gid, acl: aclOfMode(kept.mode), mtime: draft.type === 'container' ? draft.mtime : undefined }
+}
+
+/** Makes a container or link aside with all its attributes, then gives it its name, unless that is taken. */
+async function makeFresh(store: Store, path: NodePath, wanted: Wanted, make: (file: string) => void): Promise<Entry> {
+  const taken = () => new Fault('DuplicateNode', path)
+  refusing(path, () => store.tree.at(path, (to) => {
+    if (lstatSync(to.file, { throwIfNoEntry: false }) !== undefined) throw taken()
+  }))
+  const staged = refusing(path, () => stageSpot(store, path))
+  try {
+    return refusing(path, () => {
+      make(staged.file)
+      const fresh = readInode(staged.file, store.keeping)
+      if (fresh === undefined) throw new Fault('InternalFault', 'the staged node is gone')
+      writeInode(staged.file, fresh, wanted, store.keeping)
+      return store.tree.at(path, (to) => {
+        if (!renameFresh(staged, to)) throw taken()
+        const inode = readInode(to.file, store.keeping)
+        if (inode === undefined) throw new Fault('NodeNotFound', path)
+        return noted(store, inode, path)
+      })
+    })
+  } finally {
+    await discard(store, staged)
+  }
+} // prettier-ignore
+
+/** A `.karst` of a user's own must not come to stand where it is ours, and out of sight. */
+function refuseHiding(store: Store, source: Spot, to: NodePath): void {
+  if (!reservesIn(to, store.allocationParents) || to === ROOT) return
+  if (lstatSync(`${source.file}/${RESERVED}`, { throwIfNoEntry: false }) === undefined) return
+  throw new Fault('PermissionDenied', `it holds ${RESERVED}, which is reserved there`)
+}
+
+function rename(from: Spot, to: Spot, { replace, exchange }: { replace?: boolean; exchange?: boolean }): void {
+  if (exchange === true) renameat2(from.dir, from.name, to.dir, to.name, RENAME_EXCHANGE)
+  else if (replace === true) replacing(from, to)
+  else if (!renameFresh(from, to)) throw new Fault('DuplicateNode', to.name)
+}
+
+function replacing(from: Spot, to: Spot): void {
+  try {
+    renameSync(from.file, to.file)
+  } catch (error) {
+    // rename(2) may say either for a directory with something in it
+    if (codeOf(error) === 'EEXIST') throw new Fault('ContainerNotEmpty', to.name, { cause: error })
+    throw error
+  }
+}

@@ -1,0 +1,154 @@
+/** put and copy: bytes into a staged file, then published with their attributes in one step. */
+import { constants, copyFile, statfsSync, writev } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
+import { promisify } from 'node:util'
+import { Fault } from '../../vospace/fault.ts'
+import { type Access, type Entry } from '../../vospace/node.ts'
+import { type NodePath } from '../../vospace/path.ts'
+import { type Cancel, type PutOptions } from '../backend.ts'
+import { changed, received, refuseAborted, refuseReserved, writtenMode, wrongType } from '../contract.ts'
+import { aclOfMode } from './acl.ts'
+import { type Inode } from './inode.ts'
+import { type Wanted, wantedOf } from './inode-write.ts'
+import { openBytes } from './read.ts'
+import { refusing, refusingAsync } from './refusal.ts'
+import { discard, occupant, publish, stageFile, type Staged } from './staging.ts'
+import { locate, missing, needVersion, onQuietNode, type Store } from './store.ts'
+
+/** Bytes gathered before they are written, and how many pieces at most. */
+const WRITE_BYTES = 1 << 20
+const WRITE_PIECES = 256
+
+const gather = promisify(writev)
+const copyBytes = promisify(copyFile)
+
+export async function put(store: Store, path: NodePath, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<Entry> {
+  refuseReserved(path, store.allocationParents)
+  refuseAborted(options.signal)
+  const { id } = options
+  const place = () => (id === undefined ? path : locate(store, { path, id }))
+  const plan = (of: Written) => (target: Inode | undefined) => planned(store, place(), target, options, of)
+  // refused before the first byte what would be refused after the last
+  refusing(path, () => store.tree.at(place(), (spot) => plan({ md5: undefined })(occupant(store, spot, path))))
+  const staged = refusing(path, () => stageFile(store, place()))
+  try {
+    refuseFull(staged, options.length)
+    const written = await refusingAsync(path, () => writeBody(staged, body, options))
+    return await publish(store, staged, place, plan(written), options.signal)
+  } finally {
+    await discard(store, staged)
+  }
+} // prettier-ignore
+
+/** One data node with its properties, cloned where the file system can. */
+export async function copyData(store: Store, from: NodePath, to: NodePath, draft: { readonly access: Access; readonly mode: number } & Cancel): Promise<Entry> {
+  const source = await onQuietNode(store, { path: from }, (spot, inode, path) => openBytes(store, spot, inode, path))
+  const staged = refusing(to, () => stageFile(store, to))
+  try {
+    await refusingAsync(to, () => copyBytes(`/proc/self/fd/${source.fd}`, staged.file, constants.COPYFILE_FICLONE))
+    refuseAborted(draft.signal)
+    source.refuseChanged()
+    const { md5, properties } = source.inode
+    const options = { draft: { ...draft, properties }, ifAbsent: true, mtime: undefined }
+    const plan = (target: Inode | undefined) => planned(store, to, target, options, { md5 })
+    return await publish(store, staged, () => to, plan, draft.signal)
+  } finally {
+    source.close()
+    await discard(store, staged)
+  }
+} // prettier-ignore
+
+interface Written {
+  readonly md5: string | undefined
+}
+
+type Planning = Pick<PutOptions, 'draft' | 'ifAbsent' | 'ifContentVersion' | 'id' | 'changes'> & {
+  readonly mtime?: bigint | undefined
+}
+
+/** What a put makes of what stands at its place. Throws when it must not. */
+function planned(store: Store, path: NodePath, target: Inode | undefined, options: Planning, { md5 }: Written): Wanted {
+  const bytes = { contentVersion: newVersion(), md5 }
+  const { draft, changes = {} } = options
+  const mtime = options.mtime ?? changes.mtime
+  if (target === undefined) {
+    if (draft === undefined || options.id !== undefined) throw missing({ path, ...(options.id !== undefined && { id: options.id }) })
+    if (options.ifContentVersion !== undefined) throw new Fault('PreconditionFailed', `${path} is not there`)
+    return { ...fresh(store, draft, changes), ...bytes, mtime, atime: changes.atime }
+  }
+  if (options.ifAbsent === true) throw new Fault('DuplicateNode', path)
+  if (target.type !== 'data') throw wrongType(path, 'data', target.type)
+  needVersion(target, options.ifContentVersion, path)
+  return { ...wantedOf({ ...target, mode: writtenMode(target.mode) }, changes, store.keeping), ...bytes, mtime }
+} // prettier-ignore
+
+function fresh({ keeping }: Store, draft: NonNullable<PutOptions['draft']>, changes: NonNullable<PutOptions['changes']>): Wanted {
+  const { gid, properties = new Map<string, string>() } = draft
+  const { ids } = keeping
+  const next = changed('data', { ...draft, gid, properties }, changes)
+  const own = ids.gidOfUser(next.access.owner)
+  return { ...next, gid: changes.gid ?? gid ?? own, acl: aclOfMode(next.mode) }
+} // prettier-ignore
+
+/** A name for bytes that nothing had before. */
+export function newVersion(): string {
+  return randomBytes(12).toString('base64url')
+}
+
+/** QuotaExceeded when the file system has not that many bytes left. */
+export function refuseFull(staged: Staged, length: number | undefined): void {
+  if (length === undefined || length === 0) return
+  const { bavail, bsize } = statfsSync(`/proc/self/fd/${staged.dir}/.`)
+  if (length > bavail * bsize) throw new Fault('QuotaExceeded', 'the disk is full', { errno: 'ENOSPC' })
+}
+
+/** Writes while the next pieces come in; never more than two gathered lots in memory. Checks length and MD5. */
+async function writeBody(staged: Staged, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<Written> {
+  const hash = createHash('md5')
+  const { length: announced } = options
+  let pieces: Uint8Array[] = []
+  let gathered = 0
+  let length = 0
+  let writing: Promise<void> = Promise.resolve()
+  const flush = async () => {
+    const lot = pieces
+    const at = length - gathered
+    pieces = []
+    gathered = 0
+    await writing
+    writing = writeAll(staged.fd ?? -1, lot, at)
+    writing.catch(() => undefined) // thrown where it is awaited next
+  }
+  try {
+    for await (const piece of received(body, options.signal)) {
+      length += piece.length
+      if (announced !== undefined && length > announced) throw new Fault('PreconditionFailed', 'longer than announced')
+      hash.update(piece)
+      pieces.push(piece)
+      gathered += piece.length
+      if (gathered >= WRITE_BYTES || pieces.length >= WRITE_PIECES) await flush()
+    }
+    if (gathered > 0) await flush()
+  } finally {
+    // also when the body failed: the descriptor must not be closed under a write
+    await writing
+  }
+  if (announced !== undefined && length < announced) throw new Fault('PreconditionFailed', 'shorter than announced')
+  const md5 = hash.digest('hex')
+  if (options.md5 !== undefined && options.md5.toLowerCase() !== md5) {
+    throw new Fault('PreconditionFailed', 'the bytes have another MD5')
+  }
+  return { md5 }
+}
+
+/** All of the pieces, also when the kernel takes only some at a time. */
+export async function writeAll(fd: number, pieces: readonly Uint8Array[], position: number): Promise<void> {
+  let left = [...pieces]
+  for (let at = position; left.length > 0;) {
+    const { bytesWritten } = await gather(fd, left, at)
+    at += bytesWritten
+    let skip = bytesWritten
+    while (left.length > 0 && skip >= (left[0]?.length ?? 0)) skip -= left.shift()?.length ?? 0
+    if (skip > 0) left = [left[0]?.subarray(skip) ?? new Uint8Array(), ...left.slice(1)]
+  }
+}

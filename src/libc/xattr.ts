@@ -1,0 +1,56 @@
+/** Extended attributes (xattr(7)) of the node at a path itself, never of what a symlink there leads to. */
+import { ERRNO } from './errno.ts'
+import { declare, declareCall, LibcError } from './ffi.ts'
+
+/** XATTR_SIZE_MAX and XATTR_LIST_MAX: one buffer for every answer, used between two lines of synchronous code. */
+const answer = Buffer.alloc(65536)
+
+const PATH = 'const char *'
+const get = declareCall('lgetxattr', 'int64_t', [PATH, PATH, 'void *', 'size_t'])
+const getOpen = declareCall('fgetxattr', 'int64_t', ['int', PATH, 'void *', 'size_t'])
+const list = declareCall('llistxattr', 'int64_t', [PATH, 'void *', 'size_t'])
+const set = declare('lsetxattr', 'int', [PATH, PATH, 'const void *', 'size_t', 'int'])
+const remove = declareCall('lremovexattr', 'int', [PATH, PATH])
+
+/** The value; undefined when there is none, the file system keeps none, or we may not read it. Throws LibcError. */
+export function getXattr(path: string, name: string): Buffer | undefined {
+  const length = get(path, name, answer, answer.length)
+  if (length >= 0) return Buffer.from(answer.subarray(0, length))
+  if (!isAbsence(-length)) throw new LibcError('lgetxattr', -length)
+  return undefined
+}
+
+/** The value of an open file. */
+export function getXattrOpen(fd: number, name: string): Buffer | undefined {
+  const length = getOpen(fd, name, answer, answer.length)
+  if (length >= 0) return Buffer.from(answer.subarray(0, length))
+  if (!isAbsence(-length)) throw new LibcError('fgetxattr', -length)
+  return undefined
+}
+
+/** Names that are UTF-8; none where the file system keeps none. Throws LibcError. */
+export function listXattr(path: string): string[] {
+  const length = list(path, answer, answer.length)
+  // E2BIG: more names than the kernel can say; such a node is shown without
+  if (length === -ERRNO.EOPNOTSUPP || length === -ERRNO.E2BIG || length === 0) return []
+  if (length < 0) throw new LibcError('llistxattr', -length)
+  const names = answer.toString('utf8', 0, length - 1).split('\0')
+  return names.filter((name) => !name.includes('\ufffd'))
+}
+
+/** Throws LibcError (ENOSPC, E2BIG, ERANGE, EOPNOTSUPP, EPERM). */
+export function setXattr(path: string, name: string, value: Uint8Array): void {
+  set(path, name, value, value.length, 0)
+}
+
+/** Removes it when it is there. Throws LibcError. */
+export function removeXattr(path: string, name: string): void {
+  const result = remove(path, name)
+  if (result < 0 && result !== -ERRNO.ENODATA && result !== -ERRNO.EOPNOTSUPP) {
+    throw new LibcError('lremovexattr', -result)
+  }
+}
+
+function isAbsence(errno: number): boolean {
+  return errno === ERRNO.ENODATA || errno === ERRNO.EOPNOTSUPP || errno === ERRNO.EACCES || errno === ERRNO.EPERM
+}

@@ -1,0 +1,110 @@
+/** Trees to test the POSIX backend on: a directory, a tmpfs of a size, an XFS in a file. */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, readdirSync, existsSync, truncateSync, writeFileSync, chmodSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Ids } from '../../src/backend/backend.ts'
+import { type PosixOptions } from '../../src/backend/posix/open.ts'
+import { PosixBackend } from '../../src/backend/posix/posix.ts'
+import { type NodePath } from '../../src/vospace/path.ts'
+import { type Harness } from './backend.ts'
+
+export const isRoot = process.getuid?.() === 0
+export const notRoot = isRoot ? false : 'needs root'
+
+const USERS = ['alice', 'bob', 'carol']
+const KNOWN_GROUPS = ['ivo://karst.local/gms?astro', 'ivo://karst.local/gms?survey']
+
+/** alice 5001, bob 5002, carol 5003 with a group each of the same number; groups from 7001. Other numbers are unmapped. */
+export const ids: Ids = {
+  uidOf: (owner) => (USERS.includes(owner) ? 5001 + USERS.indexOf(owner) : undefined),
+  ownerOf: (uid) => USERS[uid - 5001] ?? `uid:${uid}`,
+  gidOfUser: (owner) => (USERS.includes(owner) ? 5001 + USERS.indexOf(owner) : undefined),
+  gidOf: (group) => (KNOWN_GROUPS.includes(group) ? 7001 + KNOWN_GROUPS.indexOf(group) : undefined),
+  groupOf: (gid) => KNOWN_GROUPS[gid - 7001],
+}
+
+export interface Scratch {
+  readonly dir: string
+  readonly dispose: () => void
+}
+
+export function directory(): Scratch {
+  const dir = mkdtempSync(join(tmpdir(), 'karst-posix-'))
+  chmodSync(dir, 0o755)
+  return { dir, dispose: () => rmSync(dir, { recursive: true, force: true }) }
+}
+
+/** Throws where it cannot be mounted; ask `mountable` first. */
+export function tmpfs(size: string): Scratch {
+  const { dir, dispose } = directory()
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=755`, 'tmpfs', dir])
+  return { dir, dispose: () => unmount(dir, dispose) }
+}
+
+/** XFS with reflinks in a sparse file. */
+export function xfs(): Scratch {
+  const image = directory()
+  const mounted = directory()
+  const file = join(image.dir, 'image')
+  writeFileSync(file, '')
+  truncateSync(file, 320 << 20)
+  execFileSync('mkfs.xfs', ['-q', '-m', 'reflink=1', file], { stdio: 'pipe' })
+  execFileSync('mount', ['-o', 'loop', file, mounted.dir], { stdio: 'pipe' })
+  return {
+    dir: mounted.dir,
+    dispose: () => {
+      unmount(mounted.dir, mounted.dispose)
+      image.dispose()
+    },
+  }
+}
+
+function unmount(dir: string, dispose: () => void): void {
+  execFileSync('umount', [dir])
+  dispose()
+}
+
+/** false when such a tree can be had here, else why not. */
+export function unavailable(make: () => Scratch): string | false {
+  try {
+    make().dispose()
+    return false
+  } catch (error) {
+    return `cannot be mounted here: ${String(error).split('\n')[0]}`
+  }
+}
+
+export function posix(dir: string, options: Partial<PosixOptions> = {}): PosixBackend {
+  return new PosixBackend({ root: dir, ids, mode: 'root', allocationParents: [], ...options })
+}
+
+/** For the suite: a fresh directory on each call, below one that may be a mount. */
+export function harness(under: string | undefined, options: Partial<PosixOptions>): () => Promise<Harness> {
+  return async () => {
+    const scratch = under === undefined ? directory() : below(under)
+    const backend = posix(scratch.dir, options)
+    return { backend, ids, dispose: async () => scratch.dispose() }
+  }
+}
+
+function below(under: string): Scratch {
+  const dir = mkdtempSync(join(under, 'tree-'))
+  return { dir, dispose: () => rmSync(dir, { recursive: true, force: true }) }
+}
+
+/** Everything in the staging and journal folders of a tree. */
+export function debris(dir: string, keepers: readonly string[] = ['']): string[] {
+  return keepers.flatMap((keeper) =>
+    ['staging', 'journal'].flatMap((folder) => {
+      const path = join(dir, keeper, '.karst', folder)
+      return existsSync(path) ? readdirSync(path).map((name) => join(path, name)) : []
+    }),
+  )
+}
+
+export function openDescriptors(): number {
+  return readdirSync('/proc/self/fd').length
+}
+
+export type { NodePath }
