@@ -84,7 +84,8 @@ export class Client implements Remote {
       ...(ifAbsent === true && { 'if-none-match': '*' }),
       ...ifMatch(ifContentVersion),
     }
-    return this.#change({ method: 'PUT', target: this.#target('data', query), headers, body, accept: json(entryFrom) })
+    const target = this.#target('data', query)
+    return this.#change({ method: 'PUT', target, headers, body, accept: json(entryFrom), isBulk: true })
   }
 
   async read(
@@ -96,7 +97,7 @@ export class Client implements Remote {
     const accept = (answer: Answer): Promise<Buffer> => rangeFrom(answer, range.start, range.end)
     const target = this.#target('data', { path: ref.path, id: ref.id })
     try {
-      return await this.#exchange.send({ method: 'GET', target, headers, signal, accept })
+      return await this.#exchange.send({ method: 'GET', target, headers, signal, accept, isBulk: true })
     } catch (error) {
       if (isFault(error, 'RangeNotSatisfiable')) return Buffer.alloc(0) // it starts at or after the end
       throw error
@@ -114,6 +115,7 @@ export class Client implements Remote {
       headers: { 'content-type': EXTENTS_TYPE, ...ifMatch(options.ifContentVersion) },
       body: () => writeExtents(extents()),
       accept: json(entryFrom),
+      isBulk: true,
     })
   }
 
@@ -190,7 +192,7 @@ export class Client implements Remote {
   #target(call: string, query: Query): string {
     const parameters = Object.entries(query).filter(([, value]) => value !== undefined)
     const pairs = parameters.map(([name, value]) => `${name}=${encoded(String(value))}`)
-    return `${this.#base}/${call}${pairs.length === 0 ? '' : `?${pairs.join('&')}`}`
+    return `${this.#base}${call === '' ? '' : `/${call}`}${pairs.length === 0 ? '' : `?${pairs.join('&')}`}`
   }
 }
 

@@ -21,17 +21,23 @@ export interface ConnectionsOptions {
   readonly logger: Logger
 }
 
-/** At most so many requests at once; the rest wait for their turn. */
-const CONNECTIONS = 16
+/** At most so many requests at once; the rest wait for their turn. Bytes and names apart: `ls` does not wait for a large copy. */
+const BULK_CONNECTIONS = 12
+const PROMPT_CONNECTIONS = 6
 /** milliseconds between two looks at the certificate's file */
 const LOOK_INTERVAL = 1000
 /** milliseconds; a handshake with client certificates costs far more than an idle connection */
 const KEEP_ALIVE = 60_000
 
+interface Pools {
+  readonly bulk: Pool
+  readonly prompt: Pool
+}
+
 export class Connections {
   readonly #options: ConnectionsOptions
   readonly #drained = new Set<Promise<void>>()
-  #pool: Pool | undefined
+  #pools: Pools | undefined
   #stamp = ''
   #looked = -Infinity
   #looking: Promise<boolean> | undefined
@@ -42,10 +48,11 @@ export class Connections {
   }
 
   /** The pool of the certificate as it is now. NotAuthenticated when there has never been a usable one. */
-  async pool(): Promise<Pool> {
-    if (this.#pool === undefined || performance.now() - this.#looked >= LOOK_INTERVAL) await this.look()
-    if (this.#pool === undefined || this.#closed) throw new Fault('ServiceBusy', 'connection closed', { errno: 'EIO' })
-    return this.#pool
+  async pool(isBulk: boolean): Promise<Pool> {
+    const isTime = this.#pools === undefined || performance.now() - this.#looked >= LOOK_INTERVAL
+    if (isTime && !this.#closed) await this.look()
+    if (this.#pools === undefined) throw new Fault('ServiceBusy', 'the client is closed', { errno: 'EIO' })
+    return isBulk ? this.#pools.bulk : this.#pools.prompt
   }
 
   /** Looks at the files now; true when new connections will use another certificate than before. */
@@ -61,7 +68,8 @@ export class Connections {
   async close(): Promise<void> {
     this.#closed = true
     await this.#looking?.catch(() => false) // whoever started that look has its error
-    await Promise.all([this.#pool?.close(), ...this.#drained])
+    this.#drain()
+    await Promise.all(this.#drained)
   }
 
   async #reload(): Promise<boolean> {
@@ -71,12 +79,15 @@ export class Connections {
       const context = await this.#context()
       if (this.#closed) return false
       this.#drain()
-      this.#pool = this.#newPool(context)
+      this.#pools = {
+        bulk: this.#newPool(context, BULK_CONNECTIONS),
+        prompt: this.#newPool(context, PROMPT_CONNECTIONS),
+      }
       this.#stamp = stamp
       return true
     } catch (error) {
       const { certificate, logger } = this.#options
-      if (this.#pool === undefined) {
+      if (this.#pools === undefined) {
         throw new Fault('NotAuthenticated', `certificate ${certificate}: ${String(error)}`, { cause: error })
       }
       // A renewal may be half written: the old one serves until the next look.
@@ -98,10 +109,10 @@ export class Connections {
     return createSecureContext({ cert: pem, key: pem, ...(ca !== undefined && { ca: await readFile(ca) }) })
   }
 
-  #newPool(secureContext: SecureContext): Pool {
+  #newPool(secureContext: SecureContext, connections: number): Pool {
     const { origin, patience } = this.#options
     return new Pool(origin, {
-      connections: CONNECTIONS,
+      connections,
       keepAliveTimeout: KEEP_ALIVE,
       // Sessions are not resumed: the gateway reads the certificate chain once a connection.
       maxCachedSessions: 0,
@@ -111,11 +122,13 @@ export class Connections {
 
   /** The requests under way end on the old connections, which then close. */
   #drain(): void {
-    if (this.#pool === undefined) return
-    const closing = this.#pool
-      .close()
-      .catch((error: unknown) => this.#options.logger.warn({ err: error }, 'closing old connections'))
-      .finally(() => this.#drained.delete(closing))
-    this.#drained.add(closing)
+    for (const pool of Object.values(this.#pools ?? {}) as Pool[]) {
+      const closing = pool
+        .close()
+        .catch((error: unknown) => this.#options.logger.warn({ err: error }, 'closing old connections'))
+        .finally(() => this.#drained.delete(closing))
+      this.#drained.add(closing)
+    }
+    this.#pools = undefined
   }
 }

@@ -16,6 +16,8 @@ export interface Call<T> {
   /** A function is called anew for every attempt. */
   readonly body?: string | Buffer | (() => AsyncIterable<Uint8Array>)
   readonly signal?: AbortSignal | undefined
+  /** Moves the bytes of files: must not keep others waiting. */
+  readonly isBulk?: boolean
   /** Takes a 2xx answer. When the connection breaks in here, the call is repeated. */
   readonly accept: (answer: Answer) => Promise<T>
 }
@@ -83,12 +85,10 @@ export class Exchange {
 
   async #attempt<T>(call: Call<T>, left: number): Promise<{ readonly answer: T } | Lost> {
     const body = bodyOf(call)
-    const watch = new HeadersWatch(typeof call.body === 'function' ? Infinity : Math.min(left, this.#limit / 2))
     let answer: Answer | undefined
     try {
       call.signal?.throwIfAborted()
-      answer = await this.#request(call, body.content, watch.with(call.signal))
-      watch.stop()
+      answer = await this.#request(call, body.content, left)
       if (answer.statusCode >= 200 && answer.statusCode < 300) return { answer: await call.accept(answer) }
       return await this.#refused(answer)
     } catch (error) {
@@ -96,23 +96,26 @@ export class Exchange {
       call.signal?.throwIfAborted()
       if (body.failure !== undefined) throw body.failure.error
       if (isFault(error)) throw error
-      if (watch.isLate || isPassing(error)) return { lost: error }
+      if (isPassing(error)) return { lost: error }
       throw new Fault('InternalFault', `${call.method} ${call.target}: ${String(error)}`, { cause: error })
-    } finally {
-      watch.stop()
     }
   }
 
-  async #request<T>(call: Call<T>, body: string | Buffer | Readable | null, signal: AbortSignal): Promise<Answer> {
-    const pool = await this.#connections.pool()
+  /**
+   * Time limits hold for silence, not for the whole: half the limit, so that there is a second attempt. After an upload the gateway
+   * has the whole limit, since a repetition is dear. Waiting for a free connection does not count: those before are limited too.
+   */
+  async #request<T>(call: Call<T>, body: string | Buffer | Readable | null, left: number): Promise<Answer> {
+    const pool = await this.#connections.pool(call.isBulk === true)
+    const half = this.#limit / 2
     return pool.request({
       method: call.method,
       path: call.target,
       headers: { ...call.headers },
       body,
-      signal,
-      headersTimeout: this.#limit,
-      bodyTimeout: this.#limit / 2,
+      signal: call.signal,
+      headersTimeout: typeof call.body === 'function' ? this.#limit : Math.max(Math.min(left, half), SHORTEST_ATTEMPT),
+      bodyTimeout: half,
     })
   }
 
@@ -130,30 +133,6 @@ export class Exchange {
     // Aborted: by the caller, thrown on the next line, or by close(), seen by the next attempt.
     await sleep(milliseconds, undefined, { signal: either }).catch(() => undefined)
     signal?.throwIfAborted()
-  }
-}
-
-/** Ends a request that has no headers in time, the wait for a free connection included. */
-class HeadersWatch {
-  readonly #controller = new AbortController()
-  readonly #timer: NodeJS.Timeout | undefined
-
-  constructor(milliseconds: number) {
-    if (milliseconds === Infinity) return
-    const limit = Math.max(milliseconds, SHORTEST_ATTEMPT)
-    this.#timer = setTimeout(() => this.#controller.abort(new Error(`no answer in ${Math.round(limit)} ms`)), limit)
-  }
-
-  get isLate(): boolean {
-    return this.#controller.signal.aborted
-  }
-
-  with(signal: AbortSignal | undefined): AbortSignal {
-    return signal === undefined ? this.#controller.signal : AbortSignal.any([signal, this.#controller.signal])
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer)
   }
 }
 

@@ -8,8 +8,7 @@ import { type Remote, type RemoteRef } from './remote.ts'
 
 export interface ReaderOptions {
   readonly remote: Pick<Remote, 'read'>
-  /** where the node stands now */
-  readonly ref: () => RemoteRef
+  readonly ref: RemoteRef
   /** the version that every byte must be of; empty: any */
   readonly contentVersion: string
   /** bytes of that version */
@@ -52,30 +51,6 @@ const LARGEST_PIECE = 4 * MIB
 const SLACK = 128 * KIB
 /** Places in one file that are read on from at a time; a run is over after so many reads elsewhere. */
 const RUNS = 4
-
-/** Makes readers of one gateway's files that answer one buffer a read: what mount/handle.ts takes. */
-export function readersOf(
-  remote: Pick<Remote, 'read'>,
-  budget: ReadBudget,
-): (ref: () => RemoteRef, contentVersion: string, size: number) => JoinedReader {
-  return (ref, contentVersion, size) => {
-    const reader = new Reader({ remote, ref, contentVersion, size, budget })
-    return {
-      read: async (offset, bytes, signal) => joined(await reader.read(offset, bytes, signal)),
-      close: () => reader.close(),
-    }
-  }
-}
-
-export interface JoinedReader {
-  read(offset: number, size: number, signal?: AbortSignal): Promise<Buffer>
-  close(): void
-}
-
-function joined(parts: Buffer[]): Buffer {
-  const [first] = parts
-  return parts.length === 1 && first !== undefined ? first : Buffer.concat(parts)
-}
 
 export class Reader {
   readonly #options: ReaderOptions
@@ -179,9 +154,9 @@ export class Reader {
     const { start, end, abort } = chunk
     try {
       const version = contentVersion === '' ? {} : { ifContentVersion: contentVersion }
-      const bytes = await remote.read(ref(), { start, end: end - 1 }, { ...version, signal: abort.signal })
+      const bytes = await remote.read(ref, { start, end: end - 1 }, { ...version, signal: abort.signal })
       if (bytes.length !== end - start) {
-        throw new Fault('InternalFault', `${ref().path}: ${bytes.length} bytes at ${start} instead of ${end - start}`)
+        throw new Fault('InternalFault', `${ref.path}: ${bytes.length} bytes at ${start} instead of ${end - start}`)
       }
       chunk.bytes = bytes
     } catch (error) {

@@ -156,7 +156,7 @@ t.test('it removes, and sets and removes extended attributes, each under an oper
 t.test('it reads identity, extended attributes and space', async (t) => {
   gateway.handler = ({ url }, response) => {
     const call = url.replace('/karst/fs/v1', '')
-    if (call === '/') json(response, 200, { version: 1, resourceId: 'ivo://x/y', user: null, uid: 65534, gid: 65534 })
+    if (call === '') json(response, 200, { version: 1, resourceId: 'ivo://x/y', user: null, uid: 65534, gid: 65534 })
     else if (call === `/xattr?path=${A}`) json(response, 200, { names: ['user.a', 'user.é'] })
     else if (call === `/xattr?path=${A}&name=user.a`) response.writeHead(200).end(Buffer.from([0, 255, 10]))
     else json(response, 200, { ...SPACE, used: 5, quota: null })

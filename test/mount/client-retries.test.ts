@@ -212,14 +212,32 @@ t.test('it does not try again after close, and lets what is under way end', asyn
 
 t.test('it reuses its connections and bounds them', async (t) => {
   const other = await gateway.client()
-  gateway.handler = async (_, response) => {
+  gateway.handler = async ({ url }, response) => {
     await sleep(20)
-    json(response, 200, entryJson(A))
+    if (url.includes('data')) response.writeHead(206, { 'content-range': 'bytes 0-0/1' }).end('x')
+    else json(response, 200, entryJson(A))
   }
   const before = gateway.connections
-  await Promise.all(Array.from({ length: 100 }, () => other.entry({ path: A })))
-  await Promise.all(Array.from({ length: 100 }, () => other.entry({ path: A })))
-  t.ok(gateway.connections - before <= 16, `${gateway.connections - before} connections`)
+  for (let rounds = 0; rounds < 2; rounds++) {
+    const reads = Array.from({ length: 60 }, () => other.read({ path: A }, { start: 0, end: 0 }, {}))
+    await Promise.all([...reads, ...Array.from({ length: 60 }, () => other.entry({ path: A }))])
+  }
+  t.ok(gateway.connections - before <= 18, `${gateway.connections - before} connections`)
+  await other.close()
+})
+
+t.test('it looks up a name while every connection for bytes is busy', async (t) => {
+  const other = await gateway.client()
+  const release = Promise.withResolvers<void>()
+  gateway.handler = async ({ url }, response) => {
+    if (!url.includes('data')) return json(response, 200, entryJson(A))
+    await release.promise
+    response.writeHead(206, { 'content-range': 'bytes 0-0/1' }).end('x')
+  }
+  const reads = Array.from({ length: 40 }, () => other.read({ path: A }, { start: 0, end: 0 }, {}))
+  t.equal((await other.entry({ path: A })).path, A)
+  release.resolve()
+  await Promise.all(reads)
   await other.close()
 })
 

@@ -65,7 +65,7 @@ async function check(seed: number, size: number, budget: ReadBudget, chaos: Chao
   const next = random(seed)
   const content = contentOf(size, next)
   const remote = flaky(content, next, chaos)
-  const reader = new Reader({ remote, ref: () => ({ path: PATH }), contentVersion: 'c1', size, budget })
+  const reader = new Reader({ remote, ref: { path: PATH }, contentVersion: 'c1', size, budget })
   const wrong: string[] = []
   const one = async (offset: number, length: number): Promise<void> => {
     const abort = new AbortController()
