@@ -8,7 +8,8 @@ import { type Remote, type RemoteRef } from './remote.ts'
 
 export interface ReaderOptions {
   readonly remote: Pick<Remote, 'read'>
-  readonly ref: RemoteRef
+  /** the node; a function where its path may change meanwhile */
+  readonly ref: RemoteRef | (() => RemoteRef)
   /** the version that every byte must be of; empty: any */
   readonly contentVersion: string
   /** bytes of that version */
@@ -152,11 +153,12 @@ export class Reader {
   async #arrive(chunk: Chunk): Promise<void> {
     const { remote, ref, contentVersion } = this.#options
     const { start, end, abort } = chunk
+    const at = typeof ref === 'function' ? ref() : ref
     try {
       const version = contentVersion === '' ? {} : { ifContentVersion: contentVersion }
-      const bytes = await remote.read(ref, { start, end: end - 1 }, { ...version, signal: abort.signal })
+      const bytes = await remote.read(at, { start, end: end - 1 }, { ...version, signal: abort.signal })
       if (bytes.length !== end - start) {
-        throw new Fault('InternalFault', `${ref.path}: ${bytes.length} bytes at ${start} instead of ${end - start}`)
+        throw new Fault('InternalFault', `${at.path}: ${bytes.length} bytes at ${start} instead of ${end - start}`)
       }
       chunk.bytes = bytes
     } catch (error) {
