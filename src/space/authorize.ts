@@ -36,6 +36,8 @@ export type Verb =
   | 'delete'
   /** properties and sharing; locks do not matter, so that they can be taken off */
   | 'update'
+  /** mode and times: as `update`, refused as chmod(2) refuses */
+  | 'attributes'
   /** owner and quota */
   | 'administer'
 
@@ -64,7 +66,17 @@ const PHRASE: Record<Verb, string> = {
   create: 'create anything in',
   delete: 'delete or move',
   update: 'change the properties of',
+  attributes: 'change the attributes of',
   administer: 'change owner or quota of',
+}
+
+/** For who holds a pre-authorised URL, to whom nothing but locks can say no: PermissionDenied when the node that ends the chain is locked. */
+export function authorizeGranted(chain: Chain): void {
+  const lock = held(chain, chain.length - 1)
+  if (lock === undefined) return
+  throw new Fault('PermissionDenied', `nobody may write to ${chain.at(-1)?.path}: ${lock.reason}`, {
+    errno: lock.errno,
+  })
 }
 
 /** Undefined: allowed. */
@@ -88,6 +100,8 @@ function nodeRefusal(
     case 'list':
     case 'follow':
       return mayRead(caller, chain, node, rules) ? undefined : no('it is not shared with them')
+    case 'attributes':
+      return mayWrite(caller, chain, node, rules) ? undefined : no('they have no write permission on it', 'EPERM')
     case 'update':
       return mayWrite(caller, chain, node, rules) ? undefined : no('they have no write permission on it')
     case 'write':

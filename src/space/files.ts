@@ -1,39 +1,55 @@
-/** The bytes of data nodes at `/files`: links are followed within the space. */
+/** The bytes of data nodes at `/files`: links are followed within the space (wire.md 3.4). */
 import { type Readable } from 'node:stream'
-import { type ByteRange } from '../backend/backend.ts'
-import { type Caller } from '../vospace/caller.ts'
+import { type ByteRange, type DataDraft } from '../backend/backend.ts'
+import { ANONYMOUS, type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
-import { type NodePath } from '../vospace/path.ts'
+import { createdMode } from '../vospace/mode.ts'
+import { type Entry } from '../vospace/node.ts'
+import { nameOf, type NodePath } from '../vospace/path.ts'
+import { PROPERTY } from '../vospace/property.ts'
+import { authorize, authorizeGranted, seen } from './authorize.ts'
+import { checkRoom } from './quota.ts'
+import { chainOf, find, resolve, type Found, type Place, type ResolveOptions } from './resolve.ts'
+import { newAccess } from './sharing.ts'
 import { type SeenEntry, type Space } from './space.ts'
 
-/** What a pre-authorised URL grants: it replaces the permission check of the leaf and of its path. */
+/** What a pre-authorised URL grants: it replaces the permission check of the leaf and of its path, for `user`'s account. */
 export interface FileGrant {
   readonly kind: 'read' | 'write'
   readonly user: string | undefined
 }
+
 export interface FileHead {
   readonly entry: SeenEntry
   /** leaf name as requested */
   readonly name: string
 }
+
 export interface FileBody extends FileHead {
   readonly body: Readable
 }
+
 export interface FileReadOptions {
   readonly grant?: FileGrant
   readonly range?: ByteRange
   readonly ifContentVersion?: string
   readonly signal?: AbortSignal
 }
+
 export interface FileWriteOptions {
+  /** 32 hex digits */
   readonly md5?: string
+  /** bytes of the body */
   readonly length?: number
+  /** kept as the property core#type */
   readonly contentType?: string
   readonly contentEncoding?: string
   readonly ifAbsent?: boolean
   readonly ifContentVersion?: string
   readonly signal?: AbortSignal
 }
+
+/** Leave to write, looked at when it is given and again when the last byte has come. */
 export interface WriteTicket {
   /** The node as it stands; undefined: it will be created. */
   readonly existing: SeenEntry | undefined
@@ -43,30 +59,150 @@ export interface WriteTicket {
   ): Promise<{ readonly entry: SeenEntry; readonly created: boolean }>
 }
 
-const later = (): never => {
-  throw new Fault('OperationNotSupported', 'not yet')
+interface Granted {
+  readonly grant?: FileGrant
 }
-export async function headFile(
-  _space: Space,
-  _caller: Caller,
-  _path: NodePath,
-  _options: { readonly grant?: FileGrant } = {},
-): Promise<FileHead> {
-  return later()
+
+/**
+ * What HEAD answers from. The path must be readable, the node need not be. InvalidArgument: a container, or a link out of the space;
+ * NodeNotFound, UnreadableLinkTarget, PermissionDenied.
+ */
+export async function headFile(space: Space, caller: Caller, path: NodePath, options: Granted = {}): Promise<FileHead> {
+  const found = await findFile(space, caller, path, options.grant)
+  return { entry: seen(caller, chainOf(found), space.rules), name: nameOf(path) }
 }
+
+/** Refuses as headFile does; besides PermissionDenied when the node is not readable, RangeNotSatisfiable, PreconditionFailed. */
 export async function readFile(
-  _space: Space,
-  _caller: Caller,
-  _path: NodePath,
-  _options: FileReadOptions = {},
+  space: Space,
+  caller: Caller,
+  path: NodePath,
+  options: FileReadOptions = {},
 ): Promise<FileBody> {
-  return later()
+  const { grant, ...reading } = options
+  if (grant !== undefined && grant.kind !== 'read') throw wrongGrant(grant)
+  const found = await findFile(space, caller, path, grant)
+  if (grant === undefined) authorize(caller, 'read', chainOf(found), space.rules)
+  const { entry, body } = await space.backend.read({ path: found.path, id: found.node.id }, reading)
+  return { entry: seen(caller, [...found.parents, entry], space.rules), name: nameOf(path), body }
 }
+
+/**
+ * Everything that can be known before the first byte is checked before it: permission (on the node or its container; to create, on the
+ * container), locks, type, room for `length` bytes. Then `put` takes the bytes; an existing node keeps its properties and sharing.
+ * PermissionDenied, ContainerNotFound, InvalidArgument (EISDIR: a container), QuotaExceeded, UnreadableLinkTarget.
+ */
 export async function openWrite(
-  _space: Space,
-  _caller: Caller,
-  _path: NodePath,
-  _options: { readonly grant?: FileGrant; readonly length?: number } = {},
+  space: Space,
+  caller: Caller,
+  path: NodePath,
+  options: Granted & { readonly length?: number } = {},
 ): Promise<WriteTicket> {
-  return later()
+  const { grant } = options
+  if (grant !== undefined && grant.kind !== 'write') throw wrongGrant(grant)
+  const writer = grant === undefined ? caller : { ...ANONYMOUS, user: grant.user }
+  const look = (): Promise<Place> => writable(space, writer, path, grant)
+  const place = await look()
+  await checkRoomFor(space, place, options.length)
+  return {
+    existing: place.node && seen(writer, [...place.parents, place.node], space.rules),
+    put: (body, given = {}) => put(space, writer, place, look, body, given),
+  }
+}
+
+const wrongGrant = (grant: FileGrant): Fault => new Fault('PermissionDenied', `the URL is good to ${grant.kind} only`)
+
+// A grant is for the node at that very path: were links followed, who may write there could lead the holder of a grant anywhere.
+function lookup(grant: FileGrant | undefined): ResolveOptions {
+  if (grant === undefined) return { leaf: 'target', way: 'follow' }
+  return { leaf: 'itself', way: 'refuse', granted: true }
+}
+
+async function findFile(space: Space, caller: Caller, path: NodePath, grant: FileGrant | undefined): Promise<Found> {
+  const found = await find(space, caller, path, lookup(grant))
+  checkIsData(found.node)
+  return found
+}
+
+function checkIsData(node: Entry): void {
+  if (node.type === 'link') throw new Fault('LinkFound', `${node.path} is a link now`)
+  if (node.type === 'container') {
+    throw new Fault('InvalidArgument', `${node.path} is a container and has no bytes`, { errno: 'EISDIR' })
+  }
+}
+
+async function writable(space: Space, writer: Caller, path: NodePath, grant: FileGrant | undefined): Promise<Place> {
+  const place = await resolve(space, writer, path, lookup(grant))
+  const { parents, node } = place
+  const chain = node === undefined ? parents : [...parents, node]
+  if (grant === undefined) authorize(writer, node === undefined ? 'create' : 'upload', chain, space.rules)
+  else authorizeGranted(chain)
+  if (writer.user === undefined) throw new Fault('PermissionDenied', 'anonymous callers never write')
+  if (node !== undefined) checkIsData(node)
+  return place
+}
+
+async function checkRoomFor(space: Space, place: Place, length: number | undefined): Promise<void> {
+  const standing = place.node ?? place.parents.at(-1)
+  if (length === undefined || standing === undefined) return
+  await checkRoom(space, standing.path, length - (place.node?.size ?? 0))
+}
+
+async function put(
+  space: Space,
+  writer: Caller,
+  place: Place,
+  look: () => Promise<Place>,
+  body: AsyncIterable<Uint8Array>,
+  given: FileWriteOptions,
+) {
+  const { contentType, contentEncoding, ...options } = given
+  checkConditions(place, given)
+  await checkRoomFor(space, place, given.length)
+  const properties = new Map<string, string>()
+  if (contentType !== undefined) properties.set(PROPERTY.type, contentType)
+  if (contentEncoding !== undefined) properties.set(PROPERTY.encoding, contentEncoding)
+  let last = place
+  const watched = lookingAgain(body, async () => {
+    last = await look()
+    if (last.path === place.path) return
+    throw new Fault('PreconditionFailed', `${place.path} was moved during the upload`)
+  })
+  const draft = fileDraft(writer, place, undefined)
+  const entry = await space.backend.put(place.path, watched, {
+    ...options,
+    draft,
+    ...(properties.size > 0 && { changes: { properties } }),
+  })
+  const created = last.node === undefined
+  space.changes.append({ id: entry.id, path: entry.path, kind: created ? 'made' : 'bytes' })
+  return { entry: seen(writer, [...last.parents, entry], space.rules), created }
+}
+
+/** DuplicateNode and PreconditionFailed, where they are plain before the body comes; the storage checks again. */
+export function checkConditions(
+  { path, node }: Place,
+  options: { readonly ifAbsent?: boolean; readonly ifContentVersion?: string },
+): void {
+  if (options.ifAbsent === true && node !== undefined) throw new Fault('DuplicateNode', path)
+  if (options.ifContentVersion !== undefined && node?.contentVersion !== options.ifContentVersion) {
+    throw new Fault('PreconditionFailed', `${path} has other content than expected`)
+  }
+}
+
+/**
+ * An upload takes its time, and what stood at the path may have been replaced, locked or taken away from the writer meanwhile: so
+ * before the storage takes the last of the body as the end, permission is looked at once more.
+ */
+export async function* lookingAgain<T>(body: AsyncIterable<T>, look: () => Promise<unknown>): AsyncGenerator<T> {
+  yield* body
+  await look()
+}
+
+/** Attributes of a data node in case it does not exist yet: sharing from its container (inherit) or none. */
+export function fileDraft(writer: Caller, { parents }: Place, mode: number | undefined): DataDraft {
+  const parent = parents.at(-1)
+  if (writer.user === undefined || parent === undefined) throw new Fault('PermissionDenied', 'nobody to own the node')
+  const access = newAccess('data', {}, parent.access, writer.user)
+  return { access, mode: createdMode('data', mode, access) }
 }
