@@ -1,8 +1,15 @@
 /** Negotiation of transfers: who may, and where the bytes go (VOSpace 2.1 section on transfers; wire.md 4.1 to 4.3). */
 import { type Caller } from '../vospace/caller.ts'
-import { Fault } from '../vospace/fault.ts'
-import { type Transfer } from '../vospace/transfer.ts'
+import { Fault, isFault } from '../vospace/fault.ts'
+import { type NodePath } from '../vospace/path.ts'
+import { PROPERTY } from '../vospace/property.ts'
+import { PROTOCOL, SECURITY, VIEW, type Protocol, type Transfer } from '../vospace/transfer.ts'
+import { encodePath, localPath, nodeUri } from '../vospace/uri.ts'
+import { authorize } from './authorize.ts'
+import { fileDraft, type FileGrant } from './files.ts'
 import { type Preauth } from './preauth.ts'
+import { checkRoom } from './quota.ts'
+import { chainOf, present, resolve, type Place } from './resolve.ts'
 import { type Space } from './space.ts'
 
 export interface Endpoints {
@@ -10,19 +17,163 @@ export interface Endpoints {
   readonly files: string
   readonly preauth: Preauth
 }
+
 export interface Negotiation {
+  /** What is answered: the transfer as asked, with the endpoints as its protocols; none when it is refused. */
   readonly details: Transfer
   readonly error?: Fault
   /** URI of the data node, links resolved */
   readonly dataNode?: string
-  /** URI of the link that was asked for */
+  /** URI of the link that was asked for, when it was one */
   readonly linkNode?: string
 }
+
+type Direction = FileGrant['kind']
+
+/**
+ * Push: the node is made, empty, when it is not there. Pull: it must be readable. A refusal is part of the answer and not thrown: InvalidURI,
+ * InvalidArgument, OperationNotSupported, ViewNotSupported, ProtocolNotSupported, PermissionDenied, NodeNotFound, ContainerNotFound,
+ * UnreadableLinkTarget, QuotaExceeded.
+ */
 export async function negotiate(
-  _space: Space,
-  _caller: Caller,
+  space: Space,
+  caller: Caller,
   transfer: Transfer,
-  _endpoints: Endpoints,
+  endpoints: Endpoints,
 ): Promise<Negotiation> {
-  return { details: { ...transfer, protocols: [] }, error: new Fault('OperationNotSupported', 'not yet') }
+  try {
+    return await agree(space, caller, transfer, endpoints)
+  } catch (error) {
+    if (!isFault(error)) throw error
+    return { details: { ...transfer, protocols: [] }, error }
+  }
+}
+
+// Everything is checked before a push makes its node: a refused transfer leaves nothing.
+async function agree(space: Space, caller: Caller, transfer: Transfer, endpoints: Endpoints): Promise<Negotiation> {
+  const direction = directionOf(transfer)
+  const asked = targetOf(space, transfer)
+  checkView(transfer, direction)
+  const protocols = usable(transfer, direction, endpoints)
+  const place = await resolve(space, caller, asked, { leaf: 'target', way: 'follow' })
+  if (direction === 'read') checkPull(space, caller, place)
+  else await preparePush(space, caller, place, expectedLength(transfer))
+  const { path, link } = place
+  return {
+    details: {
+      ...transfer,
+      protocols: protocols.flatMap((one) => offer(space, caller, path, direction, one, endpoints)),
+    },
+    dataNode: nodeUri(space.service, path),
+    ...(link && { linkNode: nodeUri(space.service, link.path) }),
+  }
+}
+
+// Clients write it in any case (wire.md 4.1).
+function directionOf({ direction }: Transfer): Direction {
+  switch (direction.trim().toLowerCase()) {
+    case 'pushtovospace':
+      return 'write'
+    case 'pullfromvospace':
+      return 'read'
+    default:
+      throw new Fault('OperationNotSupported', `direction ${direction}`)
+  }
+}
+
+function targetOf(space: Space, { targets }: Transfer): NodePath {
+  const [target, ...more] = targets
+  if (target === undefined || more.length > 0) throw new Fault('InvalidArgument', 'a transfer has one target')
+  return localPath(space.service, target)
+}
+
+const VIEWS: Record<Direction, readonly string[]> = {
+  write: [VIEW.any, VIEW.binary, VIEW.default, VIEW.data],
+  read: [VIEW.binary, VIEW.default, VIEW.data],
+}
+
+function checkView({ view }: Transfer, direction: Direction): void {
+  if (view !== undefined && !VIEWS[direction].includes(view.uri)) throw new Fault('ViewNotSupported', view.uri)
+}
+
+/** A protocol that can be offered, with the security method it is offered with; undefined: none, so a pre-authorised URL. */
+interface Usable {
+  readonly uri: string
+  readonly method: string | undefined
+}
+
+const METHODS: readonly string[] = [SECURITY.certificate, SECURITY.token, SECURITY.legacyToken]
+
+// What is not supported is left out, and only nothing left is a refusal (VOSpace 2.1 section on transfers).
+function usable({ protocols }: Transfer, direction: Direction, { files }: Endpoints): Usable[] {
+  const scheme = files.startsWith('https:') ? 'https' : 'http'
+  const uri = PROTOCOL[`${scheme}${direction === 'read' ? 'get' : 'put'}`]
+  const found = protocols.filter((protocol) => protocol.uri === uri).flatMap(withMethod)
+  if (found.length === 0) throw new Fault('ProtocolNotSupported', `none of the protocols asked for; here it is ${uri}`)
+  return found
+}
+
+// Of several methods in one protocol the first one that is supported.
+function withMethod({ uri, securityMethods }: Protocol): Usable[] {
+  if (securityMethods.length === 0) return [{ uri, method: undefined }]
+  const known = securityMethods.find((one) => one === SECURITY.anonymous || METHODS.includes(one))
+  if (known === undefined) return []
+  return [{ uri, method: known === SECURITY.anonymous ? undefined : known }]
+}
+
+// wire.md 4.2: without a method a pre-authorised URL, and to pull the plain one as well, which serves public nodes.
+function offer(
+  space: Space,
+  caller: Caller,
+  path: NodePath,
+  kind: Direction,
+  { uri, method }: Usable,
+  { files, preauth }: Endpoints,
+): Protocol[] {
+  const plain = `${files}${encodePath(path)}`
+  if (method !== undefined) return [{ uri, endpoint: plain, securityMethods: [method] }]
+  const token = preauth.issue({ service: space.service, path, kind, user: caller.user })
+  const signed = { uri, endpoint: `${files}/preauth:${token}${encodePath(path)}`, securityMethods: [] }
+  return kind === 'write' ? [signed] : [signed, { uri, endpoint: plain, securityMethods: [] }]
+}
+
+function checkPull(space: Space, caller: Caller, place: Place): void {
+  const found = present(place)
+  checkIsData(place)
+  authorize(caller, 'read', chainOf(found), space.rules)
+}
+
+async function preparePush(space: Space, caller: Caller, place: Place, length: number | undefined): Promise<void> {
+  checkIsData(place)
+  const { path, parents, node } = place
+  const parent = parents.at(-1)
+  if (node === undefined) authorize(caller, 'create', parents, space.rules)
+  else authorize(caller, 'write', [...parents, node], space.rules)
+  await checkRoom(space, node?.path ?? parent?.path ?? path, (length ?? 0) - (node?.size ?? 0))
+  if (node === undefined) await makeEmpty(space, caller, place)
+}
+
+function checkIsData({ path, node }: Place): void {
+  if (node?.type === 'container') throw new Fault('InvalidArgument', `${path} is a container and has no bytes`)
+}
+
+async function makeEmpty(space: Space, caller: Caller, place: Place): Promise<void> {
+  try {
+    const draft = fileDraft(caller, place, undefined)
+    const { id, path } = await space.backend.put(place.path, NOTHING, { draft, ifAbsent: true })
+    space.changes.append({ id, path, kind: 'made' })
+  } catch (error) {
+    // Somebody else negotiated the same push at this moment: who may create here may write there, and the upload is checked again.
+    if (!isFault(error, 'DuplicateNode')) throw error
+  }
+}
+
+const NOTHING: AsyncIterable<Uint8Array> = {
+  async *[Symbol.asyncIterator]() {},
+}
+
+// A size that is no number says nothing; the upload itself is checked.
+function expectedLength({ params = [] }: Transfer): number | undefined {
+  const value = params.find(({ uri }) => uri === PROPERTY.length)?.value.trim()
+  return value !== undefined && /^\d+$/.test(value) ? Number(value) : undefined
 }
