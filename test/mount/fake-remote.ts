@@ -7,30 +7,11 @@ import { type Attributes, type Identity, type PutAttributes, type Remote } from 
 import { type RemoteRef, type SpaceLeft } from '../../mount/remote.ts'
 import { type SeenEntry, type WireExtent } from '../../src/codec/fs-v1.ts'
 import { Fault } from '../../src/vospace/fault.ts'
-import { chmodded, createdMode, shownMode } from '../../src/vospace/mode.ts'
-import { type Access, type NodeType } from '../../src/vospace/node.ts'
 import { byteOrder, checkName, isWithin, nameOf, nodePath, parentOf, stepsOf } from '../../src/vospace/path.ts'
-import { ROOT, type NodePath } from '../../src/vospace/path.ts'
+import { type NodePath } from '../../src/vospace/path.ts'
+import { data, FakeTree, pathOf, type Node } from './fake-tree.ts'
 
 export type RemoteCall = Exclude<keyof Remote, 'close'>
-
-interface Node {
-  readonly id: string
-  readonly type: NodeType
-  parent: Node | undefined
-  name: string
-  readonly children: Map<string, Node>
-  bytes: Buffer
-  mode: number
-  access: Access
-  uid: number
-  gid: number
-  mtime: bigint
-  ctime: bigint
-  contentVersion: string
-  version: string
-  readonly xattrs: Map<string, Buffer>
-}
 
 interface Order {
   left: number
@@ -52,17 +33,13 @@ export class FakeRemote implements Remote {
   closed = false
   space: SpaceLeft = { blockSize: 4096, blocks: 1e6, blocksFree: 5e5, files: 1e6, filesFree: 5e5, nameMax: 255 }
   readonly identityOfCaller: Identity
-  readonly #root: Node
-  readonly #byId = new Map<string, Node>()
+  readonly #tree: FakeTree
   #orders: Order[] = []
   readonly #gates = new Map<RemoteCall, Promise<void>>()
-  #count = 0
-  #now = BigInt(Date.now()) * 1_000_000n
 
   constructor(identity: Identity = IDENTITY) {
     this.identityOfCaller = identity
-    this.#root = this.#node('container', undefined, '', 0o755)
-    this.#byId.set(this.#root.id, this.#root)
+    this.#tree = new FakeTree(identity)
   }
 
   // What a test orders.
@@ -104,29 +81,30 @@ export class FakeRemote implements Remote {
   write(path: string, content: string | Uint8Array): SeenEntry {
     const at = nodePath(path)
     const parent = this.makeContainer(parentOf(at))
-    const node = parent.children.get(nameOf(at)) ?? this.#attach(this.#node('data', parent, nameOf(at), 0o644))
-    this.#setBytes(node, Buffer.from(content as Uint8Array))
-    return this.#seen(node)
+    const node =
+      parent.children.get(nameOf(at)) ?? this.#tree.attach(this.#tree.node('data', parent, nameOf(at), 0o644))
+    this.#tree.setBytes(node, Buffer.from(content as Uint8Array))
+    return this.#tree.seen(node)
   }
 
   makeContainer(path: string): Node {
-    let node = this.#root
+    let node = this.#tree.root
     for (const step of stepsOf(nodePath(path))) {
-      node = node.children.get(step) ?? this.#attach(this.#node('container', node, step, 0o755))
+      node = node.children.get(step) ?? this.#tree.attach(this.#tree.node('container', node, step, 0o755))
     }
     return node
   }
 
   /** A copy of a file's bytes, or undefined when there is no such file. */
   bytes(path: string): Buffer | undefined {
-    const node = this.#walk(nodePath(path))
+    const node = this.#tree.walk(nodePath(path))
     return node?.type === 'data' ? Buffer.from(node.bytes) : undefined
   }
 
   /** Every path but the root, in byte order. */
   paths(): string[] {
     const below = (node: Node): Node[] => [...node.children.values()].flatMap((next) => [next, ...below(next)])
-    return below(this.#root).map(pathOf).sort(byteOrder)
+    return below(this.#tree.root).map(pathOf).sort(byteOrder)
   }
 
   // Remote.
@@ -136,17 +114,17 @@ export class FakeRemote implements Remote {
   }
 
   entry(ref: RemoteRef): Promise<SeenEntry> {
-    return this.#call('entry', [ref], () => this.#seen(this.#find(ref)))
+    return this.#call('entry', [ref], () => this.#tree.seen(this.#tree.find(ref)))
   }
 
   async *list(path: NodePath, signal?: AbortSignal): AsyncGenerator<SeenEntry> {
     const children = await this.#call('list', [path], () => {
-      const container = this.#container(path)
+      const container = this.#tree.container(path)
       return [...container.children.values()].sort((a, b) => byteOrder(a.name, b.name))
     })
     for (const node of children) {
       signal?.throwIfAborted()
-      if (this.#byId.has(node.id)) yield this.#seen(node)
+      if (this.#tree.byId.has(node.id)) yield this.#tree.seen(node)
     }
   }
 
@@ -154,25 +132,24 @@ export class FakeRemote implements Remote {
     const bytes = Buffer.concat(await collect(body()))
     return this.#call('put', [ref, bytes, attributes], () => {
       if (bytes.length !== attributes.length) throw new Fault('PreconditionFailed', 'length', { errno: 'EIO' })
-      const before = this.#count
+      const isNew = ref.id === undefined && this.#tree.walk(ref.path) === undefined
       const node = this.#putTarget(ref, attributes)
-      const isNew = this.#count !== before
-      this.#setBytes(node, bytes, attributes.mtime)
-      if (attributes.mode !== undefined && !isNew) this.#chmod(node, attributes.mode)
-      return this.#seen(node)
+      this.#tree.setBytes(node, bytes, attributes.mtime)
+      if (attributes.mode !== undefined && !isNew) this.#tree.chmod(node, attributes.mode)
+      return this.#tree.seen(node)
     })
   }
 
   #putTarget(ref: RemoteRef, { ifAbsent, ifContentVersion, mode }: PutAttributes): Node {
-    const found = ref.id === undefined ? this.#walk(ref.path) : this.#find(ref)
+    const found = ref.id === undefined ? this.#tree.walk(ref.path) : this.#tree.find(ref)
     if (ifAbsent === true && found !== undefined) throw new Fault('DuplicateNode', ref.path)
     if (ifContentVersion !== undefined && found?.contentVersion !== ifContentVersion) {
       throw new Fault('PreconditionFailed', `${ref.path} has other content`)
     }
     if (found === undefined) {
-      const parent = this.#container(parentOf(ref.path))
+      const parent = this.#tree.container(parentOf(ref.path))
       checkName(nameOf(ref.path))
-      return this.#attach(this.#node('data', parent, nameOf(ref.path), mode))
+      return this.#tree.attach(this.#tree.node('data', parent, nameOf(ref.path), mode))
     }
     return data(found)
   }
@@ -186,7 +163,7 @@ export class FakeRemote implements Remote {
       'read',
       [ref, range, options],
       () => {
-        const node = this.#versioned(ref, options.ifContentVersion)
+        const node = this.#tree.versioned(ref, options.ifContentVersion)
         const bytes = Buffer.from(node.bytes.subarray(range.start, range.end + 1))
         this.bytesRead += bytes.length
         return bytes
@@ -202,7 +179,7 @@ export class FakeRemote implements Remote {
   ): Promise<SeenEntry> {
     const changes = await collect(extents())
     return this.#call('amend', [ref, changes, options], () => {
-      const node = this.#versioned(ref, options.ifContentVersion)
+      const node = this.#tree.versioned(ref, options.ifContentVersion)
       const reach = changes.map((extent) => extent.offset + ('hole' in extent ? extent.hole : extent.bytes.length))
       const bytes = Buffer.alloc(Math.max(node.bytes.length, options.length, ...reach))
       node.bytes.copy(bytes)
@@ -210,47 +187,47 @@ export class FakeRemote implements Remote {
         if ('hole' in extent) bytes.fill(0, extent.offset, extent.offset + extent.hole)
         else bytes.set(extent.bytes, extent.offset)
       }
-      this.#setBytes(node, Buffer.from(bytes.subarray(0, options.length)), options.mtime)
-      return this.#seen(node)
+      this.#tree.setBytes(node, Buffer.from(bytes.subarray(0, options.length)), options.mtime)
+      return this.#tree.seen(node)
     })
   }
 
   mkdir(path: NodePath, mode: number): Promise<SeenEntry> {
-    return this.#call('mkdir', [path, mode], () => this.#seen(this.#create('container', path, mode)))
+    return this.#call('mkdir', [path, mode], () => this.#tree.seen(this.#tree.create('container', path, mode)))
   }
 
   symlink(path: NodePath, text: Buffer): Promise<SeenEntry> {
     return this.#call('symlink', [path, text], () => {
-      const node = this.#create('link', path, 0o777)
+      const node = this.#tree.create('link', path, 0o777)
       node.bytes = Buffer.from(text)
-      return this.#seen(node)
+      return this.#tree.seen(node)
     })
   }
 
   remove(path: NodePath, type: 'container' | 'leaf'): Promise<void> {
     return this.#call('remove', [path, type], () => {
-      const node = this.#find({ path })
+      const node = this.#tree.find({ path })
       const isContainer = node.type === 'container'
       if (type === 'container' && !isContainer) throw new Fault('TypeNotSupported', path, { errno: 'ENOTDIR' })
       if (type === 'leaf' && isContainer) throw new Fault('TypeNotSupported', path, { errno: 'EISDIR' })
-      if (node === this.#root) throw new Fault('PermissionDenied', path, { errno: 'EBUSY' })
+      if (node === this.#tree.root) throw new Fault('PermissionDenied', path, { errno: 'EBUSY' })
       if (node.children.size > 0) throw new Fault('ContainerNotEmpty', path)
-      this.#detach(node)
+      this.#tree.detach(node)
     })
   }
 
   rename(from: NodePath, to: NodePath, flags: 'replace' | 'noreplace' | 'exchange'): Promise<SeenEntry> {
     return this.#call('rename', [from, to, flags], () => {
-      const node = this.#find({ path: from })
-      const parent = this.#container(parentOf(to))
+      const node = this.#tree.find({ path: from })
+      const parent = this.#tree.container(parentOf(to))
       const there = parent.children.get(nameOf(to))
       if (from !== to && isWithin(to, from)) throw new Fault('InvalidArgument', 'into itself')
       if (flags === 'noreplace' && there !== undefined) throw new Fault('DuplicateNode', to)
       if (flags === 'exchange') return this.#exchange(node, there, to)
-      if (node === there) return this.#seen(node)
+      if (node === there) return this.#tree.seen(node)
       if (there !== undefined) this.#replace(node, there)
-      this.#place(node, parent, nameOf(to))
-      return this.#seen(node)
+      this.#tree.place(node, parent, nameOf(to))
+      return this.#tree.seen(node)
     })
   }
 
@@ -258,11 +235,11 @@ export class FakeRemote implements Remote {
     if (there === undefined) throw new Fault('NodeNotFound', to)
     const [parent, name, otherParent, otherName] = [node.parent, node.name, there.parent, there.name]
     if (parent === undefined || otherParent === undefined) throw new Fault('InvalidArgument', 'the root stays')
-    this.#place(node, otherParent, otherName)
+    this.#tree.place(node, otherParent, otherName)
     there.parent = parent
     there.name = name
     parent.children.set(name, there)
-    return this.#seen(node)
+    return this.#tree.seen(node)
   }
 
   #replace(node: Node, there: Node): void {
@@ -270,48 +247,48 @@ export class FakeRemote implements Remote {
     if (from && !to) throw new Fault('TypeNotSupported', pathOf(there), { errno: 'ENOTDIR' })
     if (!from && to) throw new Fault('TypeNotSupported', pathOf(there), { errno: 'EISDIR' })
     if (there.children.size > 0) throw new Fault('ContainerNotEmpty', pathOf(there))
-    this.#detach(there)
+    this.#tree.detach(there)
   }
 
   setattr(ref: RemoteRef, attributes: Attributes): Promise<SeenEntry> {
     return this.#call('setattr', [ref, attributes], () => {
-      const node = this.#find(ref)
+      const node = this.#tree.find(ref)
       const { mode, uid, gid, mtime, size } = attributes
       if (size !== undefined) {
         const bytes = Buffer.alloc(size)
         data(node).bytes.copy(bytes)
-        this.#setBytes(node, bytes)
+        this.#tree.setBytes(node, bytes)
       }
-      if (mode !== undefined) this.#chmod(node, mode)
+      if (mode !== undefined) this.#tree.chmod(node, mode)
       node.uid = uid ?? node.uid
       node.gid = gid ?? node.gid
       node.mtime = mtime ?? node.mtime
-      this.#touch(node)
-      return this.#seen(node)
+      this.#tree.touch(node)
+      return this.#tree.seen(node)
     })
   }
 
   xattrNames(path: NodePath): Promise<string[]> {
-    return this.#call('xattrNames', [path], () => [...this.#find({ path }).xattrs.keys()])
+    return this.#call('xattrNames', [path], () => [...this.#tree.find({ path }).xattrs.keys()])
   }
 
   xattr(path: NodePath, name: string): Promise<Buffer> {
-    return this.#call('xattr', [path, name], () => Buffer.from(this.#attribute(path, name)))
+    return this.#call('xattr', [path, name], () => Buffer.from(this.#tree.attribute(path, name)))
   }
 
   setXattr(path: NodePath, name: string, value: Buffer, flags?: 'create' | 'replace'): Promise<void> {
     return this.#call('setXattr', [path, name, value, flags], () => {
-      const { xattrs } = this.#find({ path })
+      const { xattrs } = this.#tree.find({ path })
       if (flags === 'create' && xattrs.has(name)) throw new Fault('DuplicateNode', name)
-      if (flags === 'replace') this.#attribute(path, name)
+      if (flags === 'replace') this.#tree.attribute(path, name)
       xattrs.set(name, Buffer.from(value))
     })
   }
 
   removeXattr(path: NodePath, name: string): Promise<void> {
     return this.#call('removeXattr', [path, name], () => {
-      this.#attribute(path, name)
-      this.#find({ path }).xattrs.delete(name)
+      this.#tree.attribute(path, name)
+      this.#tree.find({ path }).xattrs.delete(name)
     })
   }
 
@@ -342,133 +319,6 @@ export class FakeRemote implements Remote {
     if (order !== undefined) order.left--
     return order
   }
-
-  #walk(path: NodePath): Node | undefined {
-    let node: Node | undefined = this.#root
-    for (const step of stepsOf(path)) {
-      if (node === undefined) return undefined
-      if (node.type !== 'container') throw new Fault('ContainerNotFound', path, { errno: 'ENOTDIR' })
-      node = node.children.get(step)
-    }
-    return node
-  }
-
-  #find(ref: RemoteRef): Node {
-    if (ref.id !== undefined) {
-      const node = this.#byId.get(ref.id)
-      if (node === undefined) throw new Fault('NodeNotFound', ref.path, { errno: 'ESTALE' })
-      return node
-    }
-    const node = this.#walk(ref.path)
-    if (node === undefined) throw new Fault('NodeNotFound', ref.path)
-    return node
-  }
-
-  #versioned(ref: RemoteRef, contentVersion: string | undefined): Node {
-    const node = data(this.#find(ref))
-    if (contentVersion !== undefined && node.contentVersion !== contentVersion) {
-      throw new Fault('PreconditionFailed', `${ref.path} has other content`)
-    }
-    return node
-  }
-
-  #container(path: NodePath): Node {
-    const node = this.#walk(path)
-    if (node === undefined) throw new Fault('ContainerNotFound', path)
-    if (node.type !== 'container') throw new Fault('ContainerNotFound', path, { errno: 'ENOTDIR' })
-    return node
-  }
-
-  #attribute(path: NodePath, name: string): Buffer {
-    const value = this.#find({ path }).xattrs.get(name)
-    if (value === undefined) throw new Fault('NodeNotFound', name, { errno: 'ENODATA' })
-    return value
-  }
-
-  #create(type: NodeType, path: NodePath, mode: number): Node {
-    if (path === ROOT || this.#walk(path) !== undefined) throw new Fault('DuplicateNode', path)
-    return this.#attach(this.#node(type, this.#container(parentOf(path)), nameOf(path), mode))
-  }
-
-  #node(type: NodeType, parent: Node | undefined, name: string, mode: number | undefined): Node {
-    const owner = this.identityOfCaller.user ?? 'anonymous'
-    const own = { owner, isPublic: true, groupRead: [], groupWrite: [], inherit: false, locked: false }
-    const access: Access = parent === undefined ? own : { ...parent.access, owner }
-    const { uid, gid } = this.identityOfCaller
-    const now = this.#tick()
-    return {
-      ...{ id: `n${++this.#count}`, type, parent, name, children: new Map<string, Node>(), bytes: Buffer.alloc(0) },
-      ...{ mode: createdMode(type, mode, access), access, uid, gid, mtime: now, ctime: now },
-      ...{ contentVersion: type === 'data' ? `c${this.#count}` : '', version: `v${this.#count}`, xattrs: new Map() },
-    }
-  }
-
-  #attach(node: Node): Node {
-    this.#byId.set(node.id, node)
-    node.parent?.children.set(node.name, node)
-    if (node.parent !== undefined) node.parent.mtime = this.#touch(node.parent)
-    return node
-  }
-
-  #detach(node: Node): void {
-    this.#byId.delete(node.id)
-    node.parent?.children.delete(node.name)
-    if (node.parent !== undefined) node.parent.mtime = this.#touch(node.parent)
-  }
-
-  #place(node: Node, parent: Node, name: string): void {
-    node.parent?.children.delete(node.name)
-    node.parent = parent
-    node.name = name
-    parent.children.set(name, node)
-    this.#touch(node)
-  }
-
-  #setBytes(node: Node, bytes: Buffer, mtime?: bigint): void {
-    node.bytes = bytes
-    node.contentVersion = `c${++this.#count}`
-    node.mtime = mtime ?? this.#touch(node)
-    this.#touch(node)
-  }
-
-  #chmod(node: Node, mode: number): void {
-    const changed = chmodded(mode, node.access)
-    node.mode = changed.mode
-    node.access = changed.access
-  }
-
-  /** A new version; answers its time. */
-  #touch(node: Node): bigint {
-    node.version = `v${++this.#count}`
-    return (node.ctime = this.#tick())
-  }
-
-  #tick(): bigint {
-    return (this.#now += 1_000_000n)
-  }
-
-  #seen(node: Node): SeenEntry {
-    const { id, type, bytes, access, uid, gid, mtime, ctime, contentVersion, version } = node
-    return {
-      ...{ id, path: pathOf(node), type, size: bytes.length, mode: shownMode(type, node.mode, access), uid, gid },
-      ...{ nlink: type === 'container' ? 2 : 1, mtime, ctime, contentVersion, version, access },
-      ...{ properties: new Map<string, string>(), readable: true, writable: true },
-      ...(type === 'link' && { text: Buffer.from(bytes) }),
-    }
-  }
-}
-
-function pathOf(node: Node): NodePath {
-  if (node.parent === undefined) return ROOT
-  const above = pathOf(node.parent)
-  return (above === '/' ? `/${node.name}` : `${above}/${node.name}`) as NodePath
-}
-
-/** Throws what a call for bytes gets when the node holds none. */
-function data(node: Node): Node {
-  if (node.type === 'data') return node
-  const errno = node.type === 'container' ? 'EISDIR' : 'ELOOP'
-  throw new Fault('TypeNotSupported', pathOf(node), { errno })
 }
 
 async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
