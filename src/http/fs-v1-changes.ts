@@ -84,7 +84,13 @@ function amendOptions(request: FastifyRequest) {
   const length = parameters.count('length')
   if (length === undefined) throw new Fault('InvalidArgument', 'parameter length is missing')
   const mtime = parameters.get('mtime')
-  return { ...versionCondition(request), length, ...(mtime !== undefined && { mtime: timeParameter(mtime) }) }
+  const bytes = bodyLength(request.raw)
+  return {
+    ...versionCondition(request),
+    length,
+    ...(bytes !== undefined && { bytes }),
+    ...(mtime !== undefined && { mtime: timeParameter(mtime) }),
+  }
 }
 
 function versionCondition({ headers }: FastifyRequest): { ifContentVersion?: string } {

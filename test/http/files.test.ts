@@ -1,0 +1,379 @@
+import { createHash, randomBytes } from 'node:crypto'
+import t from 'tap'
+import { Fault } from '../../src/vospace/fault.ts'
+import { nodePath } from '../../src/vospace/path.ts'
+import { type Call, type Gateway, node, overlay, property, startGateway, VOS } from './gateway.ts'
+
+const md5 = (bytes: string | Buffer): string => `md5=${createHash('md5').update(bytes).digest('base64')}`
+
+const put = (gateway: Gateway, path: string, body: string | Buffer, headers: Call['headers'] = {}) =>
+  gateway.call(`/files${path}`, { method: 'PUT', as: 'alice', body, headers })
+
+await t.test('PUT of bytes', async (t) => {
+  const gateway = await startGateway(t)
+  await t.test('trap 16: is 201, empty, with the digest', async (t) => {
+    const reply = await put(gateway, '/home/alice/a.txt', 'hello')
+    t.equal(reply.status, 201)
+    t.equal(reply.body.length, 0)
+    t.equal(reply.headers['content-length'], '0')
+    t.equal(reply.headers.digest, md5('hello'))
+    t.match(reply.headers.etag, /^"[A-Za-z0-9._-]+"$/)
+    t.equal(reply.headers['x-vo-authenticated'], 'alice')
+  })
+  await t.test('comes without Content-Type, chunked, and with transaction headers that are ignored', async (t) => {
+    t.equal((await put(gateway, '/home/alice/b', 'x', { 'x-put-txn-op': 'start', 'x-total-length': '1' })).status, 201)
+    t.equal((await put(gateway, '/home/alice/b', 'yy', { 'transfer-encoding': 'chunked' })).status, 201)
+    t.equal((await gateway.call('/files/home/alice/b', { as: 'alice' })).text, 'yy')
+  })
+  await t.test('replaces, and the version changes with the bytes', async (t) => {
+    const before = await put(gateway, '/home/alice/c', 'one')
+    const after = await put(gateway, '/home/alice/c', 'two')
+    t.equal(after.status, 201)
+    t.not(before.headers.etag, after.headers.etag)
+  })
+  await t.test('with a wrong digest is 412 and leaves what was there', async (t) => {
+    await put(gateway, '/home/alice/d', 'old')
+    const reply = await put(gateway, '/home/alice/d', 'new', { digest: md5('other') })
+    t.match(reply, { status: 412, text: /^PreconditionFailed: / })
+    t.equal((await gateway.call('/files/home/alice/d', { as: 'alice' })).text, 'old')
+    t.equal((await put(gateway, '/home/alice/none', 'new', { digest: md5('other') })).status, 412)
+    t.equal((await gateway.call('/nodes/home/alice/none', { as: 'alice' })).status, 404, 'and no debris')
+    t.equal(
+      (await put(gateway, '/home/alice/d', 'new', { Digest: `SHA-256=abc, ${md5('new').replace('md5', 'MD5')}` }))
+        .status,
+      201,
+    )
+    t.equal((await put(gateway, '/home/alice/d', 'new', { 'content-md5': md5('new').slice(4) })).status, 201)
+  })
+  await t.test('with a digest that is none is 400', async (t) => {
+    for (const digest of [
+      'md5=',
+      'md5=xyz',
+      'md5',
+      `${md5('a')}, ${md5('b')}`,
+      'md5=@@@@@@@@@@@@@@@@@@@@@@==',
+      'md5=QUJD',
+    ]) {
+      const reply = await put(gateway, '/home/alice/e', 'x', { digest })
+      t.match(reply, { status: 400, text: /^InvalidArgument: / }, digest)
+    }
+    t.equal((await put(gateway, '/home/alice/e', 'x', { 'content-md5': 'short' })).status, 400)
+  })
+  await t.test('of a part is refused: it would destroy the rest', async (t) => {
+    t.match(await put(gateway, '/home/alice/c', 'x', { 'content-range': 'bytes 0-0/3' }), { status: 400 })
+  })
+  await t.test('is refused as wire.md says', async (t) => {
+    t.match(await put(gateway, '/home/bob/x', 'x'), { status: 403, text: /^PermissionDenied: / })
+    t.match(await put(gateway, '/home/alice/no/x', 'x'), { status: 404, text: /^ContainerNotFound: / })
+    t.match(await put(gateway, '/home/alice', 'x'), { status: 400, text: /^InvalidArgument: / })
+    t.match(await gateway.call('/files/pub/x', { method: 'PUT', body: 'x' }), { status: 403 })
+  })
+  await t.test('holds conditions against what is there', async (t) => {
+    const { headers } = await put(gateway, '/home/alice/f', 'one')
+    const etag = headers.etag ?? ''
+    const cases: [headers: Call['headers'] & object, status: number][] = [
+      [{ 'if-none-match': '*' }, 412],
+      [{ 'if-none-match': etag }, 412],
+      [{ 'if-match': '"other"' }, 412],
+      [{ 'if-match': `W/${etag}` }, 412],
+      [{ 'if-unmodified-since': 'Thu, 01 Jan 1970 00:00:00 GMT' }, 412],
+      [{ 'if-unmodified-since': 'no date' }, 201],
+    ]
+    for (const [condition, status] of cases) {
+      t.equal((await put(gateway, '/home/alice/f', 'one', condition)).status, status, JSON.stringify(condition))
+    }
+    t.equal((await put(gateway, '/home/alice/new', 'x', { 'if-match': '*' })).status, 412)
+    t.equal((await put(gateway, '/home/alice/new', 'x', { 'if-none-match': '*' })).status, 201)
+    const now = (await gateway.call('/files/home/alice/f', { method: 'HEAD', as: 'alice' })).headers.etag ?? ''
+    t.equal((await put(gateway, '/home/alice/f', 'two', { 'if-match': `"a", ${now}` })).status, 201)
+    t.equal((await put(gateway, '/home/alice/f', 'three', { 'if-match': now })).status, 412, 'the second with the same')
+  })
+})
+
+await t.test('GET and HEAD of bytes', async (t) => {
+  const gateway = await startGateway(t)
+  const content = '0123456789'
+  await put(gateway, '/home/alice/f.txt', content, { 'content-type': 'text/plain; charset=KOI8-r' })
+  const get = (headers = {}, path = '/home/alice/f.txt', method = 'GET') =>
+    gateway.call(`/files${path}`, { as: 'alice', headers, method })
+
+  await t.test('have every header that clients read', async (t) => {
+    for (const method of ['GET', 'HEAD']) {
+      const { status, headers, text } = await get({}, '/home/alice/f.txt', method)
+      t.equal(status, 200)
+      t.equal(headers['content-length'], '10')
+      t.equal(headers['content-type'], 'text/plain; charset=KOI8-r', 'exactly as uploaded')
+      t.equal(headers['content-disposition'], 'inline; filename="f.txt"')
+      t.equal(headers.digest, md5(content))
+      t.equal(headers['accept-ranges'], 'bytes')
+      t.ok(Date.parse(headers['last-modified'] ?? '') <= Date.now())
+      t.equal(headers['x-content-type-options'], 'nosniff')
+      t.equal(headers['content-security-policy'], 'sandbox')
+      t.equal(text, method === 'GET' ? content : '')
+    }
+  })
+  await t.test('trap 17: an empty file is 204, its HEAD 200', async (t) => {
+    await put(gateway, '/home/alice/empty', '')
+    const reply = await get({}, '/home/alice/empty')
+    t.equal(reply.status, 204)
+    t.equal(reply.headers['content-disposition'], 'inline; filename="empty"')
+    t.equal(reply.headers['content-length'], undefined)
+    t.match(await get({}, '/home/alice/empty', 'HEAD'), { status: 200, headers: { 'content-length': '0' } })
+    t.match(await get({ range: 'bytes=0-' }, '/home/alice/empty'), {
+      status: 416,
+      headers: { 'content-range': 'bytes */0' },
+    })
+  })
+  await t.test('answer one range', async (t) => {
+    const cases: [range: string, text: string, contentRange: string][] = [
+      ['bytes=0-3', '0123', 'bytes 0-3/10'],
+      ['bytes=3-', '3456789', 'bytes 3-9/10'],
+      ['bytes=-4', '6789', 'bytes 6-9/10'],
+      ['bytes=-400', content, 'bytes 0-9/10'],
+      ['bytes=5-500', '56789', 'bytes 5-9/10'],
+      ['bytes=9-9', '9', 'bytes 9-9/10'],
+      ['BYTES = 0-0', '0', 'bytes 0-0/10'],
+    ]
+    for (const [range, text, contentRange] of cases) {
+      const reply = await get({ range })
+      t.match(reply, { status: 206, text, headers: { 'content-range': contentRange } }, range)
+      t.equal(reply.headers['content-length'], String(text.length))
+      t.equal(reply.headers.digest, md5(content), 'of the whole file: the Python client checks it at the end')
+    }
+  })
+  await t.test('refuse a range that is none or beyond the end, and tell the size', async (t) => {
+    for (const range of [
+      'bytes=10-',
+      'bytes=100-200',
+      'bytes=5-2',
+      'bytes=-0',
+      'bytes=',
+      'bytes=a-b',
+      'bytes=--1',
+      'bytes=1',
+      `bytes=${'9'.repeat(30)}-`,
+    ]) {
+      const reply = await get({ range })
+      t.match(reply, { status: 416, text: /^RangeNotSatisfiable: / }, range)
+      t.equal(reply.headers['content-range'], 'bytes */10')
+    }
+  })
+  await t.test('send the whole for other units and for several ranges, and to a HEAD', async (t) => {
+    for (const range of ['lines=1-2', 'bytes=0-1,3-4', 'x'])
+      t.match(await get({ range }), { status: 200, text: content }, range)
+    t.equal((await get({ range: 'bytes=0-1' }, '/home/alice/f.txt', 'HEAD')).headers['content-length'], '10')
+  })
+  await t.test('hold conditions against what is there', async (t) => {
+    const { headers } = await get()
+    const etag = headers.etag ?? ''
+    const modified = headers['last-modified'] ?? ''
+    const cases: [headers: Record<string, string>, status: number][] = [
+      [{ 'if-none-match': etag }, 304],
+      [{ 'if-none-match': `W/${etag}, "b"` }, 304],
+      [{ 'if-none-match': '*' }, 304],
+      [{ 'if-none-match': '"b"' }, 200],
+      [{ 'if-modified-since': modified }, 304],
+      [{ 'if-modified-since': 'Thu, 01 Jan 1970 00:00:00 GMT' }, 200],
+      [{ 'if-modified-since': modified, 'if-none-match': '"b"' }, 200],
+      [{ 'if-match': '"b"' }, 412],
+      [{ 'if-match': etag }, 200],
+      [{ 'if-unmodified-since': 'Thu, 01 Jan 1970 00:00:00 GMT' }, 412],
+      [{ range: 'bytes=0-1', 'if-range': etag }, 206],
+      [{ range: 'bytes=0-1', 'if-range': modified }, 206],
+      [{ range: 'bytes=0-1', 'if-range': '"b"' }, 200],
+      [{ range: 'bytes=0-1', 'if-range': `W/${etag}` }, 200],
+      [{ range: 'bytes=0-1', 'if-range': 'Thu, 01 Jan 1970 00:00:00 GMT' }, 200],
+    ]
+    for (const [condition, status] of cases) {
+      const reply = await get(condition)
+      t.equal(reply.status, status, JSON.stringify(condition))
+      if (status === 304) t.match(reply, { text: '', headers: { etag } })
+    }
+  })
+  await t.test('HEAD needs no permission to read, GET does', async (t) => {
+    await put(gateway, '/pub/private', 'secret')
+    t.equal((await gateway.call('/files/pub/private', { method: 'HEAD', as: 'bob' })).status, 200)
+    t.match(await gateway.call('/files/pub/private', { as: 'bob' }), { status: 403, text: /^PermissionDenied: / })
+    t.match(await gateway.call('/files/pub/private', { as: 'bob', headers: { range: 'bytes=0-0' } }), { status: 403 })
+    t.equal((await gateway.call('/files/home/alice/f.txt', { method: 'HEAD', as: 'bob' })).status, 403, 'the path does')
+  })
+  await t.test('are refused for containers, for nothing, and for links out of the space', async (t) => {
+    t.match(await get({}, '/home/alice'), { status: 400, text: /^InvalidArgument: / })
+    t.match(await get({}, '/home/alice/nothing'), { status: 404, text: /^NodeNotFound: / })
+    t.match(await get({}, '/home/alice/nothing', 'HEAD'), { status: 404, text: '' })
+    const link = async (name: string, target: string) => {
+      const body = node(`/home/alice/${name}`, 'LinkNode', `<vos:target>${target}</vos:target>`)
+      t.equal((await gateway.call(`/nodes/home/alice/${name}`, { method: 'PUT', as: 'alice', body })).status, 201)
+    }
+    await link('out', 'file:///etc/passwd')
+    t.match(await get({}, '/home/alice/out'), { status: 400, text: /^InvalidArgument: / })
+    await link('in', `${VOS}/home/alice/f.txt`)
+    const reply = await get({}, '/home/alice/in')
+    t.match(reply, { status: 200, text: content })
+    t.equal(reply.headers['content-disposition'], 'inline; filename="in"', 'the name as it was asked for')
+  })
+})
+
+await t.test('a file name in Content-Disposition', async (t) => {
+  const gateway = await startGateway(t)
+  const cases: [name: string, header: string][] = [
+    ['a b.fits', 'inline; filename="a b.fits"'],
+    ["a'b;c=d%20.txt", `inline; filename="a'b;c=d%20.txt"`],
+    ['é', `inline; filename="_"; filename*=UTF-8''%C3%A9`],
+    ['a"b', `inline; filename="a_b"; filename*=UTF-8''a%22b`],
+    ['a\\b', `inline; filename="a_b"; filename*=UTF-8''a%5Cb`],
+    ['x\r\nSet-Cookie: a=b', `inline; filename="x__Set-Cookie: a=b"; filename*=UTF-8''x%0D%0ASet-Cookie%3A%20a%3Db`],
+  ]
+  for (const [name, header] of cases) {
+    const path = `/home/alice/${encodeURIComponent(name)}`
+    t.equal((await put(gateway, path, 'x')).status, 201, JSON.stringify(name))
+    const { status, headers } = await gateway.call(`/files${path}`, { as: 'alice' })
+    t.equal(status, 200)
+    t.equal(headers['content-disposition'], header)
+    t.equal(headers['set-cookie'], undefined)
+  }
+})
+
+await t.test('a property that would break a header is not sent as one', async (t) => {
+  const gateway = await startGateway(t)
+  await put(gateway, '/home/alice/f', 'x')
+  const type = property('ivo://ivoa.net/vospace/core#type', 'text/html&#13;&#10;Set-Cookie: a=b')
+  const body = node('/home/alice/f', 'DataNode', type)
+  t.equal((await gateway.call('/nodes/home/alice/f', { method: 'POST', as: 'alice', body })).status, 200)
+  const { headers, status } = await gateway.call('/files/home/alice/f', { as: 'alice' })
+  t.equal(status, 200)
+  t.equal(headers['content-type'], 'application/octet-stream')
+  t.equal(headers['set-cookie'], undefined)
+})
+
+await t.test('a pre-authorised URL', async (t) => {
+  const gateway = await startGateway(t)
+  await put(gateway, '/home/alice/p%20q', 'content')
+  const path = nodePath('/home/alice/p q')
+  const token = (kind: 'read' | 'write', now?: number): string =>
+    gateway.preauth.issue({
+      service: gateway.space.service,
+      path,
+      kind,
+      user: 'alice',
+      ...(now !== undefined && { now }),
+    })
+  const at = (value: string, rest = '/home/alice/p%20q') => `/files/preauth:${value}${rest}`
+
+  await t.test('reads without credentials, several times, and whoever shows a certificate besides', async (t) => {
+    for (const as of [undefined, undefined, 'carol', 'dave'] as const) {
+      const reply = await gateway.call(at(token('read')), { ...(as && { as }) })
+      t.match(reply, { status: 200, text: 'content' })
+      t.equal(reply.headers['content-disposition'], 'inline; filename="p q"')
+    }
+  })
+  await t.test('writes as the user it was given to', async (t) => {
+    const write = token('write')
+    t.equal((await gateway.call(at(write), { method: 'PUT', body: 'x', headers: { digest: md5('y') } })).status, 412)
+    t.equal((await gateway.call(at(write), { method: 'PUT', body: 'new' })).status, 201, 'the second try')
+    t.match((await gateway.call('/nodes/home/alice/p%20q', { as: 'alice' })).text, /creator" readOnly="true">alice</)
+  })
+  await t.test('is good for its verb, its node and its time only', async (t) => {
+    const cases: [target: string, method: string][] = [
+      [at(token('read')), 'PUT'],
+      [at(token('write')), 'GET'],
+      [at(token('read'), '/home/alice/other'), 'GET'],
+      [at(token('read'), '/home/alice'), 'GET'],
+      [at(token('read', Date.now() - 3_601_000)), 'GET'],
+      [at('nonsense'), 'GET'],
+      [at(''), 'GET'],
+      [at(`${token('read')}x`), 'GET'],
+    ]
+    for (const [target, method] of cases) {
+      const reply = await gateway.call(target, { method, ...(method === 'PUT' && { body: 'x' }) })
+      t.match(reply, { status: 403, text: /^PermissionDenied: / }, `${method} ${target}`)
+    }
+  })
+  await t.test('never gets into the log', async (t) => {
+    const secret = token('read')
+    await gateway.call(at(secret))
+    await gateway.call(at(secret).replace(':', '%3A'))
+    await gateway.call(`${at(secret)}/no/such`)
+    const logged = JSON.stringify(gateway.log)
+    t.match(logged, 'preauth:[token]')
+    t.notOk(logged.includes(secret.slice(0, 30)))
+  })
+})
+
+await t.test('a file that changes between the look and the read is read as one version', async (t) => {
+  let race: (() => Promise<unknown>) | undefined
+  const gateway = await startGateway(t, {
+    backend: (memory) =>
+      overlay(memory, {
+        async read(ref, options) {
+          const before = race
+          race = undefined
+          await before?.()
+          return memory.read(ref, options)
+        },
+      }),
+  })
+  await put(gateway, '/home/alice/r', 'short')
+  race = () => put(gateway, '/home/alice/r', 'much longer than before')
+  const reply = await gateway.call('/files/home/alice/r', { as: 'alice' })
+  t.equal(reply.text, 'much longer than before')
+  t.equal(reply.headers.digest, md5('much longer than before'))
+  race = () => put(gateway, '/home/alice/r', 'x')
+  const etag = reply.headers.etag ?? ''
+  t.equal((await gateway.call('/files/home/alice/r', { as: 'alice', headers: { 'if-match': etag } })).status, 412)
+})
+
+await t.test('a refused upload', async (t) => {
+  const gateway = await startGateway(t, { quota: 1 << 20 })
+  const big = randomBytes(20 << 20)
+  await t.test('of many bytes still gets to see why, permission and quota alike, again and again', async (t) => {
+    for (let i = 0; i < 2; i++) {
+      t.match(await put(gateway, '/home/bob/big', big), { status: 403, text: /^PermissionDenied: / })
+      t.match(await put(gateway, '/home/alice/big', big), { status: 413, text: /^QuotaExceeded: / })
+      t.match(await put(gateway, '/home/alice/big', big, { 'transfer-encoding': 'chunked' }), { status: 413 })
+    }
+    t.equal((await gateway.call('/nodes/home/alice/big', { as: 'alice' })).status, 404)
+  })
+  await t.test('is refused before 100 Continue, and the connection closed', async (t) => {
+    const socket = await gateway.raw('alice')
+    socket.write('PUT /karst/files/home/bob/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n')
+    let text = ''
+    for await (const part of socket) text += String(part)
+    t.match(text, /^HTTP\/1.1 403 /)
+    t.notMatch(text, ' 100 ')
+    t.match(text, /connection: close/i)
+  })
+  await t.test('and an accepted one gets its 100 Continue first', async (t) => {
+    const socket = await gateway.raw('alice')
+    socket.write(
+      'PUT /karst/files/home/alice/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n',
+    )
+    let text = ''
+    for await (const part of socket) {
+      text += String(part)
+      if (text.endsWith('100 Continue\r\n\r\n')) socket.write('hello')
+      if (text.includes(' 201 ') && text.endsWith('\r\n\r\n')) break
+    }
+    t.match(text, /^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 201 /)
+    t.equal((await gateway.call('/files/home/alice/x', { as: 'alice' })).text, 'hello')
+  })
+})
+
+await t.test('a failure of the storage in the midst of a download cuts it', async (t) => {
+  const { Readable } = await import('node:stream')
+  const gateway = await startGateway(t, {
+    backend: (memory) =>
+      overlay(memory, {
+        async read(ref, options) {
+          const { entry } = await memory.read(ref, options)
+          const parts = async function* () {
+            yield Buffer.from('01234')
+            throw new Fault('InternalFault', 'the disk is on fire')
+          }
+          return { entry, body: Readable.from(parts(), { objectMode: false }) }
+        },
+      }),
+  })
+  await put(gateway, '/home/alice/f', '0123456789')
+  await t.rejects(gateway.call('/files/home/alice/f', { as: 'alice' }), { code: 'ECONNRESET' })
+})
