@@ -114,10 +114,15 @@ export class MemoryBackend implements Backend {
     const room = this.#room(before?.path ?? path) + (before?.bytes.length ?? 0)
     if ((options.length ?? 0) > room) throw noRoom()
     const bytes = await collect(body, options, room)
-    const stored = this.#putTarget(path, options) ?? this.#add(path, () => this.#fresh(path, draftOf(options)))
+    const replaced = this.#putTarget(path, options)
+    if (replaced !== undefined) replaced.mode = writtenMode(replaced.mode)
+    const stored = replaced ?? this.#add(path, () => this.#fresh(path, draftOf(options)))
     stored.bytes = bytes
-    stored.mode = writtenMode(stored.mode)
-    return this.#change(stored, { mtime: options.mtime ?? this.#now(), ...options.changes }, true)
+    return this.#change(
+      stored,
+      { ...options.changes, mtime: options.mtime ?? options.changes?.mtime ?? this.#now() },
+      true,
+    )
   }
 
   async read(ref: Ref, options: ReadOptions = {}): Promise<{ entry: Entry; body: Readable }> {

@@ -134,9 +134,9 @@ function attributes(file: string, type: NodeType, keeping: Keeping): Found {
 }
 const NONE = Buffer.alloc(0)
 
+/** Other programs' notes on the file. What is in trusted.* or security.* is of the inode (XFS shows its ACL there), not of the node. */
 function isForeign(name: string): boolean {
-  const ours = name.startsWith('user.karst.') || name.startsWith('trusted.karst.')
-  return !ours && (name.startsWith('user.') || name.startsWith('trusted.'))
+  return name.startsWith('user.') && !name.startsWith('user.karst.')
 }
 
 function sidecarOf(self: string, type: NodeType, record: NodeRecord, keeping: Keeping): Sidecar | undefined {
