@@ -2,7 +2,7 @@
 import { entryFromJson, type SeenEntry } from '../src/codec/fs-v1.ts'
 import { Fault, isFault } from '../src/vospace/fault.ts'
 import { nameOf } from '../src/vospace/path.ts'
-import { discard, isPassing, type Answer } from './exchange.ts'
+import { isPassing, type Answer } from './exchange.ts'
 import { jsonLines } from './ndjson.ts'
 import { malformed, refusalIn } from './refusal.ts'
 
@@ -39,7 +39,10 @@ function brokenOff(end: PageEnd): Fault {
   return new Fault('ServiceBusy', `the listing breaks off again and again: ${String(cause)}`, { errno: 'EIO', cause })
 }
 
-/** The entries of one page but `skip`, which the page before had already (a cursor is inclusive); tells each name to `seen`. */
+/**
+ * The entries of one page but `skip`, which the page before had already (a cursor is inclusive); tells each name to `seen`.
+ * Whoever stops in the midst ends the iteration of the body, and with it the request.
+ */
 async function* entriesOf(
   answer: Answer,
   signal: AbortSignal | undefined,
@@ -66,8 +69,6 @@ async function* entriesOf(
     signal?.throwIfAborted()
     if (!isPassing(error)) throw error
     return 'next' in end ? end : { broken: error }
-  } finally {
-    discard(answer)
   }
 }
 

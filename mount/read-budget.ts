@@ -47,6 +47,7 @@ export class ReadBudget {
 
   /** True when the bytes were free, or could be had from other readers at rest. */
   take(bytes: number, asker: Holder): boolean {
+    if (bytes > this.bytes) return false
     const since = performance.now() - this.#rest
     for (const [holder, last] of this.#holders) {
       if (this.#used + bytes <= this.bytes || last > since) break

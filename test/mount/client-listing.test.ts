@@ -134,10 +134,12 @@ for (const text of MALFORMED) {
 
 /** Entries until the client goes away, no faster than it reads. */
 async function endless(response: ServerResponse, sent: { bytes: number }): Promise<void> {
+  const gone = once(response, 'close')
   for (let index = 0; !response.destroyed; index++) {
     const text = line(index)
     sent.bytes += text.length
-    if (!response.write(text)) await Promise.race([once(response, 'drain'), once(response, 'close')])
+    if (response.write(text)) continue
+    await Promise.race([new Promise((resolve) => response.once('drain', resolve)), gone])
   }
 }
 

@@ -199,6 +199,30 @@ t.test('it keeps within the budget it shares, and a waiting read is served all t
   t.equal(budget.used, 0)
 })
 
+t.test('it has a budget that gives no more than there is, first what readers at rest let go', async (t) => {
+  const budget = new ReadBudget(100, 0.05)
+  const shed: string[] = []
+  const holder = (name: string, bytes: number) => ({ shed: () => (shed.push(name), budget.give(bytes)) })
+  const [old, older, asker] = [holder('old', 30), holder('older', 40), holder('asker', 0)]
+  budget.use(older)
+  budget.use(old)
+  t.equal(budget.share(), 50)
+  t.ok(budget.take(40, older))
+  t.ok(budget.take(30, old))
+  t.notOk(budget.take(31, asker), 'nobody is at rest')
+  t.same(shed, [])
+  await new Promise((resolve) => setTimeout(resolve, 60))
+  budget.use(asker)
+  t.equal(budget.share(), 100, 'only one is in use')
+  t.notOk(budget.take(101, asker))
+  t.same(shed, [], 'in vain')
+  t.ok(budget.take(60, asker))
+  t.equal(budget.used, 90, 'the least recently used let go, the other did not')
+  t.same(shed, ['older'])
+  budget.forget(old)
+  t.notOk(budget.take(60, asker))
+})
+
 t.test('it takes the budget of readers at rest', async (t) => {
   const budget = new ReadBudget(2 * MIB, 0.01)
   const idle = setup(16 * MIB, budget)
