@@ -1,0 +1,21 @@
+/** `npm run bench`: each case beside its peer in one run, medians and ratios. `npm run bench -- fuse` runs the cases whose suite has that name. */
+import { fuseBench } from './fuse.ts'
+import { httpBench } from './http.ts'
+import { type BenchRow } from './row.ts'
+import { tableOf } from './table.ts'
+
+const SUITES: Readonly<Record<string, () => Promise<BenchRow[]>>> = { http: httpBench, fuse: fuseBench }
+
+const wanted = process.argv.slice(2)
+const unknown = wanted.filter((name) => !(name in SUITES))
+if (unknown.length > 0) {
+  console.error(`no such suite: ${unknown.join(', ')}; there are ${Object.keys(SUITES).join(', ')}`)
+  process.exit(2)
+}
+const rows: BenchRow[] = []
+for (const [name, suite] of Object.entries(SUITES)) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue
+  console.error(`measuring ${name} ...`)
+  rows.push(...(await suite()))
+}
+console.log(tableOf(rows))
