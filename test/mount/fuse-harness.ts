@@ -48,6 +48,8 @@ export async function serve(
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   t.teardown(async () => {
     child.kill('SIGCONT')
+    // refused as busy perhaps, but it aborts the connection, so that nothing stays stuck when a test has failed
+    if (process.getuid?.() === 0) await run('umount', ['-f', dir])
     if ((await probeMount(dir)) !== 'none') await unmountFuse(dir, { lazy: true })
     child.kill('SIGKILL')
     await exited
