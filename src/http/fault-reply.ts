@@ -42,12 +42,9 @@ export function faultJson({ fault, errno, detail }: Fault): FaultJson {
 
 /** The refusal that an error means to the caller; what is no refusal goes to the log with its stack. */
 export function asFault(error: unknown, request: FastifyRequest): Fault {
-  if (isFault(error)) {
-    if (error.status >= 500) request.log.error({ err: error }, error.detail)
-    return error
-  }
-  if (request.raw.destroyed) request.log.info({ reason: String(error) }, 'the client went away')
-  else request.log.error({ err: error }, 'internal fault')
+  if (request.raw.socket.destroyed) request.log.info({ reason: String(error) }, 'the client went away')
+  else if (!isFault(error) || error.status >= 500) request.log.error({ err: error }, 'a request failed')
+  if (isFault(error)) return error
   return new Fault('InternalFault', `something went wrong here; request ${request.id}`, { cause: error })
 }
 

@@ -66,12 +66,19 @@ export function reloadTls(server: Server, tls: TlsIdentity): void {
   server.setSecureContext({ ...TLS_OPTIONS, ...tls })
 }
 
+const refused = new WeakSet<Socket>()
+
+/** How long a refused client is read on, so that the reset of its connection does not overtake the answer; milliseconds. */
+const LINGER = 500
+
 /** Answers what is no HTTP, or both Content-Length and Transfer-Encoding (RFC 9112, 6.1), and closes. */
 export function refuseMalformed(error: Error & { code?: string }, socket: Socket, serverHeader: string): void {
+  if (refused.has(socket)) return
   if (!socket.writable || socket.destroyed) {
     socket.destroy()
     return
   }
+  refused.add(socket)
   const [status, text] =
     error.code === 'HPE_HEADER_OVERFLOW'
       ? ['431 Request Header Fields Too Large', 'InvalidArgument: the headers are too large\n']
@@ -85,5 +92,7 @@ export function refuseMalformed(error: Error & { code?: string }, socket: Socket
     `Content-Length: ${Buffer.byteLength(text)}`,
     'Connection: close',
   ]
-  socket.end(`${head.join('\r\n')}\r\n\r\n${text}`, () => socket.destroy())
+  socket.end(`${head.join('\r\n')}\r\n\r\n${text}`)
+  const timer = setTimeout(() => socket.destroy(), LINGER)
+  socket.once('close', () => clearTimeout(timer)).resume()
 }
