@@ -1,8 +1,9 @@
 /** The quickstart's mount: alice's home, by the same commands that a user calls. What an earlier start left mounted is flushed or detached first. */
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { mountCommand, umountCommand } from '../../mount/daemon.ts'
 import { whyNoFuse } from '../../mount/fuse/privilege.ts'
+import { probeMount } from '../../mount/fuse/unmount.ts'
 import { complain } from './command.ts'
 import { type DevelopmentIdentities } from './development.ts'
 import { RESOURCE_ID, type QuickstartReport } from './quickstart.ts'
@@ -25,7 +26,9 @@ export async function mountHome(
   wanted: boolean,
 ): Promise<MountedHome> {
   const dir = mountPoint(state)
-  // a gateway that was killed leaves its driver, which has waited to send what it holds
+  const uri = `vos://${RESOURCE_ID.slice('ivo://'.length).replace('/', '~')}${node === '/' ? '' : node}`
+  const report = { path: dir, user: 'alice' }
+  if (wanted && (await isServed(state, dir, `${url} ${uri}`))) return { report }
   for (const line of await umountCommand({ dir, stateDir: driverState(state) })) complain(line)
   if (!wanted) return { report: null, why: 'it was not wanted (--no-mount).' }
   const why = await whyNoFuse()
@@ -33,7 +36,7 @@ export async function mountHome(
   const alice = identities.users.find(({ name }) => name === 'alice')
   await mkdir(dir, { recursive: true, mode: 0o700 })
   await mountCommand({
-    uri: `vos://${RESOURCE_ID.slice('ivo://'.length).replace('/', '~')}${node === '/' ? '' : node}`,
+    uri,
     dir,
     certificate: alice?.proxy ?? '',
     ca: identities.ca,
@@ -43,9 +46,19 @@ export async function mountHome(
     readOnly: false,
     allowOther: false,
   })
-  return { report: { path: dir, user: 'alice' } }
+  await writeFile(servedFile(state), `${url} ${uri}`)
+  return { report }
+}
+
+const servedFile = (state: string): string => join(state, 'mounted')
+
+/** A gateway that was killed leaves its driver, which waits to send what it holds: back at the same address, it goes on as if nothing had been. */
+async function isServed(state: string, dir: string, wanted: string): Promise<boolean> {
+  const served = await readFile(servedFile(state), 'utf8').catch(() => '')
+  return served === wanted && (await probeMount(dir)) === 'answers'
 }
 
 export async function unmountHome(state: string): Promise<void> {
+  await rm(servedFile(state), { force: true })
   for (const line of await umountCommand({ dir: mountPoint(state), stateDir: driverState(state) })) complain(line)
 }

@@ -9,6 +9,7 @@ import t from 'tap'
 import { Quickstart, run, sh } from './running.ts'
 
 const noFuse = existsSync('/dev/fuse') && process.getuid?.() === 0 ? false : 'needs /dev/fuse and root'
+t.setTimeout(300_000)
 const md5 = (text: string | Buffer): string => createHash('md5').update(text).digest('hex')
 const pause = (milliseconds: number): Promise<void> => new Promise((done) => setTimeout(done, milliseconds))
 
@@ -95,7 +96,7 @@ for (const victim of ['driver', 'gateway'] as const) {
     const home = report.mount?.path ?? ''
     const port = new URL(report.url).port
     const driver = await driverOf(karst.state)
-    const writing = run('python3', ['-c', WRITER, home], { limit: 20_000 })
+    const writing = run('python3', ['-c', WRITER, home], { limit: 12_000 })
     await pause(2000)
     process.kill(victim === 'driver' ? driver : report.pid, 'SIGKILL')
     if (victim === 'gateway') {
