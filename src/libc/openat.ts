@@ -9,7 +9,6 @@ const O_CLOEXEC = 0o2000000
 const RESOLVE_NO_MAGICLINKS = 0x02
 const RESOLVE_NO_SYMLINKS = 0x04
 const RESOLVE_BENEATH = 0x08
-const AT_SYMLINK_NOFOLLOW = 0x100
 const UTIME_OMIT = (1n << 30n) - 2n
 const FICLONE = 0x40049409
 const SYS_OPENAT2 = 437
@@ -48,7 +47,7 @@ export function renameat2(fromDirectory: number, from: string, toDirectory: numb
   rename(SYS_RENAMEAT2, fromDirectory, from, toDirectory, to, flags)
 }
 
-/** Sets times in nanoseconds since 1970 of the node itself (a symlink too); undefined leaves one alone. Throws LibcError. */
+/** Sets times in nanoseconds since 1970 of a path, followed (so `/proc/self/fd/N`, a symlink's own too); undefined leaves one alone. Throws LibcError. */
 export function setTimes(path: string, times: { atime?: bigint | undefined; mtime?: bigint | undefined }): void {
   const spec = new BigInt64Array(4)
   for (const [i, time] of [times.atime, times.mtime].entries()) {
@@ -56,7 +55,7 @@ export function setTimes(path: string, times: { atime?: bigint | undefined; mtim
     spec[2 * i] = seconds
     spec[2 * i + 1] = time === undefined ? UTIME_OMIT : time - seconds * NANO
   }
-  utimensat(-100, path, spec, AT_SYMLINK_NOFOLLOW)
+  utimensat(-100, path, spec, 0)
 }
 const NANO = 1_000_000_000n
 

@@ -1,4 +1,7 @@
-/** Extended attributes (xattr(7)) of the node at a path itself, never of what a symlink there leads to. */
+/**
+ * Extended attributes (xattr(7)). Reading is of the node at a path itself, never of what a symlink there leads to. Writing follows:
+ * it is for `/proc/self/fd/N` of a descriptor, which no rename can make another file, or for paths that are nobody else's.
+ */
 import { ERRNO } from './errno.ts'
 import { declare, declareCall, LibcError } from './ffi.ts'
 
@@ -9,8 +12,8 @@ const PATH = 'const char *'
 const get = declareCall('lgetxattr', 'int64_t', [PATH, PATH, 'void *', 'size_t'])
 const getOpen = declareCall('fgetxattr', 'int64_t', ['int', PATH, 'void *', 'size_t'])
 const list = declareCall('llistxattr', 'int64_t', [PATH, 'void *', 'size_t'])
-const set = declare('lsetxattr', 'int', [PATH, PATH, 'const void *', 'size_t', 'int'])
-const remove = declareCall('lremovexattr', 'int', [PATH, PATH])
+const set = declare('setxattr', 'int', [PATH, PATH, 'const void *', 'size_t', 'int'])
+const remove = declareCall('removexattr', 'int', [PATH, PATH])
 
 /** The value; undefined when there is none, the file system keeps none, or we may not read it. Throws LibcError. */
 export function getXattr(path: string, name: string): Buffer | undefined {
@@ -47,7 +50,7 @@ export function setXattr(path: string, name: string, value: Uint8Array): void {
 export function removeXattr(path: string, name: string): void {
   const result = remove(path, name)
   if (result < 0 && result !== -ERRNO.ENODATA && result !== -ERRNO.EOPNOTSUPP) {
-    throw new LibcError('lremovexattr', -result)
+    throw new LibcError('removexattr', -result)
   }
 }
 

@@ -11,7 +11,7 @@ import { type Entry } from '../../vospace/node.ts'
 import { type NodePath } from '../../vospace/path.ts'
 import { type AmendOptions, type Extent, type Ref } from '../backend.ts'
 import { received, refuseAborted, writtenMode, wrongType } from '../contract.ts'
-import { type Wanted, wantedOf, writeInode } from './inode-write.ts'
+import { refuseOther, type Wanted, wantedOf, writeInode } from './inode-write.ts'
 import { type Inode, readInode } from './inode.ts'
 import { insertInterval, type Interval } from './interval.ts'
 import { fulfilled, openJournal, type Redo } from './journal.ts'
@@ -66,7 +66,7 @@ async function byClone(store: Store, ref: Ref, spool: Staged, intervals: Interva
     try {
       const cloned = await onQuietNode(store, ref, (spot, inode, path) => {
         needVersion(inode, options.ifContentVersion, path)
-        cloneInto(staged, spot)
+        cloneInto(staged, spot, inode)
         return inode
       })
       await refusingAsync(ref.path, () => apply(staged.fd ?? -1, spool.fd ?? -1, { intervals, length: options.length }))
@@ -89,9 +89,10 @@ async function byClone(store: Store, ref: Ref, spool: Staged, intervals: Interva
 
 class Overtaken extends Error {}
 
-function cloneInto(staged: Staged, from: Spot): void {
+function cloneInto(staged: Staged, from: Spot, inode: Inode): void {
   const fd = openSync(from.file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   try {
+    refuseOther(fd, inode)
     reflink(staged.fd ?? -1, fd)
   } finally {
     closeSync(fd)
@@ -115,6 +116,7 @@ async function inPlace(store: Store, ref: Ref, spool: Staged, intervals: Interva
       })
       if (opened === undefined) return undefined
       try {
+        refuseOther(opened.fd, opened.inode)
         return await refusingAsync(ref.path, () => journalled(store, opened, spool, intervals, options))
       } finally {
         closeSync(opened.fd)

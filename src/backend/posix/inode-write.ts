@@ -1,6 +1,6 @@
 /** Writes what is kept of a node: properties, record, owner, ACL, mode and times, touching only what differs. */
-import { chmodSync, lchownSync, lstatSync } from 'node:fs'
-import { setTimes } from '../../libc/openat.ts'
+import { chmodSync, chownSync, closeSync, constants, fstatSync, openSync, statSync } from 'node:fs'
+import { O_PATH, setTimes } from '../../libc/openat.ts'
 import { getXattr, removeXattr, setXattr } from '../../libc/xattr.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { type Access } from '../../vospace/node.ts'
@@ -61,23 +61,51 @@ export function uidOf(owner: string, ids: Ids): number {
 }
 
 /**
- * Makes the node at `file`, now `inode`, what is wanted. Throws errors of the kernel; what was written before one stays,
- * so the caller throws the node away or writes the old state back.
+ * Makes the node at `file`, read as `inode`, what is wanted. Throws errors of the kernel; what was written before one stays,
+ * so the caller throws the node away or writes the old state back. Everything is done on a descriptor of that inode: whoever
+ * puts a symlink or another file in its place meanwhile gets nothing changed.
  */
 export function writeInode(file: string, inode: Inode, wanted: Wanted, keeping: Keeping): void {
+  const pin = pinned(file, inode)
+  try {
+    writePinned(`/proc/self/fd/${pin}`, file, inode, wanted, keeping)
+  } finally {
+    closeSync(pin)
+  }
+}
+
+/** A descriptor (O_PATH) of the inode that was read. Throws NodeBusy when another one stands there now. */
+export function pinned(file: string, inode: Inode): number {
+  const pin = openSync(file, O_PATH | constants.O_NOFOLLOW)
+  try {
+    refuseOther(pin, inode)
+    return pin
+  } catch (error) {
+    closeSync(pin)
+    throw error
+  }
+}
+
+/** NodeBusy unless the descriptor is of that inode. */
+export function refuseOther(fd: number, { stat }: Inode): void {
+  const now = fstatSync(fd, { bigint: true })
+  if (now.ino !== stat.ino || now.dev !== stat.dev) throw new Fault('NodeBusy', 'replaced from outside this instant')
+}
+
+function writePinned(pin: string, file: string, inode: Inode, wanted: Wanted, keeping: Keeping): void {
   const sharing = keeping.root && inode.type !== 'link' ? aclOfWanted(inode, wanted, keeping) : undefined
   try {
-    writeLabels(file, inode, wanted, sharing, keeping, INLINE_BYTES)
+    writeLabels(pin, inode, wanted, sharing, keeping, INLINE_BYTES)
   } catch (error) {
     const code = codeOf(error)
     if (code !== 'ENOSPC' && code !== 'E2BIG' && code !== 'ERANGE') throw error
     // little room beside foreign attributes: all properties to the sidecar (on a full disk that fails too)
-    writeLabels(file, readInode(file, keeping) ?? inode, wanted, sharing, keeping, 0)
+    writeLabels(pin, readInode(file, keeping) ?? inode, wanted, sharing, keeping, 0)
   }
-  writeOwner(file, inode, wanted, keeping)
-  if (inode.type !== 'link') writeMode(file, inode, wanted, sharing?.acl, keeping)
+  writeOwner(pin, inode, wanted, keeping)
+  if (inode.type !== 'link') writeMode(pin, inode, wanted, sharing?.acl, keeping)
   const { atime, mtime } = wanted
-  if (atime !== undefined || mtime !== undefined) setTimes(file, { atime, mtime })
+  if (atime !== undefined || mtime !== undefined) setTimes(pin, { atime, mtime })
 }
 
 /** Copies the attributes that are none of ours from one file to another. */
@@ -166,7 +194,7 @@ function writeOwner(file: string, inode: Inode, wanted: Wanted, { root, ids }: K
   if (!root) return
   const uid = uidOf(wanted.access.owner, ids)
   const gid = wanted.gid ?? inode.gid
-  if (BigInt(uid) !== inode.stat.uid || BigInt(gid) !== inode.stat.gid) lchownSync(file, uid, gid)
+  if (BigInt(uid) !== inode.stat.uid || BigInt(gid) !== inode.stat.gid) chownSync(file, uid, gid)
 }
 
 function writeMode(file: string, inode: Inode, wanted: Wanted, acl: Acl | undefined, keeping: Keeping): void {
@@ -179,7 +207,7 @@ function writeMode(file: string, inode: Inode, wanted: Wanted, acl: Acl | undefi
 }
 
 function ensureMode(file: string, mode: number): void {
-  if ((lstatSync(file).mode & 0o7777) !== mode) chmodSync(file, mode)
+  if ((statSync(file).mode & 0o7777) !== mode) chmodSync(file, mode)
 }
 
 /** What is made through a bind mount takes its groups and public access from the container, as through the gateway. */

@@ -19,6 +19,7 @@ import {
 import { promisify } from 'node:util'
 import { type NodePath } from '../../vospace/path.ts'
 import { type Inode } from './inode.ts'
+import { pinned } from './inode-write.ts'
 import { type Interval } from './interval.ts'
 import { type Staged } from './staging.ts'
 import { type Store } from './store.ts'
@@ -55,6 +56,7 @@ export async function openJournal(store: Store, path: NodePath, inode: Inode, sp
   const journal = { dir, redo: spot(dir, `${name}.redo`), data: spot(dir, `${name}.data`), target: spot(dir, `${name}.target`) }
   try {
     store.tree.at(path, (at) => linkSync(at.file, journal.target.file))
+    closeSync(pinned(journal.target.file, inode))
     reserve(journal.target.file)
     linkSync(spool.file, journal.data.file)
     await sync(spool.fd ?? -1)

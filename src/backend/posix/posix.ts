@@ -153,7 +153,9 @@ export class PosixBackend implements Backend {
         }
         if (isWithin(to, from) && to !== from) throw new Fault('InvalidArgument', `${from} into itself`)
         refuseHiding(store, source, to)
-        for (const path of [from, to]) if (isAllocation(store, path)) store.tree.dropReserved(path)
+        for (const path of there === undefined ? [from] : [from, to]) {
+          if (isAllocation(store, path)) store.tree.dropReserved(path)
+        }
         rename(source, target, options)
         if (there !== undefined && options.exchange !== true) dropSidecar(store, there)
         store.whereabouts.moved(from, to, options.exchange === true)

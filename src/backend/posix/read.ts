@@ -7,6 +7,7 @@ import { type NodePath } from '../../vospace/path.ts'
 import { type ReadOptions, type Ref } from '../backend.ts'
 import { rangeOf, refuseAborted } from '../contract.ts'
 import { type Inode, openContentVersion } from './inode.ts'
+import { refuseOther } from './inode-write.ts'
 import { refusal } from './refusal.ts'
 import { needType, needVersion, noted, onQuietNode, type Store } from './store.ts'
 import { type Spot } from './tree.ts'
@@ -38,10 +39,11 @@ export function openBytes(store: Store, spot: Spot, inode: Inode, path: NodePath
   needType(inode, 'data', path)
   // not blocking and checked again: a FIFO put there from outside this instant neither hangs us nor is read
   const fd = openSync(spot.file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-  const stat = fstatSync(fd, { bigint: true })
-  if (stat.ino !== inode.stat.ino || stat.dev !== inode.stat.dev) {
+  try {
+    refuseOther(fd, inode)
+  } catch (error) {
     closeSync(fd)
-    throw new Fault('NodeBusy', `${path} was replaced this instant`)
+    throw error
   }
   const reader = store.changing.reading(inode.self)
   return {

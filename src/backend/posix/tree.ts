@@ -2,20 +2,9 @@
  * Where nodes are in the file system. Every path is resolved by openat2 below the root, to a descriptor of the parent and a name:
  * no symlink is followed on the way, whoever planted it and whenever.
  */
-import {
-  chmodSync,
-  closeSync,
-  constants,
-  fstatSync,
-  lchownSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  rmdirSync,
-} from 'node:fs'
+import { chmodSync, chownSync, closeSync, constants, fstatSync, mkdirSync, openSync, rmdirSync } from 'node:fs'
 import { openBeneath, O_PATH } from '../../libc/openat.ts'
 import { removeXattr } from '../../libc/xattr.ts'
-import { Fault } from '../../vospace/fault.ts'
 import { nameOf, parentOf, ROOT, type NodePath } from '../../vospace/path.ts'
 import { allocationOf, RESERVED } from '../contract.ts'
 import { DEFAULT_ACL } from './acl.ts'
@@ -95,16 +84,18 @@ export class Tree {
 
   /** A descriptor (O_PATH) of a folder of ours, made when it is not there; the caller closes it. */
   openReserved(keeper: NodePath, folder: Folder): number {
-    const path = `${relative(keeper)}/${RESERVED}/${folder}`
-    try {
-      return openBeneath(this.#fd, path)
-    } catch (error) {
-      if (codeOf(error) !== 'ENOENT') throw refusal(error, RESERVED)
+    const found = this.findReserved(keeper, folder)
+    if (found !== undefined) {
+      if (isPrivate(found)) return found
+      closeSync(found)
     }
     return this.within(keeper, (dir) => {
-      makePrivate(spot(dir, RESERVED).file)
-      makePrivate(spot(dir, `${RESERVED}/${folder}`).file)
-      return openBeneath(dir, `${RESERVED}/${folder}`)
+      const top = openPrivate(dir, RESERVED)
+      try {
+        return openPrivate(top, folder)
+      } finally {
+        closeSync(top)
+      }
     })
   }
 
@@ -143,23 +134,29 @@ function removeEmpty(folder: string): void {
   }
 }
 
-/** A directory that only we can write: one that another user made before us is taken away from them. */
-function makePrivate(file: string): void {
+function isPrivate(fd: number): boolean {
+  const { uid, mode } = fstatSync(fd)
+  return uid === process.geteuid?.() && (mode & 0o7777) === 0o700
+}
+
+/** Opens a directory that only we can write, made when missing: one that another user made before us is taken away from them. */
+function openPrivate(dir: number, name: string): number {
   try {
-    mkdirSync(file, 0o700)
+    mkdirSync(spot(dir, name).file, 0o700)
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error
   }
-  const stat = lstatSync(file)
-  if (!stat.isDirectory()) throw new Fault('InternalFault', `${RESERVED} is no directory`, { errno: 'ENOTDIR' })
-  removeXattr(file, DEFAULT_ACL)
-  const uid = process.geteuid?.() ?? 0
-  if (stat.uid !== uid) lchownSync(file, uid, process.getegid?.() ?? 0)
-  if ((stat.mode & 0o7777) !== 0o700) chmodSync(file, 0o700)
-}
-
-/** Whether two descriptors are of one inode. */
-export function sameInode(a: number, b: number): boolean {
-  const [x, y] = [fstatSync(a, { bigint: true }), fstatSync(b, { bigint: true })]
-  return x.ino === y.ino && x.dev === y.dev
+  const fd = openBeneath(dir, name)
+  try {
+    const { file } = spot(fd, '.')
+    removeXattr(file, DEFAULT_ACL)
+    if (!isPrivate(fd)) {
+      chownSync(file, process.geteuid?.() ?? 0, process.getegid?.() ?? 0)
+      chmodSync(file, 0o700)
+    }
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
 }
