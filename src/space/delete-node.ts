@@ -27,11 +27,15 @@ export async function deleteNode(space: Space, caller: Caller, path: NodePath, o
   const found = present(await resolve(space, caller, path, { leaf: 'itself', way, signal: options.signal }))
   const chain = chainOf(found)
   await checkTree(space, caller, chain, options)
-  await deleteTree(space, caller, chain, options)
+  await deleteTree(space, caller, found.path, options)
+}
+
+function refuseAborted({ signal }: Options): void {
+  if (signal?.aborted === true) throw new Fault('TransferFailed', 'cancelled', { cause: signal.reason })
 }
 
 async function checkTree(space: Space, caller: Caller, chain: Chain, options: Options): Promise<void> {
-  options.signal?.throwIfAborted()
+  refuseAborted(options)
   authorize(caller, 'delete', chain, space.rules)
   const node = chain.at(-1)
   if (node?.type !== 'container') return
@@ -40,14 +44,17 @@ async function checkTree(space: Space, caller: Caller, chain: Chain, options: Op
   }
 }
 
-async function deleteTree(space: Space, caller: Caller, chain: Chain, options: Options): Promise<void> {
-  options.signal?.throwIfAborted()
-  authorize(caller, 'delete', chain, space.rules)
+// Looked at anew: since the check somebody may have locked it, or put another node in its place.
+async function deleteTree(space: Space, caller: Caller, path: NodePath, options: Options): Promise<boolean> {
+  refuseAborted(options)
+  const chain = await space.backend.walk(path, options)
   const node = chain.at(-1)
-  if (node === undefined) return
-  if (node.type === 'container') await deleteContainer(space, caller, chain, node, options)
-  else if (!(await goes(space, node))) return
-  space.changes.append({ id: node.id, path: node.path, kind: 'removed' })
+  if (node?.path !== path) return false
+  authorize(caller, 'delete', chain, space.rules)
+  const isGone =
+    node.type === 'container' ? await deleteContainer(space, caller, node, options) : await goes(space, node)
+  if (isGone) space.changes.append({ id: node.id, path, kind: 'removed' })
+  return isGone
 }
 
 // What somebody else has removed meanwhile is as gone as we want it.
@@ -61,12 +68,11 @@ async function goes(space: Space, node: Entry): Promise<boolean> {
   }
 }
 
-async function deleteContainer(space: Space, caller: Caller, chain: Chain, node: Entry, options: Options) {
+async function deleteContainer(space: Space, caller: Caller, node: Entry, options: Options): Promise<boolean> {
   for (let round = 1; ; round++) {
-    await deleteChildren(space, caller, chain, node, options)
+    await deleteChildren(space, caller, node, options)
     try {
-      await goes(space, node)
-      return
+      return await goes(space, node)
     } catch (error) {
       if (!isFault(error, 'ContainerNotEmpty') || round === MAX_ROUNDS) throw error
     }
@@ -74,14 +80,15 @@ async function deleteContainer(space: Space, caller: Caller, chain: Chain, node:
 }
 
 // Batch by batch from the start: a listing that goes on while its container changes could leave some out.
-async function deleteChildren(space: Space, caller: Caller, chain: Chain, node: Entry, options: Options) {
+async function deleteChildren(space: Space, caller: Caller, node: Entry, options: Options): Promise<void> {
   for (;;) {
-    const batch: Entry[] = []
-    for await (const entry of space.backend.list(node.path, { ...options, order: 'any' })) {
-      batch.push(entry)
+    const batch: NodePath[] = []
+    for await (const { path } of space.backend.list(node.path, { ...options, order: 'any' })) {
+      batch.push(path)
       if (batch.length === BATCH) break
     }
-    if (batch.length === 0) return
-    for (const entry of batch) await deleteTree(space, caller, [...chain, entry], options)
+    let went = 0
+    for (const path of batch) if (await deleteTree(space, caller, path, options)) went++
+    if (went === 0) return
   }
 }

@@ -77,9 +77,9 @@ export class Operations {
     this.#database.run(sql, now, status, body, user ?? '', id)
   }
 
-  /** The operation had no effect (a failure of the service before it changed anything): a repetition starts anew. */
+  /** It failed, and nobody can say whether it had an effect: a repetition is an attempt like that after a crash. */
   abandon(user: string | undefined, id: string): void {
-    const sql = 'DELETE FROM operations WHERE user = ? AND id = ? AND finished IS NULL'
+    const sql = "UPDATE operations SET holder = '' WHERE user = ? AND id = ? AND finished IS NULL"
     this.#database.run(sql, user ?? '', id)
   }
 
