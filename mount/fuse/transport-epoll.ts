@@ -5,7 +5,8 @@ import net from 'node:net'
 import { LibcError } from '../../src/libc/ffi.ts'
 import { type Message } from './message.ts'
 import { MessagePool } from './message-pool.ts'
-import { endOf, writeNotification, writeReply, type Transport } from './transport.ts'
+import { DeviceWriter } from './device-writer.ts'
+import { endOf, type Transport } from './transport.ts'
 
 interface PipeHandle {
   /** Makes the descriptor non-blocking and its own; zero or a negative error number. */
@@ -39,7 +40,7 @@ function isPipeHandle(handle: object): boolean {
 }
 
 export class EpollTransport implements Transport {
-  readonly #fd: number
+  readonly #writer: DeviceWriter
   readonly #pool: MessagePool
   readonly #handle: PipeHandle
   #socket: net.Socket | undefined
@@ -48,12 +49,12 @@ export class EpollTransport implements Transport {
 
   /** `size` in bytes of the longest request. Throws, with `fd` as it was, where node has changed too much. */
   constructor(fd: number, size: number) {
-    this.#fd = fd
     this.#pool = new MessagePool(size)
     const Pipe = pipeClass()
     this.#handle = new Pipe(SOCKET)
     const status = this.#handle.open(fd)
     if (status < 0) throw new LibcError('uv_pipe_open', -status)
+    this.#writer = new DeviceWriter(fd)
   }
 
   start(onRequest: (message: Message) => void, onEnd: (error: Error | undefined) => void): void {
@@ -72,16 +73,19 @@ export class EpollTransport implements Transport {
     const socket = new net.Socket(options as unknown as net.SocketConstructorOpts)
     let failure: Error | undefined
     socket.on('error', (error) => (failure = endOf(error)))
-    socket.on('close', () => onEnd(failure))
+    socket.on('close', () => {
+      this.#writer.end()
+      onEnd(failure)
+    })
     this.#socket = socket
   }
 
   write(parts: readonly Uint8Array[], length: number): number {
-    return writeReply(this.#fd, parts, length)
+    return this.#writer.write(parts, length)
   }
 
   notify(bytes: Uint8Array): Promise<number> {
-    return writeNotification(this.#fd, bytes)
+    return this.#writer.notify(bytes)
   }
 
   close(): void {

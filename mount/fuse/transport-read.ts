@@ -4,7 +4,8 @@ import fs from 'node:fs'
 import { setBlocking } from '../../src/libc/descriptor.ts'
 import { type Message } from './message.ts'
 import { MessagePool } from './message-pool.ts'
-import { endOf, writeNotification, writeReply, type Transport } from './transport.ts'
+import { DeviceWriter } from './device-writer.ts'
+import { endOf, type Transport } from './transport.ts'
 
 /** Two, so that one is on its way while the other is handled; more would starve other users of the thread pool. */
 const OUTSTANDING = 2
@@ -14,6 +15,7 @@ const TRANSIENT = new Set(['EINTR', 'ENOENT'])
 
 export class ReadTransport implements Transport {
   readonly #fd: number
+  readonly #writer: DeviceWriter
   readonly #pool: MessagePool
   #ended = false
   #onRequest: (message: Message) => void = () => undefined
@@ -23,6 +25,7 @@ export class ReadTransport implements Transport {
   constructor(fd: number, size: number) {
     setBlocking(fd, true)
     this.#fd = fd
+    this.#writer = new DeviceWriter(fd)
     this.#pool = new MessagePool(size)
   }
 
@@ -33,11 +36,11 @@ export class ReadTransport implements Transport {
   }
 
   write(parts: readonly Uint8Array[], length: number): number {
-    return writeReply(this.#fd, parts, length)
+    return this.#writer.write(parts, length)
   }
 
   notify(bytes: Uint8Array): Promise<number> {
-    return writeNotification(this.#fd, bytes)
+    return this.#writer.notify(bytes)
   }
 
   /** A read that waits in the kernel keeps its thread until the next request or the unmount. */
@@ -67,6 +70,7 @@ export class ReadTransport implements Transport {
   #finish(error: NodeJS.ErrnoException | undefined): void {
     if (this.#ended) return
     this.#ended = true
+    this.#writer.end()
     fs.close(this.#fd, () => this.#onEnd(endOf(error)))
   }
 }

@@ -1,8 +1,9 @@
-// Flags of an open descriptor, by fcntl(2).
+// What fcntl(2) does to descriptors.
 import { declare } from './ffi.ts'
 
 const F_GETFL = 3
 const F_SETFL = 4
+const F_DUPFD_CLOEXEC = 1030
 const O_NONBLOCK = 0o4000
 
 const fcntl = declare('fcntl', 'int', ['int', 'int', 'int'])
@@ -12,4 +13,9 @@ export function setBlocking(fd: number, blocking: boolean): void {
   const flags = fcntl(fd, F_GETFL, 0)
   const wanted = blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK
   if (wanted !== flags) fcntl(fd, F_SETFL, wanted)
+}
+
+/** Another descriptor of the same open file, closed on exec. Throws LibcError. */
+export function duplicate(fd: number): number {
+  return fcntl(fd, F_DUPFD_CLOEXEC, 0)
 }

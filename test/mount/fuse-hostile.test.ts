@@ -10,6 +10,8 @@ import { detachStale, isStale, probeMount, unmountFuse } from '../../mount/fuse/
 import { fuseSkip, mountPoint, run, runNode, serve, sleep } from './fuse-harness.ts'
 
 const skip = await fuseSkip()
+/** 96 byte values as tr takes them: three octal digits. */
+const OCTAL = Array.from({ length: 96 }, (_, i) => (0o100 + i).toString(8).padStart(3, '0'))
 const root = process.getuid?.() === 0
 
 for (const transport of ['epoll', 'read'] as const) {
@@ -44,6 +46,23 @@ for (const transport of ['epoll', 'read'] as const) {
       t.equal(fs.readFileSync(path.join(dir, 'fine'), 'utf8'), 'content')
     })
   }
+
+  t.test(
+    `it waits for handlers when more writes are held than it has buffers for (${transport})`,
+    { skip },
+    async (t) => {
+      const { dir, ask } = await serve(t, { transport })
+      const script = `cd ${dir}; for i in ${OCTAL.join(' ')}; do
+        head -c 50000 /dev/zero | tr '\\0' "\\\\$i" | dd of=stall-$i bs=50000 iflag=fullblock status=none & done; wait`
+      const { output } = await run('sh', ['-c', script])
+      t.equal(output, '')
+      for (const i of OCTAL) {
+        const bytes = fs.readFileSync(path.join(dir, `stall-${i}`))
+        t.ok(bytes.equals(Buffer.alloc(50000, parseInt(String(i), 8))), `file ${i}`)
+      }
+      t.same((await ask('state')).log, [])
+    },
+  )
 
   t.test(`it does not give up a request for a signal that kills nobody (${transport})`, { skip }, async (t) => {
     const { dir } = await serve(t, { transport, openFlags: FOPEN.DIRECT_IO })

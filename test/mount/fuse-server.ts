@@ -24,7 +24,7 @@ export interface ServerState {
   readonly inodes: number
   readonly openHandles: number
   readonly log: readonly string[]
-  /** Milliseconds after which a signal of a handler that never answers was aborted: how many. */
+  /** How many handlers that never answer were told that their caller is being killed. */
   readonly aborted: number
 }
 
@@ -39,6 +39,15 @@ class HostileFileSystem extends MemoryFileSystem {
   override read(nodeid: number, fh: number, offset: number, size: number, context?: RequestContext) {
     const answer = super.read(nodeid, fh, offset, size)
     return this.#misbehave(this.#nameOf(nodeid), answer, context) as typeof answer
+  }
+
+  /** A file named stall-* takes its time, and looks at the bytes only then. */
+  override write(nodeid: number, fh: number, offset: number, data: Buffer, flags: number): number {
+    if (!this.#nameOf(nodeid).startsWith('stall-')) return super.write(nodeid, fh, offset, data, flags)
+    const answer = new Promise<number>((resolve) => {
+      setTimeout(() => resolve(super.write(nodeid, fh, offset, data, flags)), 300)
+    })
+    return answer as unknown as number
   }
 
   override flush(nodeid?: number): undefined {
