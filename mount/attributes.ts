@@ -40,7 +40,8 @@ export function statOf(tree: Tree, inode: Inode): Stat {
     blocks: Math.ceil(size / SECTOR),
     atime: mtime,
     mtime,
-    ctime: mtime > stat.ctime ? mtime : stat.ctime,
+    // only while bytes wait: a clean file shows the gateway's times, open or not
+    ctime: content?.mtime !== undefined && mtime > stat.ctime ? mtime : stat.ctime,
     nlink: inode.unlinked ? 0 : stat.nlink,
   }
 }
