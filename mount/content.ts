@@ -1,35 +1,21 @@
 // The bytes of an open file as every handle of this mount sees them: what the gateway has, under what was written here.
-import { type SeenEntry, type WireExtent } from '../src/codec/fs-v1.ts'
+import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { Fault, isFault } from '../src/vospace/fault.ts'
+import { ATTEMPTS, BaseVersion, type BaseHost } from './base-version.ts'
 import { ExtentMap, type Span } from './extents.ts'
 import { type Remote, type RemoteRef } from './remote.ts'
 import { type Spool, type SpoolFolder } from './spool.ts'
-
-/** Reads one version of a file at the gateway; fewer bytes at its end. PreconditionFailed when that version is gone. */
-export interface BaseReader {
-  read(offset: number, size: number, signal?: AbortSignal): Uint8Array[] | Promise<Uint8Array[]>
-  /** Reads under way end with an AbortError. */
-  close(): void
-}
+import { extents, pieces, PIECE } from './upload.ts'
 
 /** What stands around the content: the inode, its mount and its gateway. */
-export interface ContentHost {
+export interface ContentHost extends BaseHost {
   readonly remote: Remote
   readonly spools: SpoolFolder
   ref(): RemoteRef
-  openReader(base: Base): BaseReader
   /** The gateway has what was written here; before, it had the version `over`. */
   sent(entry: SeenEntry, over: string): void
   /** What is read is no longer what the kernel may have cached. */
   replaced(): void
-  /** Asks the gateway and adopts its answer. */
-  refresh(): Promise<SeenEntry>
-}
-
-/** The version at the gateway that lies under the written extents. */
-export interface Base {
-  readonly version: string
-  readonly size: number
 }
 
 /** What one flush carries. */
@@ -38,21 +24,17 @@ interface Batch {
   readonly length: number
   /** Bytes of the new version that may be read from the gateway afterwards; less when truncated meanwhile. */
   visible: number
-  readonly mtime: bigint | undefined
+  readonly mtime: bigint
   readonly explicitMtime: bigint | undefined
 }
 
 /** Up to this size a file whose bytes are all here is sent whole. */
 const SMALL = 1 << 16
-const PIECE = 1 << 20
-/** How often somebody else may get in between read and send before the flush gives up. */
-const ATTEMPTS = 5
 const LARGEST = Number.MAX_SAFE_INTEGER / 4
 
 export class Content {
   readonly #host: ContentHost
-  #base: Base
-  #reader: BaseReader | undefined
+  readonly #base: BaseVersion
   #spool: Spool | undefined
   #length: number
   /** Bytes of the base that still count; what is beyond was cut off here. */
@@ -65,6 +47,8 @@ export class Content {
   #mtime: bigint | undefined
   #writtenAt = 0n
   #batch: Batch | undefined
+  /** A batch that was sent and not answered: it may have arrived. */
+  #unanswered: Batch | undefined
   #flushing: Promise<void> | undefined
   /** Handles, and those among them that may read and write. */
   handles = 0
@@ -74,7 +58,7 @@ export class Content {
 
   constructor(host: ContentHost, entry: SeenEntry) {
     this.#host = host
-    this.#base = baseOf(entry)
+    this.#base = new BaseVersion(entry, host, () => this.#visible)
     this.#length = entry.size
     this.#visible = entry.size
   }
@@ -113,7 +97,7 @@ export class Content {
     const [first] = missing
     if (first === undefined) return [this.#local(offset, end)]
     return first.start === offset && first.end === end
-      ? this.#remote(first, signal)
+      ? this.#base.read(first, signal)
       : this.#merged(offset, end, missing, signal)
   }
 
@@ -128,41 +112,12 @@ export class Content {
     const bytes = this.#local(start, end)
     for (const span of missing) {
       let at = span.start - start
-      for (const part of await this.#remote(span, signal)) {
+      for (const part of await this.#base.read(span, signal)) {
         bytes.set(part, at)
         at += part.length
       }
     }
     return [bytes]
-  }
-
-  #remote(span: Span, signal?: AbortSignal): Uint8Array[] | Promise<Uint8Array[]> {
-    const reader = (this.#reader ??= this.#host.openReader(this.#base))
-    const answer = reader.read(span.start, span.end - span.start, signal)
-    return answer instanceof Promise ? this.#retried(answer, reader, span, signal) : answer
-  }
-
-  /** A base that is gone is replaced by what the gateway has now, unless something was written over the old one. */
-  async #retried(
-    first: Promise<Uint8Array[]>,
-    by: BaseReader,
-    span: Span,
-    signal?: AbortSignal,
-  ): Promise<Uint8Array[]> {
-    let answer: Uint8Array[] | Promise<Uint8Array[]> = first
-    for (let attempt = 1, reader = by; ; attempt++) {
-      try {
-        return await answer
-      } catch (error) {
-        signal?.throwIfAborted()
-        const gone = isFault(error, 'PreconditionFailed') && reader === this.#reader
-        if (gone) await this.#host.refresh()
-        if (reader === this.#reader || attempt === ATTEMPTS) throw error
-      }
-      reader = this.#reader ??= this.#host.openReader(this.#base)
-      const end = Math.min(span.end, this.#visible)
-      answer = end > span.start ? reader.read(span.start, end - span.start, signal) : []
-    }
   }
 
   /** Answers the bytes written; throws ENOSPC of the local disk, EFBIG. With `append` at the end, wherever that is now. */
@@ -202,7 +157,9 @@ export class Content {
     this.#spool?.cut(size)
     for (const extents of [this.#written, this.#dirty, this.#batch?.dirty]) extents?.remove(size, Infinity)
     this.#visible = Math.min(this.#visible, size)
-    if (this.#batch !== undefined) this.#batch.visible = Math.min(this.#batch.visible, size)
+    for (const batch of [this.#batch, this.#unanswered]) {
+      if (batch !== undefined) batch.visible = Math.min(batch.visible, size)
+    }
     this.#length = size
     this.#appended = false
     this.#touch()
@@ -261,6 +218,7 @@ export class Content {
         return
       } catch (error) {
         this.#putBack(batch)
+        if (!isFault(error, 'PreconditionFailed')) this.#unanswered = batch
         if (this.unlinked) return
         if (attempt === ATTEMPTS) throw error
         if (isFault(error, 'PreconditionFailed')) await this.#overtaken(error)
@@ -292,18 +250,17 @@ export class Content {
 
   #sent(batch: Batch, entry: SeenEntry): void {
     this.#batch = undefined
+    this.#unanswered = undefined
     if (this.#mtime === batch.explicitMtime) this.#mtime = undefined
     const over = this.#base.version
-    this.#setBase(baseOf(entry), batch.visible)
+    this.#setBase(entry, batch.visible)
     if (this.#dirty.isEmpty) this.#appended = true
     this.#host.sent(entry, over)
   }
 
-  #setBase(base: Base, visible: number): void {
-    this.#base = base
+  #setBase(entry: SeenEntry, visible: number): void {
+    this.#base.set(entry)
     this.#visible = visible
-    this.#reader?.close()
-    this.#reader = undefined
   }
 
   /** Nothing is needed of the base, and sending all is no dearer than sending the changes. */
@@ -313,13 +270,13 @@ export class Content {
   }
 
   #put(batch: Batch): Promise<SeenEntry> {
-    const body = () => this.#pieces(0, batch.length)
+    const body = () => pieces(this.#spool, 0, batch.length)
     const { length, mtime } = batch
     const ifContentVersion = this.#base.version
     return this.#host.remote.put(this.#host.ref(), body, {
       length,
       ifContentVersion,
-      ...(mtime !== undefined && { mtime }),
+      mtime,
     })
   }
 
@@ -329,58 +286,47 @@ export class Content {
     // what was cut off here and is there again by a later extension reads as zeros
     const holes = this.#written.gaps(this.#visible, Math.min(this.#base.size, length))
     const ifContentVersion = this.#base.version
-    return this.#host.remote.amend(this.#host.ref(), () => this.#extents(spans, holes), {
+    return this.#host.remote.amend(this.#host.ref(), () => extents(this.#spool, spans, holes), {
       length,
       ifContentVersion,
-      ...(mtime !== undefined && { mtime }),
+      mtime,
     })
-  }
-
-  async *#extents(spans: readonly Span[], holes: readonly Span[]): AsyncGenerator<WireExtent> {
-    for (const { start, end } of holes) yield { offset: start, hole: end - start }
-    for (const { start, end } of spans) {
-      let offset = start
-      for await (const bytes of this.#pieces(start, end)) {
-        yield { offset, bytes }
-        offset += bytes.length
-      }
-    }
-  }
-
-  async *#pieces(start: number, end: number): AsyncGenerator<Uint8Array> {
-    for (let at = start; at < end; at += PIECE) {
-      const piece = Buffer.allocUnsafe(Math.min(PIECE, end - at))
-      if (this.#spool === undefined) piece.fill(0)
-      else await this.#spool.fetch(piece, at)
-      yield piece
-    }
   }
 
   /** Somebody else changed the file since it was opened: SEMANTICS.md "conflicts". Throws `error` where the two do not go together. */
   async #overtaken(error: Fault): Promise<void> {
     const entry = await this.#host.refresh()
-    const base = baseOf(entry)
+    if (this.#isOwn(entry)) return
     const untouched = this.#visible === this.#base.size
     const first = this.#dirty.spans[0]?.start ?? this.#length
     if (untouched && this.#appended && first >= this.#base.size) {
-      this.#shift(base.size - this.#base.size)
-      this.#over(base, base.size)
-    } else if (untouched && base.size === this.#base.size && !this.#dirty.covers(0, this.#length)) {
-      this.#over(base, base.size)
+      this.#shift(entry.size - this.#base.size)
+      this.#over(entry)
+    } else if (untouched && entry.size === this.#base.size && !this.#dirty.covers(0, this.#length)) {
+      this.#over(entry)
     } else if (this.#written.covers(0, this.#visible)) {
       this.#dirty.addAll(this.#written)
-      this.#setBase(base, 0)
+      this.#setBase(entry, 0)
     } else {
       throw error
     }
     this.#host.replaced()
   }
 
+  /** Whether the version is what an unanswered batch made of the file: then it is the base, and nobody else was here. */
+  #isOwn(entry: SeenEntry): boolean {
+    const batch = this.#unanswered
+    this.#unanswered = undefined
+    if (batch === undefined || entry.size !== batch.length || entry.mtime !== batch.mtime) return false
+    this.#setBase(entry, batch.visible)
+    return true
+  }
+
   /** The dirty extents lie over another version: what was sent before is no longer known to be in it. */
-  #over(base: Base, visible: number): void {
+  #over(entry: SeenEntry): void {
     this.#written.clear()
     this.#written.addAll(this.#dirty)
-    this.#setBase(base, visible)
+    this.#setBase(entry, entry.size)
   }
 
   /** Appended bytes go behind what somebody else appended. */
@@ -400,7 +346,7 @@ export class Content {
       return
     this.#written.clear()
     this.#spool?.cut(0)
-    this.#setBase(baseOf(entry), entry.size)
+    this.#setBase(entry, entry.size)
     this.#length = entry.size
     this.#host.replaced()
   }
@@ -415,7 +361,7 @@ export class Content {
     for (const { start, end } of this.#written.gaps(0, this.#visible)) {
       for (let at = start; at < end; at += PIECE) {
         const span = { start: at, end: Math.min(at + PIECE, end) }
-        const bytes = Buffer.concat(await this.#remote(span))
+        const bytes = Buffer.concat(await this.#base.read(span))
         for (const gap of this.#written.gaps(span.start, Math.min(span.end, this.#visible))) {
           this.#fill(gap, bytes.subarray(gap.start - at, gap.end - at))
         }
@@ -431,7 +377,7 @@ export class Content {
 
   /** The last handle is gone. What could not be sent is kept, and `why` goes to the log. */
   end(why?: string): void {
-    this.#reader?.close()
+    this.#base.close()
     if (this.#spool === undefined) return
     if (why === undefined) this.#spool.discard()
     else {
@@ -440,10 +386,6 @@ export class Content {
     }
     this.#spool = undefined
   }
-}
-
-function baseOf(entry: SeenEntry): Base {
-  return { version: entry.contentVersion, size: entry.size }
 }
 
 /** Nanoseconds since 1970, to the millisecond. */

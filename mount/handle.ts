@@ -3,7 +3,8 @@ import { constants } from 'node:fs'
 import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { Fault, isFault } from '../src/vospace/fault.ts'
 import { type Inode } from './cache.ts'
-import { Content, type BaseReader, type ContentHost } from './content.ts'
+import { type BaseReader } from './base-version.ts'
+import { Content, type ContentHost } from './content.ts'
 import { type RemoteRef } from './remote.ts'
 import { type Log, type SpoolFolder } from './spool.ts'
 import { type Tree } from './tree.ts'
@@ -114,7 +115,7 @@ export class Files {
       remote: tree.remote,
       spools: this.#options.spools,
       ref,
-      openReader: ({ version, size }) => this.#options.openReader(ref, version, size),
+      openReader: (version, size) => this.#options.openReader(ref, version, size),
       refresh: () => tree.refresh(inode),
       replaced: () => {
         inode.cachedVersion = undefined
