@@ -23,6 +23,7 @@ import {
   type Usage,
 } from './backend.ts'
 import { countedIds } from './counted-ids.ts'
+import { amended, collect, noRoom } from './memory-bytes.ts'
 import { changed, rangeOf, received, refuseAborted, refuseReserved, writtenMode, wrongType } from './contract.ts'
 
 export interface MemoryOptions {
@@ -368,40 +369,8 @@ function draftOf(options: PutOptions): { readonly type: 'data' } & DataDraft {
   return { type: 'data', ...options.draft }
 }
 
-async function collect(body: AsyncIterable<Uint8Array>, options: PutOptions, room: number): Promise<Buffer> {
-  const pieces: Uint8Array[] = []
-  const hash = createHash('md5')
-  let length = 0
-  for await (const piece of received(body, options.signal)) {
-    length += piece.length
-    if (length > (options.length ?? Infinity)) throw new Fault('PreconditionFailed', 'longer than announced')
-    if (length > room) throw noRoom()
-    pieces.push(Buffer.from(piece))
-    hash.update(piece)
-  }
-  if (length < (options.length ?? 0)) throw new Fault('PreconditionFailed', 'shorter than announced')
-  if (options.md5 !== undefined && options.md5.toLowerCase() !== hash.digest('hex')) {
-    throw new Fault('PreconditionFailed', 'the bytes have another MD5')
-  }
-  return Buffer.concat(pieces)
-}
-
 function checkVersion(stored: Stored, wanted: string | undefined): void {
   if (wanted !== undefined && wanted !== stored.contentVersion) throw new Fault('PreconditionFailed', 'another version')
-}
-
-function amended(old: Buffer, extents: readonly Extent[], length: number): Buffer {
-  const bytes = Buffer.alloc(Math.max(old.length, length, ...extents.map(endOf)))
-  old.copy(bytes, 0, 0, length)
-  for (const extent of extents) {
-    if ('bytes' in extent) bytes.set(extent.bytes, extent.offset)
-    else bytes.fill(0, extent.offset, extent.offset + extent.hole)
-  }
-  return bytes.subarray(0, length)
-}
-
-function endOf(extent: Extent): number {
-  return extent.offset + ('bytes' in extent ? extent.bytes.length : extent.hole)
 }
 
 function sizeOf(stored: Stored): number {
@@ -416,8 +385,4 @@ function replaceable(from: Stored, to: Stored): void {
   if (from.type === 'container' && to.type !== 'container') throw wrongType(to.path, 'container', to.type)
   if (from.type !== 'container' && to.type === 'container') throw wrongType(to.path, 'leaf', to.type)
   if (to.children.size > 0) throw new Fault('ContainerNotEmpty', to.path)
-}
-
-function noRoom(): Fault {
-  return new Fault('QuotaExceeded', 'no room in the allocation')
 }

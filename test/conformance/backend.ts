@@ -273,6 +273,10 @@ const BYTES: Record<string, Case> = {
     t.not(replaced.version, made.version)
     const again = await b.put(p('/f'), body('newer'), {})
     t.not(again.contentVersion, replaced.contentVersion, 'even with the same bytes')
+    const changes = { access: { groupRead: [], isPublic: false } }
+    const alone = await b.put(p('/f'), body('mine'), { changes })
+    t.match(alone, { id: made.id, mode: 0o700, access: { ...shared, ...changes.access } })
+    t.same(alone.properties, made.properties)
   },
   'takes the set-user-ID bits away with the bytes': async (t, b) => {
     await b.put(p('/f'), body('old'), { draft: file, changes: { mode: 0o6755 } })

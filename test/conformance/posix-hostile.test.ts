@@ -42,6 +42,7 @@ for (const mode of modes) {
     t.same(getXattr(join(dir, 'labelled'), 'user.binary'), Buffer.from([0xff, 0, 0xfe]), 'left alone by set and put')
     await b.stop()
     t.notOk(readdirSync(dir).includes('.karst'))
+    chmodSync(join(dir, 'shut'), 0o700)
     dispose()
   })
 
