@@ -17,8 +17,20 @@ export class Database {
     this.#file = file
     this.#connection = naming(file, () => new DatabaseSync(file, { timeout: BUSY_MS }))
     this.exec('PRAGMA foreign_keys = ON')
-    if (file !== ':memory:') this.#useWal()
     this.exec(`PRAGMA synchronous = ${options.full ? 'FULL' : 'NORMAL'}`)
+  }
+
+  /** The file keeps it. Turning to WAL does not wait for others as statements do, and several processes start at once. */
+  useWal(): void {
+    for (let tries = 50; ; tries--) {
+      try {
+        this.exec('PRAGMA journal_mode = WAL')
+        return
+      } catch (error) {
+        if (tries === 0 || !(error instanceof Fault) || error.fault !== 'ServiceBusy') throw error
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
+      }
+    }
   }
 
   exec(sql: string): void {
@@ -78,19 +90,6 @@ export class Database {
       this.#statements.set(sql, statement)
     }
     return statement
-  }
-
-  // Turning to WAL does not wait for others as statements do, and several processes start at once.
-  #useWal(): void {
-    for (let tries = 50; ; tries--) {
-      try {
-        this.exec('PRAGMA journal_mode = WAL')
-        return
-      } catch (error) {
-        if (tries === 0 || !(error instanceof Fault) || error.fault !== 'ServiceBusy') throw error
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
-      }
-    }
   }
 }
 

@@ -25,6 +25,11 @@ export function migrate(database: Database, file: string, steps: readonly string
   })
 }
 
+/** InternalFault for another program's file, and for one of a newer karst. */
+export function checkOurs(database: Database, file: string): void {
+  versionOf(database, file, MIGRATIONS.length)
+}
+
 function versionOf(database: Database, file: string, newest: number): number {
   const version = database.number('PRAGMA user_version')
   const application = database.number('PRAGMA application_id')

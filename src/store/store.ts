@@ -6,7 +6,7 @@ import { Database } from './database.ts'
 import { Groups, type Ids, Users } from './identities.ts'
 import { StoredIds } from './ids.ts'
 import { StoredJobs } from './jobs.ts'
-import { migrate } from './migrations.ts'
+import { checkOurs, migrate } from './migrations.ts'
 import { Operations } from './operations.ts'
 
 export interface Store {
@@ -15,8 +15,8 @@ export interface Store {
   readonly operations: Operations
   readonly changes: StoredChanges
   readonly jobs: StoredJobs
-  ids(): Ids
-  close(): void
+  readonly ids: () => Ids
+  readonly close: () => void
 }
 
 /**
@@ -27,7 +27,7 @@ export interface Store {
  */
 export function openStore(file: string): Store {
   if (file !== ':memory:') create(file)
-  const durable = new Database(file, { full: true })
+  const durable = openOurs(file)
   const quick = file === ':memory:' ? durable : new Database(file, { full: false })
   const close = (): void => {
     durable.close()
@@ -43,6 +43,19 @@ export function openStore(file: string): Store {
     return { users, groups, operations, changes, jobs: new StoredJobs(quick), ids: () => ids, close }
   } catch (error) {
     close()
+    throw error
+  }
+}
+
+// Looked at before the first change: another program's file stays as it is.
+function openOurs(file: string): Database {
+  const database = new Database(file, { full: true })
+  try {
+    checkOurs(database, file)
+    if (file !== ':memory:') database.useWal()
+    return database
+  } catch (error) {
+    database.close()
     throw error
   }
 }

@@ -1,0 +1,128 @@
+import t from 'tap'
+import { Database } from '../../src/store/database.ts'
+import { openStore } from '../../src/store/store.ts'
+import { nodePath } from '../../src/vospace/path.ts'
+import { type Transfer } from '../../src/vospace/transfer.ts'
+import { recordSyncTransfer } from '../../src/jobs/sync-transfer.ts'
+import { Fault } from '../../src/vospace/fault.ts'
+import { outcome } from './space-world.ts'
+import { run, storeFile } from './store-process.ts'
+
+const change = { id: 'n', path: nodePath('/a'), kind: 'moved', from: nodePath('/b') } as const
+
+t.test('changes come back in order, from any of them on, over a restart', async (t) => {
+  const file = storeFile(t)
+  const first = openStore(file)
+  t.equal(first.changes.last(), 0)
+  const seqs = [
+    first.changes.append(change),
+    first.changes.append({ ...change, from: undefined as never, kind: 'removed' }),
+    first.changes.append(change),
+  ]
+  t.same(
+    first.changes.since(0).changes.map(({ seq }) => seq),
+    seqs,
+  )
+  t.same(first.changes.since(0, 1), { changes: [{ seq: seqs[0], ...change }], resync: false })
+  first.close()
+  const again = openStore(file)
+  t.same(again.changes.since(seqs[1] ?? 0).changes, [{ seq: seqs[2], ...change }])
+  t.ok(again.changes.append(change) > (seqs[2] ?? 0))
+  again.close()
+})
+
+t.test('who asks for what is pruned, was lost, or never was is told to resync', async (t) => {
+  const file = storeFile(t)
+  const { changes, close } = openStore(file)
+  const seq = changes.append(change)
+  t.same(changes.since(seq + 1), { changes: [], resync: true }, 'from the future: of another store')
+  const raw = new Database(file, { full: false })
+  for (let i = 0; i < 5; i++) changes.append(change)
+  raw.run('DELETE FROM changes WHERE seq <= 3')
+  t.equal(changes.since(1).resync, true)
+  t.equal(changes.since(3).resync, false)
+  t.equal(changes.since(3).changes.length, 3)
+  raw.close()
+  close()
+})
+
+t.test('after a boot the numbers leap, so that one that was lost is never given twice', async (t) => {
+  const file = storeFile(t)
+  const first = openStore(file)
+  const seq = first.changes.append(change)
+  first.close()
+  const raw = new Database(file, { full: false })
+  raw.exec("UPDATE epochs SET boot = 'the boot before'")
+  raw.close()
+  const again = openStore(file)
+  t.equal(again.changes.since(seq).resync, true)
+  t.ok(again.changes.append(change) > seq + 1000)
+  const last = again.changes.last()
+  t.same(again.changes.since(last), { changes: [], resync: false })
+  again.close()
+})
+
+t.test('several processes append to one sequence', async (t) => {
+  const file = storeFile(t)
+  const store = openStore(file)
+  const answers = await Promise.all([
+    run(file, 'append', '300'),
+    run(file, 'append', '300'),
+    run(file, 'append', '300'),
+  ])
+  const seqs = answers.flatMap(({ answer }) => answer as number[])
+  t.equal(new Set(seqs).size, 900)
+  t.equal(store.changes.since(0).changes.length, 900)
+  for (const { answer } of answers)
+    t.same(
+      answer,
+      (answer as number[]).toSorted((a, b) => a - b),
+    )
+  store.close()
+})
+
+const transfer: Transfer = {
+  version: '2.1',
+  targets: ['vos://karst.local~karst/a'],
+  direction: 'pullFromVoSpace',
+  protocols: [],
+}
+
+t.test('jobs are kept with their owner until their destruction', async (t) => {
+  const file = storeFile(t)
+  const first = openStore(file)
+  const mine = first.jobs.create('alice', transfer)
+  const open = first.jobs.create(undefined, transfer)
+  t.match(mine, { phase: 'PENDING', owner: 'alice', results: [], transfer })
+  first.jobs.update(mine.id, { phase: 'COMPLETED', ended: 5 })
+  first.close()
+  const { jobs, close } = openStore(file)
+  t.match(jobs.get(mine.id), { phase: 'COMPLETED', ended: 5, created: mine.created })
+  t.equal(jobs.get(open.id)?.owner, undefined)
+  t.same(
+    jobs.list('alice').map(({ id }) => id),
+    [mine.id],
+  )
+  t.equal(await outcome((async () => jobs.update('none', {}))()), 'NodeNotFound ENOENT')
+  jobs.update(mine.id, { destruction: 1 })
+  jobs.create('bob', transfer)
+  t.equal(jobs.get(mine.id), undefined)
+  close()
+})
+
+t.test('a negotiated transfer is recorded as executing, a refused one as an error with the bare token', async (t) => {
+  const { jobs, close } = openStore(':memory:')
+  const url = 'https://karst.local/karst/transfers'
+  const dataNode = 'vos://karst.local~karst/a'
+  const good = recordSyncTransfer(jobs, 'alice', transfer, { details: transfer, dataNode }, url)
+  t.match(good, { phase: 'EXECUTING', error: undefined, details: transfer })
+  t.same(good.results, [
+    { id: 'transferDetails', href: `${url}/${good.id}/results/transferDetails` },
+    { id: 'dataNode', href: dataNode },
+  ])
+  const error = new Fault('NodeNotFound', '/a')
+  const bad = recordSyncTransfer(jobs, 'alice', transfer, { details: transfer, error }, url)
+  t.match(bad, { phase: 'ERROR', error: 'NodeNotFound' })
+  t.equal(jobs.get(bad.id)?.error, 'NodeNotFound')
+  close()
+})
