@@ -51,12 +51,10 @@ export async function fuseBench(): Promise<BenchRow[]> {
   }
   const results = new Map<string, number[]>()
   for (let round = 0; round < ROUNDS; round++) {
-    for (const server of round % 2 === 0 ? (['ours', 'fuse-native'] as const) : (['fuse-native', 'ours'] as const)) {
-      await measure(server, (load, rate) => {
-        const key = `${server} ${load}`
-        results.set(key, [...(results.get(key) ?? []), rate])
-      })
-    }
+    await measureRound(round, (server, load, rate) => {
+      const key = `${server} ${load}`
+      results.set(key, [...(results.get(key) ?? []), rate])
+    })
   }
   return CASES.map(({ load, name, unit, target }) => {
     const ours = median(results.get(`ours ${load}`) ?? [])
@@ -65,27 +63,43 @@ export async function fuseBench(): Promise<BenchRow[]> {
   })
 }
 
-/** All cases once on a fresh mount. */
-async function measure(server: Server, report: (load: string, rate: number) => void): Promise<void> {
+/** All cases once on fresh mounts, one server right after the other in each, the first of them in turns. */
+async function measureRound(
+  round: number,
+  report: (server: Server, load: string, rate: number) => void,
+): Promise<void> {
+  const served = [await serve('ours'), await serve('fuse-native')]
+  if (round % 2 === 1) served.reverse()
+  try {
+    for (const { load, pinned } of CASES) {
+      for (const { server, child, dir } of served) report(server, load, await measure(child, dir, load, pinned))
+    }
+  } finally {
+    for (const { stop } of served) await stop()
+  }
+}
+
+async function measure(child: ChildProcess, dir: string, load: string, pinned: boolean): Promise<number> {
+  const command = [process.execPath, path.join(import.meta.dirname, 'fuse-load.ts'), load, dir]
+  if (!hasTaskset()) return Number(await run(command))
+  await run(['taskset', '-a', '-c', '-p', pinned ? PINNED : `0-${os.cpus().length - 1}`, String(child.pid)])
+  return Number(await run(pinned ? ['taskset', '-c', PINNED, ...command] : command))
+}
+
+async function serve(server: Server) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'karst-bench-'))
   const child = spawn(process.execPath, [path.join(import.meta.dirname, 'fuse-server.ts'), server, dir], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const exited = new Promise((resolve) => child.once('exit', resolve))
-  try {
-    await ready(child)
-    for (const { load, pinned } of CASES) {
-      if (hasTaskset())
-        await run(['taskset', '-a', '-c', '-p', pinned ? PINNED : `0-${os.cpus().length - 1}`, String(child.pid)])
-      const command = [process.execPath, path.join(import.meta.dirname, 'fuse-load.ts'), load, dir]
-      report(load, Number(await run(pinned && hasTaskset() ? ['taskset', '-c', PINNED, ...command] : command)))
-    }
-  } finally {
+  const stop = async () => {
     await unmountFuse(dir, { lazy: true })
     child.kill('SIGKILL')
     await exited
     fs.rmdirSync(dir)
   }
+  await ready(child)
+  return { server, child, dir, stop }
 }
 
 function hasTaskset(): boolean {

@@ -24,6 +24,12 @@ export interface Served {
   readonly closed: Promise<ServerState>
 }
 
+/**
+ * Runs what follows without the test runner's hooks, which write into the checkout at exit: another user cannot. The
+ * runner adds them to whatever environment spawn is given, so they are taken out behind it.
+ */
+const UNHOOKED = ['-u', 'NODE_OPTIONS']
+
 const SERVER = path.join(import.meta.dirname, 'fuse-server.ts')
 
 /** A directory to mount on, owned by `uid`. */
@@ -40,7 +46,7 @@ export async function serve(
   uid?: number,
 ): Promise<Served> {
   const dir = options.dir ?? mountPoint(uid)
-  const child = spawn(process.execPath, [SERVER, JSON.stringify({ ...options, dir })], {
+  const child = spawn('env', [...UNHOOKED, process.execPath, SERVER, JSON.stringify({ ...options, dir })], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     cwd: '/',
     ...(uid !== undefined && { uid, gid: uid }),
@@ -100,7 +106,7 @@ export function run(
   { uid, started }: { uid?: number; started?: (child: ChildProcess) => void } = {},
 ): Promise<Run> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, {
+    const child = spawn('env', [...UNHOOKED, program, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       cwd: '/',
       ...(uid !== undefined && { uid, gid: uid }),
