@@ -29,6 +29,8 @@ export class Inode {
   cachedVersion: string | undefined
   /** Removed by this mount: it lives on for those who have it open. */
   unlinked = false
+  /** Removed, but too large to be fetched: the gateway has it under a hidden name. */
+  hidden = false
   xattrs: { readonly until: number; readonly names: readonly string[] } | undefined
 
   constructor(nodeid: number, parent: Inode | undefined, name: string, entry: SeenEntry) {

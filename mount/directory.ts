@@ -2,6 +2,7 @@
 import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { nameOf } from '../src/vospace/path.ts'
 import { type Inode } from './cache.ts'
+import { isHiddenName } from './hidden-names.ts'
 import { type Tree } from './tree.ts'
 
 /** Entries read ahead of the program, and kept behind it. */
@@ -42,7 +43,9 @@ export class Directory {
       // what has come is shown before the rest is waited for
       if (taken && !this.#listing.has(index)) return
       const entry = await this.#listing.get(index)
-      if (entry === undefined || !this.#give(entry, at + 1, take)) return
+      if (entry === undefined) return
+      if (isHiddenName(nameOf(entry.path))) continue
+      if (!this.#give(entry, at + 1, take)) return
       taken = true
     }
   }
@@ -124,8 +127,9 @@ class Listing {
     this.#wanted = Math.max(this.#wanted, index)
     // by halves, so that dropping costs each entry one move
     if (index - this.first > 2 * AHEAD) {
-      this.#entries.splice(0, index - this.first - AHEAD)
-      this.first = index - AHEAD
+      const passed = Math.min(index - this.first - AHEAD, this.#entries.length)
+      this.#entries.splice(0, passed)
+      this.first += passed
     }
     this.#wantMore?.resolve()
     this.#wantMore = undefined

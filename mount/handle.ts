@@ -172,6 +172,7 @@ export class Files {
     content.end(why)
     if (why !== undefined && !inode.unlinked) this.#tree.changed(inode)
     this.#tree.table.dropUnused(inode)
+    if (inode.hidden) await this.#tree.hiddenNames?.remove(inode)
   }
 
   async #lastFlush(content: Content): Promise<string | undefined> {

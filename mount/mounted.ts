@@ -7,6 +7,7 @@ import { MountError } from './fuse/mount-options.ts'
 import { openTransport } from './fuse/open-transport.ts'
 import { Session, type Logger } from './fuse/session.ts'
 import { Files, type OpenReader } from './handle.ts'
+import { HiddenNames } from './hidden-names.ts'
 import { type ReadBudget } from './read-budget.ts'
 import { Reader } from './reader.ts'
 import { type Remote } from './remote.ts'
@@ -46,6 +47,8 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
     gid: options.gid ?? process.getgid?.() ?? 0,
     ...(options.ttl !== undefined && { ttl: options.ttl }),
   })
+  tree.hiddenNames = new HiddenNames(remote, root, options.source, options.state, options.log)
+  await tree.hiddenNames.sweep(options.state)
   const spools = new SpoolFolder(options.state, randomUUID(), options.log)
   const openReader = readerOf(remote, options.budget)
   const files = new Files(tree, { spools, openReader, readOnly, log: options.log })

@@ -2,6 +2,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { detachStale } from './fuse/unmount.ts'
+import { leaveHiddenNames } from './hidden-names.ts'
 import { recoverSpools, type Log } from './spool.ts'
 
 /** Another driver owns the directory. */
@@ -32,6 +33,7 @@ export class StateDirectory {
         if (await detachStale(dir)) log(`${dir}: its driver had ended; detached`)
       }
       recoverSpools(directory, log)
+      leaveHiddenNames(directory)
       state.record([])
     } catch (error) {
       state.release()

@@ -4,6 +4,7 @@ import { Fault, isFault } from '../src/vospace/fault.ts'
 import { isWithin, type NodePath } from '../src/vospace/path.ts'
 import { InodeTable, type Inode } from './cache.ts'
 import { now } from './content.ts'
+import { type HiddenNames } from './hidden-names.ts'
 import { type Identity, type Remote, type SpaceLeft } from './remote.ts'
 
 export interface TreeOptions {
@@ -20,6 +21,8 @@ export type Invalidate = (inode: Inode) => void
 export type RenameFlags = 'replace' | 'noreplace' | 'exchange'
 
 const ATTEMPTS = 4
+/** Bytes still at the gateway above which a file that is removed while open is hidden instead of fetched. */
+const LARGE = 64 << 20
 const EMPTY = () => nothing()
 
 export class Tree {
@@ -30,6 +33,7 @@ export class Tree {
   /** Milliseconds. */
   readonly ttl: number
   invalidate: Invalidate = () => undefined
+  hiddenNames: HiddenNames | undefined
   #tick = 0
 
   /** Use `openTree`. */
@@ -195,10 +199,30 @@ export class Tree {
   /** A file or link. Those who have it open keep it. */
   async unlink(parent: Inode, name: string): Promise<void> {
     const inode = this.table.child(parent, name)
-    await this.#rescue(inode)
-    await this.#in(parent, name, (path) => this.remote.remove(path, 'leaf'))
+    const hidden = await this.#hidden(parent, name, inode)
+    if (hidden === undefined) {
+      await this.#rescue(inode)
+      await this.#in(parent, name, (path) => this.remote.remove(path, 'leaf'))
+    }
     if (inode !== undefined) this.#gone(inode)
+    if (inode !== undefined && hidden !== undefined) this.#hide(inode, hidden)
     this.#namesChanged(parent, now())
+  }
+
+  /** Where the gateway keeps a file that is too large to be fetched before its name goes. */
+  async #hidden(parent: Inode, name: string, inode: Inode | undefined): Promise<NodePath | undefined> {
+    const content = inode?.content
+    if (content === undefined || this.hiddenNames === undefined) return undefined
+    await content.settled()
+    if (content.readers === 0 || content.missing <= LARGE || (inode?.entry.nlink ?? 1) > 1) return undefined
+    return this.#in(parent, name, async (path) => this.hiddenNames?.hide(path))
+  }
+
+  #hide(inode: Inode, path: NodePath): void {
+    inode.hidden = true
+    inode.parent = this.table.root
+    inode.name = path.slice(this.table.path(this.table.root).length).replace(/^\//, '')
+    inode.entry = { ...inode.entry, path }
   }
 
   async rmdir(parent: Inode, name: string): Promise<void> {

@@ -95,6 +95,36 @@ void t.test('killed-driver', { skip }, async (t) => {
   t.equal((await sh('cat f0; cat never-closed; ls "$2/spool" | wc -l', dir, state)).output, 'content of 01\n')
 })
 
+void t.test('swept-names', { skip }, async (t) => {
+  const mount = await drive(t)
+  const { dir, remote, child, exited, state } = mount
+  remote.write(`${HOME}/d/enormous`, Buffer.alloc(65 << 20, 'e'))
+  const script = `const fd = fs.openSync(argv[0] + '/d/enormous', 'r'), b = Buffer.alloc(4)
+    fs.unlinkSync(argv[0] + '/d/enormous'); fs.rmdirSync(argv[0] + '/d')
+    const read = fs.readSync(fd, b, 0, 4, 60 << 20)
+    const seen = [read, b.toString(), fs.fstatSync(fd).nlink, fs.readdirSync(argv[0])]`
+  t.same(await js(`${script}; return seen`, dir), [4, 'eeee', 0, []])
+  await until(
+    () => remote.paths(),
+    (paths) => paths.length === 2,
+  )
+  t.same(remote.paths(), ['/home', HOME], 'its last close removes it')
+
+  remote.write(`${HOME}/d/enormous`, Buffer.alloc(65 << 20, 'e'))
+  const holder = js(`${script}; for (;;) { fs.fstatSync(fd); await new Promise((r) => setTimeout(r, 50)) }`, dir).catch(() => undefined)
+  await until(
+    () => remote.paths(),
+    (paths) => paths.some((path) => path.includes('.karst-unlinked-')),
+  )
+  child.kill('SIGKILL')
+  await exited
+  t.equal(remote.paths().length, 3)
+  const next = await drive(t, { remote, state, dir })
+  t.same(remote.paths(), ['/home', HOME])
+  t.match(await next.ask('log'), [/detached/, /\.karst-unlinked-.*removed/])
+  await holder
+})
+
 void t.test('unmount-sends', { skip }, async (t) => {
   const { dir, ask, at, remote, exited } = await drive(t)
   remote.write(`${HOME}/held`, 'old')
