@@ -1,5 +1,6 @@
 /** Trees as they are found, and as somebody wishes us ill: they list and walk, and nothing outside of them is touched. */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   chmodSync, closeSync, ftruncateSync, linkSync, lchownSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync,
   symlinkSync, writeFileSync,
@@ -155,6 +156,41 @@ void t.test('a .karst that somebody made before us', { skip: notRoot }, async (t
   await b.stop()
   dispose()
   outside.dispose()
+})
+
+void t.test('children that come and go while they are listed', async (t) => {
+  const { dir, dispose } = directory()
+  const b = posix(dir, { mode: isRoot ? 'root' : 'unprivileged' })
+  await b.start()
+  for (let i = 0; i < 50; i++) await b.put(p(`/kept${i}`), body('x'), { draft: file })
+  const script = 'while :; do ln -s x l; : > f; mkdir d; mv f g; rm l g; rmdir d; ln -s y g; rm g; done'
+  const child = spawn('sh', ['-c', script], { cwd: dir, stdio: 'ignore' })
+  await once(child, 'spawn')
+  for (let i = 0; i < 150; i++) {
+    const names = await namesIn(b, ROOT)
+    if (names.filter((name) => name.startsWith('kept')).length !== 50) t.fail('a child is missing')
+    for (const name of ['l', 'f', 'g', 'd']) await b.walk(p(`/${name}/x`))
+  }
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  await b.stop()
+  dispose()
+})
+
+void t.test('a damaged sidecar', async (t) => {
+  const { dir, dispose } = directory()
+  const b = posix(dir, { mode: isRoot ? 'root' : 'unprivileged' })
+  await b.start()
+  await b.put(p('/f'), body('x'), { draft: { ...file, properties: new Map([['big', 'x'.repeat(9000)]]) } })
+  const [name = ''] = readdirSync(join(dir, '.karst/sidecar'))
+  for (const text of ['', '{', 'null', '7', '[]', '{"properties":null}']) {
+    writeFileSync(join(dir, '.karst/sidecar', name), text)
+    t.equal((await entryAt(b, p('/f')))?.size, 1)
+  }
+  await b.set({ path: p('/f') }, { properties: new Map([['big', 'y'.repeat(9000)]]) })
+  t.equal((await entryAt(b, p('/f')))?.properties.get('big')?.length, 9000)
+  await b.stop()
+  dispose()
 })
 
 void t.test('ACL entries that are none of ours', { skip: notRoot }, async (t) => {

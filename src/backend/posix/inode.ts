@@ -8,6 +8,7 @@ import { type Ids } from '../backend.ts'
 import { ACCESS_ACL, aclOfMode, DEFAULT_ACL, parseAcl, unmasked, type Acl } from './acl.ts'
 import { propertyOf, propertyPrefix, textOf } from './properties.ts'
 import { derivedVersion, parseRecord, selfOf, type NodeRecord } from './record.ts'
+import { codeOf } from './refusal.ts'
 import { groupsOfAcl } from './sharing.ts'
 import { readSidecar, type Sidecar } from './sidecar.ts'
 
@@ -58,6 +59,16 @@ export function readInode(file: string, keeping: Keeping): Inode | undefined {
   const stat = lstatSync(file, { bigint: true, throwIfNoEntry: false })
   const type = stat === undefined ? undefined : typeOf(stat)
   if (stat === undefined || type === undefined) return undefined
+  try {
+    return readKept(file, type, stat, keeping)
+  } catch (error) {
+    // another process took it away, or put something else there, since the line above
+    if (['ENOENT', 'EINVAL', 'ENOTDIR'].includes(codeOf(error) ?? '')) return undefined
+    throw error
+  }
+}
+
+function readKept(file: string, type: NodeType, stat: BigIntStats, keeping: Keeping): Inode {
   const found = attributes(file, type, keeping)
   const self = selfOf(stat)
   const side = sidecarOf(self, type, found.record, keeping)

@@ -158,7 +158,10 @@ export class PosixBackend implements Backend {
         }
         rename(source, target, options)
         if (there !== undefined && options.exchange !== true) dropSidecar(store, there)
-        store.whereabouts.moved(from, to, options.exchange === true)
+        // a leaf is noted below; going through all that was seen lately is for trees only
+        if (inode.type === 'container' || options.exchange === true) {
+          store.whereabouts.moved(from, to, options.exchange === true)
+        }
         const moved = readInode(target.file, store.keeping)
         if (moved === undefined) throw new Fault('NodeNotFound', to)
         return noted(store, moved, to)

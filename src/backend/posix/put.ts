@@ -83,11 +83,13 @@ function planned(store: Store, path: NodePath, target: Inode | undefined, option
 } // prettier-ignore
 
 function fresh({ keeping }: Store, draft: NonNullable<PutOptions['draft']>, changes: NonNullable<PutOptions['changes']>): Wanted {
-  const { gid, properties = new Map<string, string>() } = draft
+  const { properties = new Map<string, string>() } = draft
   const { ids } = keeping
-  const next = changed('data', { ...draft, gid, properties }, changes)
-  const own = ids.gidOfUser(next.access.owner)
-  return { ...next, gid: changes.gid ?? gid ?? own, acl: aclOfMode(next.mode) }
+  const own = ids.gidOfUser(draft.access.owner)
+  const first = changed('data', { ...draft, gid: draft.gid ?? own, properties })
+  const next = changed('data', first, changes)
+  const follows = first.gid === own && changes.gid === undefined
+  return { ...next, gid: follows ? ids.gidOfUser(next.access.owner) : next.gid, acl: aclOfMode(next.mode) }
 } // prettier-ignore
 
 /** A name for bytes that nothing had before. */

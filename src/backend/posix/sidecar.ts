@@ -20,8 +20,18 @@ export function readSidecar(folder: string, self: string): Sidecar | undefined {
     if (codeOf(error) === 'ENOENT') return undefined
     throw error
   }
-  const value = JSON.parse(text) as { record?: unknown; properties?: Record<string, string> }
-  return { record: checkedRecord(value.record), properties: new Map(Object.entries(value.properties ?? {})) }
+  return parsedSidecar(text)
+}
+
+/** A damaged one is as good as none: it must not make its node unreadable. */
+function parsedSidecar(text: string): Sidecar | undefined {
+  try {
+    const value = JSON.parse(text) as { record?: unknown; properties?: Record<string, string> }
+    return { record: checkedRecord(value.record), properties: new Map(Object.entries(value.properties ?? {})) }
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError) return undefined
+    throw error
+  }
 }
 
 /** Replaces it in one step. */

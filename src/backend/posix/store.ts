@@ -58,7 +58,7 @@ export function locate(store: Store, ref: Ref): NodePath {
 
 function idAt(store: Store, path: NodePath): string | undefined {
   try {
-    return store.tree.at(path, (spot) => readInode(spot.file, store.keeping)?.id)
+    return refusing(path, () => store.tree.at(path, (spot) => readInode(spot.file, store.keeping)?.id))
   } catch (error) {
     if (error instanceof Fault && error.fault === 'ContainerNotFound') return undefined
     throw error
