@@ -11,7 +11,7 @@ import { sendFile, type Source } from './download.ts'
 import { answerHead, endpoint, type Handler } from './endpoint.ts'
 import { fileHeaders } from './file-headers.ts'
 import { checkNoneMatch, checkUnchanged, entityTag, isUnmodified } from './preconditions.ts'
-import { bodyLength, clientGone, contentTypeOf, uploadOf } from './request-body.ts'
+import { bodyLength, contentTypeOf, uploadOf } from './request-body.ts'
 import { type HttpContext } from './services.ts'
 import { targetOf } from './target.ts'
 
@@ -89,8 +89,8 @@ async function upload(context: HttpContext, request: FastifyRequest, reply: Fast
     ...(length !== undefined && { length }),
     ...(contentType !== undefined && { contentType }),
     ...(typeof encoding === 'string' && { contentEncoding: encoding }),
-    signal: clientGone(reply.raw),
   }
+  // no signal: when the client goes away, the body itself breaks off
   const { entry } = await put(ticket, uploadOf(request.raw, reply.raw), options)
   return reply
     .code(201)

@@ -33,13 +33,13 @@ import { parametersOf } from './target.ts'
 
 const entryAnswer = (status: number, entry: SeenEntry): Answer => ({ status, document: entryToJson(entry) })
 
-/** Bytes: put in one step, or amended. */
+/** Bytes: put in one step, or amended. No signal goes along: when the client goes away, the body itself breaks off. */
 export function dataChanges(context: HttpContext): { PUT: Handler; PATCH: Handler } {
   const { space } = context.services
   return {
     PUT: async (request, reply) => {
       const ref = refOf(parametersOf(request.raw))
-      const options = { ...putOptions(request), signal: clientGone(reply.raw) }
+      const options = putOptions(request)
       const act = async (attempt: Attempt): Promise<Answer> => {
         const ticket = await openPut(space, request.caller, ref, { ...options, attempt })
         const { entry, created } = await ticket.put(uploadOf(request.raw, reply.raw))
@@ -49,7 +49,7 @@ export function dataChanges(context: HttpContext): { PUT: Handler; PATCH: Handle
     },
     PATCH: async (request, reply) => {
       const ref = refOf(parametersOf(request.raw))
-      const options = { ...amendOptions(request), signal: clientGone(reply.raw) }
+      const options = amendOptions(request)
       const act = async (attempt: Attempt): Promise<Answer> => {
         const ticket = await openAmend(space, request.caller, ref, { ...options, attempt })
         return entryAnswer(200, await ticket.amend(readExtents(uploadOf(request.raw, reply.raw))))

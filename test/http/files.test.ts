@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { Readable } from 'node:stream'
 import t from 'tap'
 import { Fault } from '../../src/vospace/fault.ts'
 import { nodePath } from '../../src/vospace/path.ts'
@@ -359,8 +360,36 @@ await t.test('a refused upload', async (t) => {
   })
 })
 
+await t.test('a body that takes its chunks back gets them when their bytes have gone, and not before', async (t) => {
+  const content = randomBytes(4 << 20)
+  let buffers = 0
+  const gateway = await startGateway(t, {
+    backend: (memory) =>
+      overlay(memory, {
+        async read(ref, options) {
+          const { entry } = await memory.read(ref, options)
+          const free: Buffer[] = []
+          let at = 0
+          const body = new Readable({
+            highWaterMark: 1 << 16,
+            read() {
+              if (free.length === 0) buffers++
+              const chunk = free.pop() ?? Buffer.alloc(1 << 16)
+              content.copy(chunk, 0, at)
+              at += chunk.length
+              this.push(at > content.length ? null : chunk)
+            },
+          })
+          return { entry, body: Object.assign(body, { recycle: (chunk: Buffer) => free.push(chunk.fill(0)) }) }
+        },
+      }),
+  })
+  await put(gateway, '/home/alice/f', content)
+  t.ok((await gateway.call('/files/home/alice/f', { as: 'alice' })).body.equals(content))
+  t.ok(buffers < 20, 'the same few buffers')
+})
+
 await t.test('a failure of the storage in the midst of a download cuts it', async (t) => {
-  const { Readable } = await import('node:stream')
   const gateway = await startGateway(t, {
     backend: (memory) =>
       overlay(memory, {
