@@ -304,6 +304,7 @@ export class Tree {
 export async function openTree(remote: Remote, path: NodePath, options: TreeOptions): Promise<Tree> {
   const [identity, root] = await Promise.all([remote.identity(), remote.entry({ path })])
   if (root.type !== 'container') throw new Fault('TypeNotSupported', `${path} is no container`, { errno: 'ENOTDIR' })
+  if (!root.readable) throw new Fault('PermissionDenied', `${path} is not readable for ${identity.user ?? 'nobody'}`)
   if (!isWithin(path, root.path)) throw new Fault('InternalFault', `asked for ${path}, got ${root.path}`)
   return new Tree(remote, identity, root, path, options)
 }
