@@ -39,43 +39,40 @@ export async function allocationUsage(space: Space, seen: SeenEntry): Promise<Us
   }
 }
 
-// Sorted by URI, as the Java services write them.
+// Sorted by URI, as the Java services write them. The computed ones come sorted, since a listing does this for every child.
 function propertiesOf(seen: SeenEntry, detail: Detail, usage: Usage | undefined): Property[] {
-  const computed = [...computedOf(seen), ...quotaOf(usage), ...(detail === 'max' ? rightsOf(seen) : [])]
-  const names = new Set(computed.map(({ uri }) => uri))
-  const stored = [...seen.properties].filter(([uri]) => !names.has(uri)).map(([uri, value]) => ({ uri, value }))
-  return [...stored, ...computed].sort((a, b) => (a.uri < b.uri ? -1 : 1))
+  const properties = computedOf(seen, detail === 'max', usage)
+  if (seen.properties.size === 0) return properties
+  const names = new Set(properties.map(({ uri }) => uri))
+  for (const [uri, value] of seen.properties) if (!names.has(uri)) properties.push({ uri, value })
+  return properties.sort((a, b) => (a.uri < b.uri ? -1 : 1))
 }
 
-function computedOf({ access, ...seen }: SeenEntry): Property[] {
-  return [
-    readOnly(PROPERTY.creator, access.owner),
-    readOnly(PROPERTY.date, dateText(seen.ctime)),
-    readOnly(PROPERTY.length, String(seen.type === 'link' ? 0 : seen.size)),
-    ...(seen.type === 'data' ? [readOnly(PROPERTY.contentDate, dateText(seen.mtime))] : []),
-    ...(seen.md5 !== undefined ? [readOnly(PROPERTY.md5, seen.md5)] : []),
-    { uri: PROPERTY.isPublic, value: String(access.isPublic) },
-    ...(access.groupRead.length > 0 ? [{ uri: PROPERTY.groupRead, value: access.groupRead.join(' ') }] : []),
-    ...(access.groupWrite.length > 0 ? [{ uri: PROPERTY.groupWrite, value: access.groupWrite.join(' ') }] : []),
-    ...(access.locked ? [{ uri: PROPERTY.isLocked, value: 'true' }] : []),
-    ...(seen.type === 'container' ? [{ uri: PROPERTY.inherit, value: String(access.inherit) }] : []),
-  ]
+function computedOf(seen: SeenEntry, withRights: boolean, usage: Usage | undefined): Property[] {
+  const { access, type } = seen
+  const found: Property[] = []
+  const set = (uri: string, value: string): number => found.push({ uri, value })
+  const show = (uri: string, value: string): number => found.push({ uri, value, readOnly: true })
+  if (type === 'container') set(PROPERTY.inherit, String(access.inherit))
+  if (access.locked) set(PROPERTY.isLocked, 'true')
+  // "true" or not there at all: what clients look for
+  if (withRights && seen.readable) show(PROPERTY.readable, 'true')
+  if (withRights && seen.writable) show(PROPERTY.writable, 'true')
+  if (seen.md5 !== undefined) show(PROPERTY.md5, seen.md5)
+  const left = availableSpace(usage)
+  if (left !== undefined) show(PROPERTY.availableSpace, String(left))
+  if (type === 'data') show(PROPERTY.contentDate, dateText(seen.mtime))
+  show(PROPERTY.creator, access.owner)
+  show(PROPERTY.date, dateText(seen.ctime))
+  if (access.groupRead.length > 0) set(PROPERTY.groupRead, access.groupRead.join(' '))
+  if (access.groupWrite.length > 0) set(PROPERTY.groupWrite, access.groupWrite.join(' '))
+  set(PROPERTY.isPublic, String(access.isPublic))
+  show(PROPERTY.length, String(type === 'link' ? 0 : seen.size))
+  if (typeof usage?.quota === 'number') show(PROPERTY.quota, String(usage.quota))
+  return found
 }
 
-function quotaOf(usage: Usage | undefined): Property[] {
-  if (usage?.quota === undefined || usage.quota === null) return []
-  return [
-    readOnly(PROPERTY.quota, String(usage.quota)),
-    readOnly(PROPERTY.availableSpace, String(Math.max(0, Math.min(usage.quota - (usage.used ?? 0), usage.free)))),
-  ]
+function availableSpace(usage: Usage | undefined): number | undefined {
+  if (usage === undefined || usage.quota === null) return undefined
+  return Math.max(0, Math.min(usage.quota - (usage.used ?? 0), usage.free))
 }
-
-// "true" or not there at all: what clients look for.
-function rightsOf({ readable, writable }: SeenEntry): Property[] {
-  return [
-    ...(readable ? [readOnly(PROPERTY.readable, 'true')] : []),
-    ...(writable ? [readOnly(PROPERTY.writable, 'true')] : []),
-  ]
-}
-
-const readOnly = (uri: string, value: string): Property => ({ uri, value, readOnly: true })

@@ -45,8 +45,11 @@ export class Preauth {
     return `${Buffer.from(text).toString('base64url')}.${this.#mac(text, nodeUri(service, path)).toString('base64url')}`
   }
 
-  /** Throws PermissionDenied with the reason: forged, for another node, for the other verb, expired. */
-  verify(token: string, path: NodePath, kind: FileGrant['kind'], now: number = Date.now()): FileGrant {
+  /**
+   * `any` is for HEAD, which takes no permission on the node: Python sends one to the URL it is about to put to (wire.md section 7).
+   * Throws PermissionDenied with the reason: forged, for another node, for the other verb, expired.
+   */
+  verify(token: string, path: NodePath, kind: FileGrant['kind'] | 'any', now: number = Date.now()): FileGrant {
     const [head = '', mac = '', ...more] = token.split('.')
     const text = Buffer.from(head, 'base64url').toString('utf8')
     const claims = parseClaims(text)
@@ -55,9 +58,9 @@ export class Preauth {
     const expected = this.#mac(text, nodeUri(service, path))
     const given = Buffer.from(mac, 'base64url')
     if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw refusal('is not for this node')
-    if (claims.kind !== kind) throw refusal(`is good to ${claims.kind}, not to ${kind}`)
+    if (kind !== 'any' && claims.kind !== kind) throw refusal(`is good to ${claims.kind}, not to ${kind}`)
     if (now >= claims.expires) throw refusal('has expired')
-    return { kind, user: claims.user ?? undefined }
+    return { kind: claims.kind, user: claims.user ?? undefined }
   }
 
   // The claims are JSON, which has no raw line feed: so the two parts cannot run into each other.

@@ -203,6 +203,8 @@ t.test('setattr: chmod says what is shared, chown is the administrator’s, trun
   t.equal(await set({ uid: bob.uid }), 'PermissionDenied EPERM')
   t.equal(await set({ uid: alice.uid, gid: alice.gid }), 'ok', 'to what it is already')
   t.equal(await set({ gid: 4711 }), 'PermissionDenied EPERM')
+  t.equal((await setattr(space, admin, ref, { gid: 4711 })).gid, 4711)
+  t.equal((await setattr(space, alice, ref, { gid: alice.gid })).gid, alice.gid, 'back to her own')
   t.equal(await set({ size: -1 }), 'InvalidArgument EINVAL')
   t.equal(await set({ size: 1 }, alice, '/home/alice'), 'TypeNotSupported EISDIR')
   t.equal(await set({ size: 1 }, alice, '/home/alice/l'), 'LinkFound ELOOP')

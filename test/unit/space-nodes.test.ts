@@ -305,4 +305,20 @@ t.test('describe computes what clients need, sorted, and no more than the detail
     { value: 'false' },
   )
   t.equal(container.busy, undefined)
+  await folder(backend, '/home/alice/all', { groupRead: [STAFF], groupWrite: [STAFF], isPublic: true })
+  await backend.setQuota(at('/home/alice/all'), 1000)
+  const whole = await getNode(space, alice, at('/home/alice/all'))
+  const uris = describe(space, whole, 'max', await backend.usage(whole.path)).properties.map(({ uri }) => uri)
+  t.ok(uris.includes(PROPERTY.quota) && uris.includes(PROPERTY.availableSpace) && uris.includes(PROPERTY.writable))
+  t.same(uris, uris.toSorted(), 'sorted when nothing is stored, too')
+  await file(backend, '/home/alice/all/f', { groupRead: [STAFF], groupWrite: [STAFF], locked: true })
+  const data = describe(
+    space,
+    { ...(await getNode(space, alice, at('/home/alice/all/f'))), md5: 'x' },
+    'max',
+  ).properties
+  t.same(
+    data.map(({ uri }) => uri),
+    data.map(({ uri }) => uri).sort(),
+  )
 })

@@ -179,5 +179,7 @@ t.test('a pre-authorised URL is good for its node, verb and time, and cannot be 
     [Buffer.from('null').toString('base64url') + '.' + mac],
   ] // prettier-ignore
   for (const [text, ...rest] of bad) t.equal(await verify(text, ...rest), 'PermissionDenied EACCES', text)
+  const write = preauth.issue({ ...issue, kind: 'write' })
+  t.same(preauth.verify(write, path, 'any', 2000), { kind: 'write', user: 'alice' }, 'HEAD asks for neither')
   t.throws(() => new Preauth(Buffer.alloc(8), { seconds: 60 }))
 })
