@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Fault } from '../../src/vospace/fault.ts'
 import { nodePath } from '../../src/vospace/path.ts'
@@ -334,6 +335,17 @@ await t.test('a refused upload', async (t) => {
       t.match(await put(gateway, '/home/alice/big', big, { 'transfer-encoding': 'chunked' }), { status: 413 })
     }
     t.equal((await gateway.call('/nodes/home/alice/big', { as: 'alice' })).status, 404)
+  })
+  await t.test('reaches a client that reads nothing before it has sent all, as the Python client does', async (t) => {
+    const socket = await gateway.raw('alice')
+    socket.pause()
+    socket.write(`PUT /karst/files/home/bob/big HTTP/1.1\r\nHost: x\r\nContent-Length: ${big.length}\r\n\r\n`)
+    const failure = await new Promise((resolve) => socket.write(big, resolve))
+    t.notOk(failure)
+    await sleep(100)
+    let text = ''
+    for await (const part of socket) text += String(part)
+    t.match(text, /^HTTP\/1.1 403 /)
   })
   await t.test('is refused before 100 Continue, and the connection closed', async (t) => {
     const socket = await gateway.raw('alice')

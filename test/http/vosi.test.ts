@@ -19,6 +19,10 @@ await t.test('/capabilities', async (t) => {
     t.equal(reply.headers['x-vo-authenticated'], 'alice')
     t.equal(reply.headers['www-authenticate'], undefined)
   })
+  await t.test('a slash at the end does not matter', async (t) => {
+    t.equal((await gateway.call('/capabilities/')).status, 200)
+    t.equal((await gateway.call('//reg/resource-caps/')).status, 200)
+  })
   await t.test('it has a HEAD', async (t) => {
     const reply = await gateway.call('/capabilities', { method: 'HEAD' })
     t.equal(reply.status, 200)
