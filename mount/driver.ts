@@ -1,20 +1,18 @@
 // The kernel's calls, given to tree and files; their answers and refusals, given to the kernel. No decisions.
-import { errnoNumber } from '../src/libc/errno.ts'
 import { Fault } from '../src/vospace/fault.ts'
-
 import { setAttributes, statOf, statOfEntry, type AttributeChanges } from './attributes.ts'
 import { type Inode } from './cache.ts'
 import { Directory, type Listed } from './directory.ts'
 import { FOPEN, WRITE } from './fuse/constants.ts'
 import {
+  refuse,
+  refuseNamed,
   type Answer,
   type AttributesReply,
+  type DirectorySink,
   type Entry,
   type FileSystem,
   type NegativeEntry,
-} from './fuse/filesystem.ts'
-import {
-  type DirectorySink,
   type OpenReply,
   type SetAttributes,
   type StatfsReply,
@@ -136,10 +134,10 @@ export function driverFileSystem({ tree, files, logger }: DriverFileSystemOption
 /** Runs a call; its refusal is the fault's error number, anything else that is thrown is EIO and goes to the log. */
 function answerer(logger: Logger) {
   const refusal = (error: unknown): number => {
-    if (error instanceof Fault) return -errnoNumber(error.errno)
-    if (error instanceof Error && error.name === 'AbortError') return -errnoNumber('EINTR')
+    if (error instanceof Fault) return refuseNamed(error.errno)
+    if (error instanceof Error && error.name === 'AbortError') return refuse('EINTR')
     logger.error('mount', error)
-    return -errnoNumber('EIO')
+    return refuse('EIO')
   }
   return <T>(call: () => T | Promise<T>): Answer<T> => {
     try {

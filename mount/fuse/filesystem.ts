@@ -9,6 +9,11 @@ export function refuse(name: ErrnoName): Refusal {
   return -errnoNumber(name)
 }
 
+/** The refusal of a name that came from elsewhere; EIO for one that Linux does not have. */
+export function refuseNamed(name: string): Refusal {
+  return -errnoNumber(name)
+}
+
 /**
  * A handler answers at once or by a promise; an answer at once costs no promise. A refusal is a negative number.
  * Whatever a handler throws is a bug or an outage: the caller gets EIO and the logger the error.
