@@ -80,7 +80,8 @@ export class Files {
     this.checkWritable()
     try {
       const inode = await this.#tree.create(parent, name, mode)
-      return { inode, ...this.#add(inode, flags) }
+      // it is empty already: truncating would only be one more thing to send
+      return { inode, ...this.#add(inode, flags & ~constants.O_TRUNC) }
     } catch (error) {
       if (!isFault(error, 'DuplicateNode') || (flags & constants.O_EXCL) !== 0) throw error
       const inode = await this.#tree.lookup(parent, name)

@@ -1,0 +1,113 @@
+// Extents and spool files by themselves: ranges against a plain array, bytes against a plain buffer, and what a crash leaves.
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import t, { type Test } from 'tap'
+import { ExtentMap } from '../../mount/extents.ts'
+import { recoverSpools, SpoolFolder } from '../../mount/spool.ts'
+import { seeded } from './tree-harness.ts'
+
+function stateFolder(t: Test): string {
+  const state = fs.mkdtempSync(path.join(os.tmpdir(), 'karst-spool-'))
+  t.teardown(() => fs.rmSync(state, { recursive: true, force: true }))
+  return state
+}
+
+void t.test('extents hold what a plain array of flags holds', async (t) => {
+  for (let seed = 1; seed <= 40; seed++) {
+    const pick = seeded(seed)
+    const extents = new ExtentMap()
+    const flags = new Array<boolean>(200).fill(false)
+    for (let i = 0; i < 60; i++) {
+      const start = pick(200)
+      const end = Math.min(200, start + pick(40))
+      const isIn = pick(3) > 0
+      if (isIn) extents.add(start, end)
+      else extents.remove(start, end)
+      flags.fill(isIn, start, Math.max(start, end))
+    }
+    const spans = flags.flatMap((flag, i) =>
+      flag && flags[i - 1] !== true
+        ? [{ start: i, end: flags.indexOf(false, i) < 0 ? 200 : flags.indexOf(false, i) }]
+        : [],
+    )
+    if (!t.same(extents.spans, spans, `seed ${seed}`)) return
+    const [from, to] = [pick(100), 100 + pick(100)]
+    const gaps = flags.flatMap((flag, i) => (i >= from && i < to && !flag ? [i] : []))
+    const found = extents
+      .gaps(from, to)
+      .flatMap(({ start, end }) => Array.from({ length: end - start }, (_, i) => start + i))
+    t.same(found, gaps, 'gaps')
+    t.equal(extents.covers(from, to), gaps.length === 0)
+    t.equal(extents.bytes, flags.filter(Boolean).length)
+  }
+})
+
+void t.test('a spool file reads as what was written, cut, zeroed and moved', async (t) => {
+  const spool = new SpoolFolder(stateFolder(t), 'm', () => undefined).open({ path: '/f', id: 'x' })
+  const model = Buffer.alloc(5_000_000)
+  const pick = seeded(7)
+  for (let i = 0; i < 300; i++) {
+    const start = pick(3_000_000)
+    const size = 1 + pick(i % 20 === 0 ? 1_500_000 : 5000)
+    const kind = pick(10)
+    if (kind < 6) {
+      const data = Buffer.alloc(size, 1 + pick(255))
+      t.equal(spool.write(data, start), size)
+      data.copy(model, start)
+    } else if (kind < 7) {
+      spool.cut(start)
+      model.fill(0, start)
+    } else if (kind < 8) {
+      spool.zero(start, start + size)
+      model.fill(0, start, start + size)
+    } else {
+      const delta = pick(400_000) - Math.min(200_000, start)
+      spool.move(start, start + size, delta)
+      model.copy(model, start + delta, start, start + size)
+    }
+  }
+  const [at, ahead] = [Buffer.alloc(model.length), Buffer.alloc(model.length)]
+  spool.read(at, 0)
+  await spool.fetch(ahead, 0)
+  t.ok(at.equals(model))
+  t.ok(ahead.equals(model), 'off the main thread too')
+  spool.discard()
+  t.notOk(fs.existsSync(spool.file))
+})
+
+void t.test('what a dead driver left is kept under its name, and the empty and unknown are told apart', async (t) => {
+  const state = stateFolder(t)
+  const folder = new SpoolFolder(state, 'dead', () => undefined)
+  folder.open({ path: '/home/alice/notes', id: '1' }).write(Buffer.from('half a note'), 0)
+  folder.open({ path: '/home/alice/empty', id: '2' })
+  folder.open({ path: `/home/alice/${'é'.repeat(127)}`, id: '3' }).write(Buffer.from('long'), 0)
+  fs.writeFileSync(path.join(state, 'spool', 'dead', '99'), 'nameless')
+  fs.appendFileSync(path.join(state, 'spool', 'dead', 'journal'), '{"spool":4,"pa')
+  const log: string[] = []
+  recoverSpools(state, (message) => log.push(message))
+  const kept = fs.readdirSync(path.join(state, 'recovered')).filter((name) => !name.endsWith('.origin'))
+  t.same(kept.map((name) => fs.readFileSync(path.join(state, 'recovered', name), 'utf8')).sort(), [
+    'half a note',
+    'long',
+    'nameless',
+  ])
+  t.equal(log.length, 3)
+  t.match(log.join('\n'), /\/home\/alice\/notes: .* kept in .*-notes/)
+  t.same(fs.readdirSync(path.join(state, 'spool')), [])
+  recoverSpools(state, (message) => log.push(message))
+  t.equal(log.length, 3, 'a second look finds nothing')
+})
+
+void t.test('files of one name and second are kept apart', async (t) => {
+  const state = stateFolder(t)
+  const folder = new SpoolFolder(state, 'm', () => undefined)
+  for (const text of ['one', 'two', 'three']) {
+    const spool = folder.open({ path: '/same', id: text })
+    spool.write(Buffer.from(text), 0)
+    folder.keep(spool, { path: '/same', id: text }, 'refused')
+  }
+  const kept = fs.readdirSync(path.join(state, 'recovered')).filter((name) => !name.endsWith('.origin'))
+  t.equal(kept.length, 3)
+  folder.close()
+})
