@@ -5,7 +5,8 @@
  * A backend never learns who is calling, never follows a link, never recurses.
  * Common refusals, of every method: NodeNotFound (nothing at the path, or another id), ContainerNotFound (the parent is missing: ENOENT,
  * or is no container: ENOTDIR), DuplicateNode, TypeNotSupported with EISDIR or ENOTDIR for the wrong type, QuotaExceeded (ENOSPC or EDQUOT),
- * InvalidURI with ENAMETOOLONG, PermissionDenied for reserved names (`.karst`).
+ * InvalidURI with ENAMETOOLONG, PermissionDenied for reserved names (`.karst`), TransferFailed for a body that breaks off or is cancelled.
+ * New bytes take setuid and setgid off, as in the kernel.
  */
 import { type Readable } from 'node:stream'
 import { type Access, type Entry, type NodeType } from '../vospace/node.ts'
@@ -33,7 +34,11 @@ export interface Backend {
    * A replaced node keeps id, access, properties and base mode, except what `changes` says.
    */
   put(path: NodePath, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<Entry>
-  /** The bytes of a data node; what is read is of one version even when the node is replaced meanwhile (else the stream errors). */
+  /**
+   * The bytes of a data node; what is read is of one version even when the node is replaced meanwhile (else the stream errors).
+   * RangeNotSatisfiable: a range that starts past the end. Whoever does not read the body to its end destroys it. A body may have
+   * `recycle(chunk)`: it takes back a chunk that its reader is done with.
+   */
   read(ref: Ref, options?: ReadOptions): Promise<{ entry: Entry; body: Readable }>
   /** Writes extents into an existing data node and sets its length, all or nothing. Bytes between old and new length read as zero. */
   amend(ref: Ref, extents: AsyncIterable<Extent>, options: AmendOptions): Promise<Entry>

@@ -102,14 +102,10 @@ export function refuseAborted(signal: AbortSignal | undefined): void {
 export async function* received<T>(body: AsyncIterable<T>, signal: AbortSignal | undefined): AsyncGenerator<T, void> {
   refuseAborted(signal)
   const iterator = body[Symbol.asyncIterator]()
-  const cancelled = Promise.withResolvers<never>()
-  cancelled.promise.catch(() => undefined) // raced below, or never awaited because the body came to its end
-  const onAbort = () => cancelled.reject(new Fault('TransferFailed', 'cancelled', { cause: signal?.reason }))
-  signal?.addEventListener('abort', onAbort, { once: true })
   let ended = false
   try {
     for (;;) {
-      const next = await (signal === undefined ? iterator.next() : Promise.race([iterator.next(), cancelled.promise]))
+      const next = await (signal === undefined ? iterator.next() : untilAborted(iterator.next(), signal))
       if (next.done === true) break
       yield next.value
     }
@@ -117,8 +113,17 @@ export async function* received<T>(body: AsyncIterable<T>, signal: AbortSignal |
   } catch (error) {
     throw isFault(error) ? error : new Fault('TransferFailed', 'the body broke off', { cause: error })
   } finally {
-    signal?.removeEventListener('abort', onAbort)
     // not awaited: a body that hangs would hang the refusal too
     if (!ended) iterator.return?.().then(undefined, () => undefined)
   }
+}
+
+// Not Promise.race with one promise for the whole body: that one would hold every part until the end.
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = (): void => reject(new Fault('TransferFailed', 'cancelled', { cause: signal.reason }))
+    signal.addEventListener('abort', onAbort, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+    if (signal.aborted) onAbort()
+  })
 }

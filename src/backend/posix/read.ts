@@ -72,6 +72,7 @@ class ByteStream extends Readable {
   #position: number
   #left: number
   #reading = false
+  readonly #free: Buffer[] = []
   #closing: (() => void) | undefined
 
   constructor(bytes: OpenBytes, start: number, count: number, signal: AbortSignal | undefined) {
@@ -82,7 +83,8 @@ class ByteStream extends Readable {
   }
 
   override _read(): void {
-    const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK, this.#left))
+    const whole = this.#free.pop() ?? Buffer.allocUnsafeSlow(Math.min(CHUNK, this.#left))
+    const buffer = this.#left < whole.length ? whole.subarray(0, this.#left) : whole
     this.#reading = true
     readAt(this.#bytes.fd, buffer, 0, buffer.length, this.#position, (error, count) => {
       this.#reading = false
@@ -95,6 +97,11 @@ class ByteStream extends Readable {
         this.destroy(reason as Error)
       }
     })
+  }
+
+  /** Takes back a chunk whose bytes have gone, to read into it again: allocating one anew costs as much as encrypting it. */
+  recycle(chunk: Buffer): void {
+    if (chunk.length === CHUNK) this.#free.push(chunk)
   }
 
   #got(buffer: Buffer, count: number): void {
