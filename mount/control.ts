@@ -1,6 +1,7 @@
 // How `karst mount` and `karst umount` talk to a running driver: one line of JSON each way over a socket of the user's own.
 import * as fs from 'node:fs'
 import * as net from 'node:net'
+import * as path from 'node:path'
 
 export interface MountRequest {
   readonly command: 'mount'
@@ -60,13 +61,15 @@ export async function listenForControl(
       void reply(text, answer).then((result) => socket.end(`${JSON.stringify(result)}\n`))
     })
   })
+  const place = reachable(file)
   const umask = process.umask(0o177)
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
-      server.listen(file, resolve)
+      server.listen(place.path, resolve)
     })
   } finally {
+    place.release()
     process.umask(umask)
   }
   return server
@@ -84,8 +87,10 @@ async function reply(text: string, answer: (request: ControlRequest) => Promise<
 
 /** `undefined` when no driver listens at `file`, or it ended before it answered. */
 export function askDriver(file: string, request: ControlRequest, limit: number): Promise<ControlReply | undefined> {
+  if (!fs.existsSync(file)) return Promise.resolve(undefined)
   return new Promise((resolve) => {
-    const socket = net.connect(file)
+    const place = reachable(file)
+    const socket = net.connect(place.path)
     const timer = setTimeout(() => socket.destroy(), limit)
     let text = ''
     socket.setEncoding('utf8')
@@ -95,7 +100,15 @@ export function askDriver(file: string, request: ControlRequest, limit: number):
     socket.on('error', () => undefined)
     socket.on('close', () => {
       clearTimeout(timer)
+      place.release()
       resolve(text.endsWith('\n') ? (JSON.parse(text) as ControlReply) : undefined)
     })
   })
+}
+
+/** A socket's path has room for 107 bytes; a longer one is reached through an open folder (unix(7)). */
+function reachable(file: string): { path: string; release: () => void } {
+  if (Buffer.byteLength(file) < 108) return { path: file, release: () => undefined }
+  const folder = fs.openSync(path.dirname(file), fs.constants.O_DIRECTORY | fs.constants.O_RDONLY)
+  return { path: `/proc/self/fd/${folder}/${path.basename(file)}`, release: () => fs.closeSync(folder) }
 }

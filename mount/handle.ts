@@ -171,9 +171,16 @@ export class Files {
     if (content.handles > 0) return
     if (inode.content === content) inode.content = undefined
     content.end(why)
-    if (why !== undefined && !inode.unlinked) this.#tree.changed(inode)
+    if (why !== undefined && !inode.unlinked) this.#lost(inode)
     this.#tree.table.dropUnused(inode)
     if (inode.hidden) await this.#tree.hiddenNames?.remove(inode)
+  }
+
+  /** What the kernel has cached of the file never reached the gateway. */
+  #lost(inode: Inode): void {
+    inode.cachedVersion = undefined
+    this.#tree.changed(inode)
+    this.#tree.invalidate(inode)
   }
 
   async #lastFlush(content: Content): Promise<string | undefined> {

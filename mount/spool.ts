@@ -14,6 +14,8 @@ export type Log = (message: string) => void
 
 const ZEROS = Buffer.alloc(1 << 16)
 const PIECE = 1 << 20
+/** Bytes after which the journal begins anew, as soon as nothing in it is needed. */
+const JOURNAL_LIMIT = 1 << 20
 
 /** The spool files of one mount, in one folder of its own. */
 export class SpoolFolder {
@@ -22,6 +24,8 @@ export class SpoolFolder {
   readonly #log: Log
   readonly #journal: number
   #count = 0
+  #live = 0
+  #journalled = 0
 
   /** `state` is the state directory of the driver; `mount` a name no other mount has had. */
   constructor(state: string, mount: string, log: Log) {
@@ -35,17 +39,27 @@ export class SpoolFolder {
   /** A new, empty spool file. Refuses with ENOSPC and the like of the local disk. */
   open(origin: SpoolOrigin): Spool {
     const number = ++this.#count
+    const line = `${JSON.stringify({ spool: number, ...origin })}\n`
     return localDisk(() => {
       // the name first: a file without one would be recovered without its path
-      fs.writeSync(this.#journal, `${JSON.stringify({ spool: number, ...origin })}\n`)
-      return new Spool(path.join(this.#folder, String(number)))
+      this.#journalled += fs.writeSync(this.#journal, line)
+      const spool = new Spool(path.join(this.#folder, String(number)), () => this.#closed())
+      this.#live++
+      return spool
     })
+  }
+
+  /** The journal only says of files that are there. */
+  #closed(): void {
+    if (--this.#live > 0 || this.#journalled < JOURNAL_LIMIT) return
+    fs.ftruncateSync(this.#journal, 0)
+    this.#journalled = 0
   }
 
   /** Moves a spool file where a person finds it, and says so. */
   keep(spool: Spool, origin: SpoolOrigin, why: string): void {
-    spool.close()
     const kept = keepFile(spool.file, this.#recovered, origin.path)
+    spool.close()
     this.#log(`${origin.path}: ${why}; what was written is kept in ${kept}`)
   }
 
@@ -119,10 +133,12 @@ function keepFile(file: string, recovered: string, origin: string): string {
 export class Spool {
   readonly file: string
   readonly #fd: number
+  readonly #onClose: () => void
   #open = true
 
-  constructor(file: string) {
+  constructor(file: string, onClose: () => void = () => undefined) {
     this.file = file
+    this.#onClose = onClose
     this.#fd = fs.openSync(file, fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL, 0o600)
   }
 
@@ -201,13 +217,15 @@ export class Spool {
   }
 
   close(): void {
-    if (this.#open) fs.closeSync(this.#fd)
+    if (!this.#open) return
     this.#open = false
+    fs.closeSync(this.#fd)
+    this.#onClose()
   }
 
   discard(): void {
-    this.close()
     fs.rmSync(this.file, { force: true })
+    this.close()
   }
 }
 

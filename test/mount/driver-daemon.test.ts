@@ -25,7 +25,8 @@ t.teardown(() => fs.rmSync(folder, { recursive: true }))
 
 /** A state directory of its own for a test, and what `karst mount` is given. */
 function commands(t: Test): { state: string; options: (path: string, as?: Name) => MountCommandOptions } {
-  const state = path.join(folder, `state-${++count}`)
+  // longer than a socket's path may be
+  const state = path.join(folder, 'x'.repeat(100), `state-${++count}`)
   const dirs: string[] = []
   t.teardown(async () => {
     for (const dir of dirs) if ((await probeMount(dir)) !== 'none') await unmountFuse(dir, { lazy: true })

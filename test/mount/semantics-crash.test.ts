@@ -40,19 +40,19 @@ void t.test('failed-close-keeps', { skip }, async (t) => {
 void t.test('unsent-files-are-kept', { skip }, async (t) => {
   const mount = await drive(t)
   const { dir, remote, at, ask } = mount
-  remote.write(`${HOME}/thesis.tex`, 'old')
+  remote.write(`${HOME}/thesis.tex`, 'old chapter')
   remote.failNext(9, new Fault('QuotaExceeded', 'on order'), 'put', 'amend')
-  const script = `const fd = fs.openSync(argv[0] + '/thesis.tex', 'w'); fs.writeSync(fd, 'chapter one'); fs.closeSync(fd)`
+  const script = `const fd = fs.openSync(argv[0] + '/thesis.tex', 'r+'); fs.writeSync(fd, 'chapter one'); fs.closeSync(fd)`
   await t.rejects(js(script, dir), /-122/)
   const [kept] = await until(
     () => recovered(mount),
     (files) => files.length > 0,
   )
   t.match(kept, { name: /thesis\.tex$/, bytes: 'chapter one', origin: `${HOME}/thesis.tex` })
-  t.equal(at('thesis.tex'), 'old')
+  t.equal(at('thesis.tex'), 'old chapter')
   t.match(await ask('log'), [/thesis\.tex: the gateway did not take it.*kept in .*recovered/])
   remote.heal()
-  t.equal((await sh('cat thesis.tex', dir)).output, 'old', 'the mount shows what the gateway has')
+  t.equal((await sh('cat thesis.tex', dir)).output, 'old chapter', 'the mount shows what the gateway has')
 })
 
 void t.test('killed-driver', { skip }, async (t) => {
@@ -111,7 +111,9 @@ void t.test('swept-names', { skip }, async (t) => {
   t.same(remote.paths(), ['/home', HOME], 'its last close removes it')
 
   remote.write(`${HOME}/d/enormous`, Buffer.alloc(65 << 20, 'e'))
-  const holder = js(`${script}; for (;;) { fs.fstatSync(fd); await new Promise((r) => setTimeout(r, 50)) }`, dir).catch(() => undefined)
+  const holder = js(`${script}; for (;;) { fs.fstatSync(fd); await new Promise((r) => setTimeout(r, 50)) }`, dir).catch(
+    () => undefined,
+  )
   await until(
     () => remote.paths(),
     (paths) => paths.some((path) => path.includes('.karst-unlinked-')),

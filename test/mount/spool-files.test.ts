@@ -111,3 +111,17 @@ void t.test('files of one name and second are kept apart', async (t) => {
   t.equal(kept.length, 3)
   folder.close()
 })
+
+void t.test('the journal does not grow for ever', async (t) => {
+  const state = stateFolder(t)
+  const folder = new SpoolFolder(state, 'm', () => undefined)
+  const held = folder.open({ path: '/held', id: '0' })
+  for (let i = 0; i < 3000; i++) folder.open({ path: `/${'long/'.repeat(100)}${i}`, id: String(i) }).discard()
+  const journal = path.join(state, 'spool', 'm', 'journal')
+  t.ok(fs.statSync(journal).size > 1 << 20, 'while a file of it is there it stays whole')
+  held.discard()
+  t.equal(fs.statSync(journal).size, 0)
+  folder.open({ path: '/next', id: '1' }).write(Buffer.from('x'), 0)
+  recoverSpools(state, () => undefined)
+  t.match(fs.readdirSync(path.join(state, 'recovered')).join(), /-next/)
+})
