@@ -39,23 +39,38 @@ export interface DriverFileSystemOptions {
   readonly logger: Logger
 }
 
+/** What every group of calls works with. */
+interface Parts {
+  readonly tree: Tree
+  readonly files: Files
+  readonly node: (nodeid: number) => Inode
+  readonly answer: <T>(call: () => T | Promise<T>) => Answer<T>
+  /** As answer, but EROFS on a mount for reading. */
+  readonly changing: <T>(call: () => T | Promise<T>) => Answer<T>
+}
+
 /** Everything the kernel can ask of one mount. */
 export function driverFileSystem({ tree, files, logger }: DriverFileSystemOptions): FileSystem {
-  const directories = new Directories(tree)
-  const { table } = tree
-  const node = (nodeid: number): Inode => table.get(nodeid)
   const answer = answerer(logger)
   const changing = <T>(call: () => T | Promise<T>): Answer<T> =>
     answer(() => {
       files.checkWritable()
       return call()
     })
-  const opened = ({ fh, keepCache }: Opened): OpenReply => ({ fh, openFlags: keepCache ? FOPEN.KEEP_CACHE : 0 })
-
+  const parts: Parts = { tree, files, node: (nodeid) => tree.table.get(nodeid), answer, changing }
   return {
-    lookup: (parent, name) =>
-      answer(async () => entryOrNot(tree, await tree.lookup(node(parent), textForLookup(name)))),
-    forget: (nodeid, count) => table.forget(nodeid, count),
+    ...nodeCalls(parts),
+    ...nameCalls(parts),
+    ...fileCalls(parts),
+    ...directoryCalls(parts),
+    ...xattrCalls(parts),
+    destroy: () => files.end(),
+  }
+}
+
+function nodeCalls({ tree, node, answer, changing }: Parts) {
+  return {
+    forget: (nodeid, count) => tree.table.forget(nodeid, count),
     getattr: (nodeid) =>
       answer(() => {
         const inode = node(nodeid)
@@ -70,6 +85,15 @@ export function driverFileSystem({ tree, files, logger }: DriverFileSystemOption
         return attributesOf(tree, await tree.current(inode))
       }),
     readlink: (nodeid) => answer(() => tree.readlink(node(nodeid))),
+    access: (nodeid, mask) => answer(async () => tree.checkAccess(await tree.current(node(nodeid)), mask)),
+    statfs: (nodeid) => answer(async () => statfsOf(await tree.statfs(node(nodeid)))),
+  } satisfies Partial<FileSystem>
+}
+
+function nameCalls({ tree, node, answer, changing }: Parts) {
+  return {
+    lookup: (parent, name) =>
+      answer(async () => entryOrNot(tree, await tree.lookup(node(parent), textForLookup(name)))),
     symlink: (parent, name, target) =>
       changing(async () => entryOf(tree, await tree.symlink(node(parent), text(name), target))),
     mknod: (parent, name, mode) =>
@@ -88,12 +112,15 @@ export function driverFileSystem({ tree, files, logger }: DriverFileSystemOption
         return tree.rename(node(parent), text(name), node(newParent), text(newName), how)
       }),
     link: () =>
-      changing(() => {
+      changing((): never => {
         throw new Fault('OperationNotSupported', 'hard links', { errno: 'EPERM' })
       }),
-    access: (nodeid, mask) => answer(async () => tree.checkAccess(await tree.current(node(nodeid)), mask)),
-    statfs: (nodeid) => answer(async () => statfsOf(await tree.statfs(node(nodeid)))),
+  } satisfies Partial<FileSystem>
+}
 
+function fileCalls({ tree, files, node, answer }: Parts) {
+  const opened = ({ fh, keepCache }: Opened): OpenReply => ({ fh, openFlags: keepCache ? FOPEN.KEEP_CACHE : 0 })
+  return {
     open: (nodeid, flags, killPrivileges) =>
       answer(async () => {
         const reply = opened(await files.open(node(nodeid), flags))
@@ -116,19 +143,26 @@ export function driverFileSystem({ tree, files, logger }: DriverFileSystemOption
     fsync: (_nodeid, fh) => answer(() => files.fsync(fh)),
     release: (_nodeid, fh) => answer(() => files.release(fh)),
     fallocate: (_nodeid, fh, offset, length, mode) => answer(() => files.fallocate(fh, offset, length, mode)),
+  } satisfies Partial<FileSystem>
+}
 
+function directoryCalls({ tree, node, answer }: Parts) {
+  const directories = new Directories(tree)
+  return {
     opendir: (nodeid) => answer(() => ({ fh: directories.open(node(nodeid)), openFlags: 0 })),
     readdirplus: (_nodeid, fh, offset, sink) => answer(() => directories.read(fh, offset, sink)),
     releasedir: (_nodeid, fh) => answer(() => directories.close(fh)),
     fsyncdir: () => undefined,
+  } satisfies Partial<FileSystem>
+}
 
+function xattrCalls({ tree, node, answer, changing }: Parts) {
+  return {
     getxattr: (nodeid, name) => answer(() => getXattr(tree, node(nodeid), text(name))),
     listxattr: (nodeid) => answer(async () => (await listXattr(tree, node(nodeid))).map((name) => Buffer.from(name))),
     setxattr: (nodeid, name, value, flags) => changing(() => setXattr(tree, node(nodeid), text(name), value, flags)),
     removexattr: (nodeid, name) => changing(() => removeXattr(tree, node(nodeid), text(name))),
-
-    destroy: () => files.end(),
-  }
+  } satisfies Partial<FileSystem>
 }
 
 /** Runs a call; its refusal is the fault's error number, anything else that is thrown is EIO and goes to the log. */

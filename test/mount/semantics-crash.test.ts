@@ -40,19 +40,21 @@ void t.test('failed-close-keeps', { skip }, async (t) => {
 void t.test('unsent-files-are-kept', { skip }, async (t) => {
   const mount = await drive(t)
   const { dir, remote, at, ask } = mount
-  remote.write(`${HOME}/thesis.tex`, 'old chapter')
+  // whole pages, which the kernel caches as they are written
+  const [old, written] = ['old chapter '.repeat(1024), 'chapter one '.repeat(1024)]
+  remote.write(`${HOME}/thesis.tex`, old)
   remote.failNext(9, new Fault('QuotaExceeded', 'on order'), 'put', 'amend')
-  const script = `const fd = fs.openSync(argv[0] + '/thesis.tex', 'r+'); fs.writeSync(fd, 'chapter one'); fs.closeSync(fd)`
+  const script = `const fd = fs.openSync(argv[0] + '/thesis.tex', 'r+'); fs.writeSync(fd, 'chapter one '.repeat(1024)); fs.closeSync(fd)`
   await t.rejects(js(script, dir), /-122/)
   const [kept] = await until(
     () => recovered(mount),
     (files) => files.length > 0,
   )
-  t.match(kept, { name: /thesis\.tex$/, bytes: 'chapter one', origin: `${HOME}/thesis.tex` })
-  t.equal(at('thesis.tex'), 'old chapter')
+  t.match(kept, { name: /thesis\.tex$/, bytes: written, origin: `${HOME}/thesis.tex` })
+  t.equal(at('thesis.tex'), old)
   t.match(await ask('log'), [/thesis\.tex: the gateway did not take it.*kept in .*recovered/])
   remote.heal()
-  t.equal((await sh('cat thesis.tex', dir)).output, 'old chapter', 'the mount shows what the gateway has')
+  t.equal((await sh('cat thesis.tex', dir)).output, old, 'the mount shows what the gateway has')
 })
 
 void t.test('killed-driver', { skip }, async (t) => {
