@@ -48,7 +48,8 @@ export class Walked {
   /** Throws ENOENT. Every inode found is kept: the kernel forgets when it likes. */
   async find(at: string): Promise<Inode> {
     let inode = this.tree.table.root
-    for (const name of at.split('/').filter((step) => step !== '' && step !== '.')) inode = await this.child(inode, name)
+    for (const name of at.split('/').filter((step) => step !== '' && step !== '.'))
+      inode = await this.child(inode, name)
     return inode
   }
 
