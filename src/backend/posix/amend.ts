@@ -14,7 +14,7 @@ import { received, refuseAborted, writtenMode, wrongType } from '../contract.ts'
 import { refuseOther, type Wanted, wantedOf, writeInode } from './inode-write.ts'
 import { type Inode, readInode } from './inode.ts'
 import { insertInterval, type Interval } from './interval.ts'
-import { fulfilled, openJournal, type Redo } from './journal.ts'
+import { openJournal, withdraw, type Redo } from './journal.ts'
 import { newVersion, writeAll } from './put.ts'
 import { codeOf, refusing, refusingAsync } from './refusal.ts'
 import { discard, publish, stageFile, type Staged } from './staging.ts'
@@ -136,13 +136,15 @@ async function journalled(store: Store, opened: Opened, spool: Staged, intervals
   const { fd, inode, path } = opened
   const { length, mtime } = options
   const redo: Redo = { intervals, length, version: newVersion(), ...(mtime !== undefined && { mtime: String(mtime) }) }
+  // a length that the file system does not take (EFBIG) is refused by our own file, before anything is promised
+  if (length > fstatSync(spool.fd ?? -1).size) await truncate(spool.fd ?? -1, length)
   const journal = await openJournal(store, path, inode, spool, redo, (file) => reserveRoom(file, fd, inode, intervals))
   try {
     store.changing.cutReaders(inode.self)
     await redoInto(store, fd, spool.fd ?? -1, redo, journal.target.file)
-    fulfilled(journal)
   } finally {
-    closeSync(journal.dir)
+    // also when the storage failed: done again at the next start it would go over what was written since
+    withdraw(journal)
   }
   return onNode(store, { path, id: inode.id }, (_spot, now, place) => noted(store, now, place))
 } // prettier-ignore

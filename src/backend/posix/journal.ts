@@ -8,6 +8,7 @@ import {
   constants,
   fsync,
   linkSync,
+  lstatSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -46,7 +47,7 @@ export interface Journal {
 
 /**
  * Makes the amend a promise: after this it happens, whatever crashes. The inode must be the one at `path`; `reserve` gets its second
- * name and may still refuse. The caller closes `dir`.
+ * name and may still refuse. The caller ends with `withdraw`.
  */
 export async function openJournal(store: Store, path: NodePath, inode: Inode, spool: Staged, redo: Redo, reserve: (file: string) => void): Promise<Journal> {
   const keeper = store.tree.keeperOf(path)
@@ -71,10 +72,14 @@ export async function openJournal(store: Store, path: NodePath, inode: Inode, sp
   }
 } // prettier-ignore
 
-/** The amend is done and durable. */
-export function fulfilled(journal: Journal): void {
-  unlinkSync(journal.redo.file)
-  dropJournal(journal)
+/** Nothing is promised any more: the amend is done and durable, or it failed and its caller is told so. Closes `dir`. */
+export function withdraw(journal: Journal): void {
+  try {
+    unlinkSync(journal.redo.file)
+    dropJournal(journal)
+  } finally {
+    closeSync(journal.dir)
+  }
 }
 
 function dropJournal({ dir, redo, data, target }: Journal): void {
@@ -86,6 +91,8 @@ export async function replay(dir: number, apply: (fd: number, data: number, redo
   const names = readdirSync(spot(dir, '.').file)
   for (const name of names.filter((each) => each.endsWith('.redo'))) {
     const base = name.slice(0, -'.redo'.length)
+    // somebody else's promise, got here by renames, is none
+    if (lstatSync(spot(dir, name).file).uid !== process.geteuid?.()) continue
     const redo = JSON.parse(readFileSync(spot(dir, name).file, 'utf8')) as Redo
     const fd = openSync(spot(dir, `${base}.target`).file, constants.O_RDWR | constants.O_NOFOLLOW)
     const data = openSync(spot(dir, `${base}.data`).file, constants.O_RDONLY | constants.O_NOFOLLOW)
@@ -97,7 +104,7 @@ export async function replay(dir: number, apply: (fd: number, data: number, redo
     }
     unlinkSync(spot(dir, name).file)
   }
-  for (const name of names) rmSync(spot(dir, name).file, { force: true })
+  for (const name of names) rmSync(spot(dir, name).file, { force: true, recursive: true })
 } // prettier-ignore
 
 async function writeDurable({ file }: Spot, text: string): Promise<void> {

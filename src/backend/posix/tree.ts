@@ -2,9 +2,11 @@
  * Where nodes are in the file system. Every path is resolved by openat2 below the root, to a descriptor of the parent and a name:
  * no symlink is followed on the way, whoever planted it and whenever.
  */
-import { chmodSync, chownSync, closeSync, constants, fstatSync, mkdirSync, openSync, rmdirSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { chmodSync, closeSync, constants, fstatSync, mkdirSync, openSync, renameSync, rmdirSync } from 'node:fs'
 import { openBeneath, O_PATH } from '../../libc/openat.ts'
 import { removeXattr } from '../../libc/xattr.ts'
+import { Fault } from '../../vospace/fault.ts'
 import { nameOf, parentOf, ROOT, type NodePath } from '../../vospace/path.ts'
 import { allocationOf, RESERVED } from '../contract.ts'
 import { DEFAULT_ACL } from './acl.ts'
@@ -85,10 +87,7 @@ export class Tree {
   /** A descriptor (O_PATH) of a folder of ours, made when it is not there; the caller closes it. */
   openReserved(keeper: NodePath, folder: Folder): number {
     const found = this.findReserved(keeper, folder)
-    if (found !== undefined) {
-      if (isPrivate(found)) return found
-      closeSync(found)
-    }
+    if (found !== undefined) return found
     return this.within(keeper, (dir) => {
       const top = openPrivate(dir, RESERVED)
       try {
@@ -99,14 +98,14 @@ export class Tree {
     })
   }
 
-  /** A folder of ours where there is one. */
+  /** A folder of ours where there is one; one that others could write to is none. */
   findReserved(keeper: NodePath, folder: Folder): number | undefined {
+    const top = findPrivate(this.#fd, keeper === ROOT ? RESERVED : `${relative(keeper)}/${RESERVED}`)
+    if (top === undefined) return undefined
     try {
-      return openBeneath(this.#fd, `${relative(keeper)}/${RESERVED}/${folder}`)
-    } catch (error) {
-      const code = codeOf(error)
-      if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP') return undefined
-      throw refusal(error, RESERVED)
+      return findPrivate(top, folder)
+    } finally {
+      closeSync(top)
     }
   }
 
@@ -134,29 +133,55 @@ function removeEmpty(folder: string): void {
   }
 }
 
-function isPrivate(fd: number): boolean {
-  const { uid, mode } = fstatSync(fd)
-  return uid === process.geteuid?.() && (mode & 0o7777) === 0o700
+function findPrivate(dir: number, path: string): number | undefined {
+  let fd: number
+  try {
+    fd = openBeneath(dir, path)
+  } catch (error) {
+    const code = codeOf(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP') return undefined
+    throw refusal(error, RESERVED)
+  }
+  if (isPrivate(fd)) return fd
+  closeSync(fd)
+  return undefined
 }
 
-/** Opens a directory that only we can write, made when missing: one that another user made before us is taken away from them. */
+const isOurs = (fd: number): boolean => fstatSync(fd).uid === process.geteuid?.()
+const isPrivate = (fd: number): boolean => isOurs(fd) && (fstatSync(fd).mode & 0o7777) === 0o700
+
+/**
+ * Opens a directory that only we can write, made when missing. One that another user made before us is moved aside, with all that was
+ * planted in it: it must never be taken for our journal.
+ */
 function openPrivate(dir: number, name: string): number {
+  for (let attempt = 1; ; attempt++) {
+    const fd = madeOrThere(dir, name)
+    try {
+      if (isOurs(fd)) {
+        const { file } = spot(fd, '.')
+        // set-group-ID and a default ACL come from the directory above
+        removeXattr(file, DEFAULT_ACL)
+        if (!isPrivate(fd)) chmodSync(file, 0o700)
+        return fd
+      }
+      if (attempt === MAX_PLANTED) throw new Fault('NodeBusy', `${name} is made by others again and again`)
+      renameSync(spot(dir, name).file, spot(dir, `${name}-${randomBytes(6).toString('hex')}`).file)
+    } catch (error) {
+      closeSync(fd)
+      throw error
+    }
+    closeSync(fd)
+  }
+}
+
+const MAX_PLANTED = 5
+
+function madeOrThere(dir: number, name: string): number {
   try {
     mkdirSync(spot(dir, name).file, 0o700)
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error
   }
-  const fd = openBeneath(dir, name)
-  try {
-    const { file } = spot(fd, '.')
-    removeXattr(file, DEFAULT_ACL)
-    if (!isPrivate(fd)) {
-      chownSync(file, process.geteuid?.() ?? 0, process.getegid?.() ?? 0)
-      chmodSync(file, 0o700)
-    }
-    return fd
-  } catch (error) {
-    closeSync(fd)
-    throw error
-  }
+  return openBeneath(dir, name)
 }
