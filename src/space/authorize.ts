@@ -9,7 +9,7 @@
 import { type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
 import { type Entry } from '../vospace/node.ts'
-import { isWithin } from '../vospace/path.ts'
+import { isWithin, type NodePath } from '../vospace/path.ts'
 import { PROPERTY } from '../vospace/property.ts'
 import { type Rules, type SeenEntry } from './space.ts'
 
@@ -46,13 +46,17 @@ export interface Refusal {
   readonly reason: string
   /** EPERM: nobody may, as things stand (a lock); EACCES: this caller may not */
   readonly errno: 'EACCES' | 'EPERM'
+  /** the container on the way that is closed to them */
+  readonly at?: NodePath
 }
 
 /** Throws PermissionDenied with who, what and why. */
 export function authorize(caller: Caller, verb: Verb, chain: Chain, rules: Allocations): void {
   const refusal = refusalOf(caller, verb, chain, rules)
   if (refusal === undefined) return
-  const what = `${caller.user ?? 'an anonymous caller'} may not ${PHRASE[verb]} ${chain.at(-1)?.path ?? '/'}`
+  // of what lies beyond a container that is closed to them nobody learns whether it exists
+  const reached = verb === 'reach' ? refusal.at : chain.at(-1)?.path
+  const what = `${caller.user ?? 'an anonymous caller'} may not ${PHRASE[verb]} ${reached ?? '/'}`
   throw new Fault('PermissionDenied', `${what}: ${refusal.reason}`, { errno: refusal.errno })
 }
 
@@ -83,7 +87,8 @@ export function authorizeGranted(chain: Chain): void {
 export function refusalOf(caller: Caller, verb: Verb, chain: Chain, rules: Allocations): Refusal | undefined {
   const above = verb === 'reach' ? chain : chain.slice(0, -1)
   const closed = above.findIndex((_, at) => !mayRead(caller, chain, at, rules))
-  if (closed >= 0) return no(`${chain[closed]?.path} is not readable to them`)
+  const at = chain[closed]?.path
+  if (at !== undefined) return { ...no(`${at} is not readable to them`), at }
   if (verb === 'reach') return undefined
   return nodeRefusal(caller, verb, chain, rules)
 }

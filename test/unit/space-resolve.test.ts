@@ -1,6 +1,6 @@
 import t from 'tap'
 import { find, resolve } from '../../src/space/resolve.ts'
-import { alice, at, bob, file, folder, link, nobody, outcome, world } from './space-world.ts'
+import { alice, at, bob, file, folder, link, nobody, outcome, refusal, world } from './space-world.ts'
 
 const follow = { leaf: 'target', way: 'follow' } as const
 const itself = { leaf: 'itself', way: 'follow' } as const
@@ -116,4 +116,18 @@ t.test('where links on the way are refused it is LinkFound', async (t) => {
   const refuse = { leaf: 'itself', way: 'refuse' } as const
   t.equal(await outcome(resolve(space, alice, at('/home/alice/l/x'), refuse)), 'LinkFound ELOOP')
   t.equal((await find(space, alice, at('/home/alice/l'), refuse)).node.type, 'link')
+})
+
+t.test('what stands in a private container is told to nobody else, not even whether it is there', async (t) => {
+  const { space, backend } = await world()
+  await folder(backend, '/home/alice/private')
+  await folder(backend, '/home/alice/private/there')
+  await file(backend, '/home/alice/private/f')
+  await link(backend, '/home/alice/private/l', 'there')
+  await link(backend, '/home/alice/in', 'private/there')
+  const told = async (path: string): Promise<string> => (await refusal(resolve(space, bob, at(path), follow))).detail
+  const sentence = await told('/home/alice/private/absent/x')
+  t.match(sentence, '/home/alice/private')
+  for (const path of ['private/there', 'private/there/x', 'private/f/x', 'private/l/x', 'private/absent', 'in', 'in/x'])
+    t.equal(await told(`/home/alice/${path}`), sentence, path)
 })
