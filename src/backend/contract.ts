@@ -68,8 +68,14 @@ export function changed(type: NodeType, kept: Attributes, changes: Changes = {})
   }
   // the owner's own group follows the owner; any other group stays
   const gid = changes.gid ?? kept.gid
-  const mode = type === 'link' ? LINK_MODE : agreeing(type, changes.mode ?? kept.mode, access)
+  const mode = type === 'link' ? LINK_MODE : agreeing(type, changes.mode ?? givenMode(type, kept, access, gid), access)
   return { access, mode, gid, properties: changedProperties(kept.properties, changes.properties) }
+}
+
+/** Set-user-ID and set-group-ID go when a file gets another owner or group, as chown(2) does it: it would run as the new one. */
+function givenMode(type: NodeType, kept: Attributes, access: Access, gid: number | undefined): number {
+  const isSame = access.owner === kept.access.owner && gid === kept.gid
+  return isSame || type !== 'data' ? kept.mode : writtenMode(kept.mode)
 }
 
 function changedProperties(kept: ReadonlyMap<string, string>, changes: Changes['properties']): Map<string, string> {

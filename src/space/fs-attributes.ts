@@ -60,6 +60,7 @@ function authorizeAttributes(space: Space, caller: Caller, chain: Chain, asked: 
   const givesAway = asked.uid !== undefined && asked.uid !== node.uid
   const givesGroup = asked.gid !== undefined && asked.gid !== node.gid && asked.gid !== caller.gid
   if (givesAway || givesGroup) authorize(caller, 'administer', chain, space.rules)
+  checkSetId(caller, node, asked.mode)
   const { size, uid: _uid, gid, ...rest } = asked
   const takesGroup = gid !== undefined && gid !== node.gid && !givesGroup
   if (takesGroup || Object.values(rest).some((value) => value !== undefined)) {
@@ -69,6 +70,13 @@ function authorizeAttributes(space: Space, caller: Caller, chain: Chain, asked: 
   checkHasBytes(node)
   if (!Number.isSafeInteger(size) || size < 0) throw new Fault('InvalidArgument', `not a length: ${size}`)
   authorize(caller, 'write', chain, space.rules)
+}
+
+// As chmod(2), for which writing is no permission: who may write to a file must not make it run as its owner.
+function checkSetId(caller: Caller, node: Entry, mode: number | undefined): void {
+  const added = (mode ?? 0) & ~node.mode & 0o6000
+  if (added === 0 || node.type !== 'data' || node.access.owner === caller.user) return
+  throw new Fault('PermissionDenied', `only its owner sets the set-ID bits of ${node.path}`, { errno: 'EPERM' })
 }
 
 function changesFor(space: Space, node: Entry, asked: FsAttributes): Changes {

@@ -21,6 +21,16 @@ import {
 } from './cases.ts'
 
 export const ATTRIBUTES: Record<string, Case> = {
+  'takes the set-ID bits from a file that is given away, as chown does': async (t, b) => {
+    await b.put(p('/f'), body('x'), { draft: { ...file, mode: 0o6750 } })
+    await b.make(p('/c'), { ...container, mode: 0o2750 })
+    t.equal((await b.set({ path: p('/f') }, { access: { owner: 'alice' }, mtime: 5n })).mode & 0o7000, 0o6000)
+    t.equal((await b.set({ path: p('/f') }, { access: { owner: 'bob' } })).mode & 0o7000, 0)
+    t.equal((await b.set({ path: p('/f') }, { mode: 0o4750 })).mode & 0o7000, 0o4000)
+    t.equal((await b.set({ path: p('/f') }, { gid: 4711 })).mode & 0o7000, 0)
+    t.equal((await b.set({ path: p('/c') }, { access: { owner: 'bob' } })).mode & 0o7000, 0o2000)
+  },
+
   'keeps every access that can be said, and shows it in the mode': async (t, b) => {
     await b.put(p('/f'), body('x'), { draft: file })
     await b.make(p('/c'), container)

@@ -217,6 +217,19 @@ t.test('setattr: chmod says what is shared, chown is the administrator’s, trun
   t.equal((await entryOf(space, alice, ref)).mode, 0o640, 'and what is refused in part changes nothing')
 })
 
+t.test('who may write to a file cannot make it run as its owner', async (t) => {
+  const { space, backend } = await world()
+  await file(backend, '/home/alice/f', { owner: 'bob', groupWrite: [STAFF] })
+  await folder(backend, '/home/alice/c', { groupWrite: [STAFF] })
+  const set = (caller: typeof bob, mode: number, path = '/home/alice/f') =>
+    outcome(setattr(space, caller, { path: at(path) }, { mode }))
+  for (const mode of [0o4755, 0o2755, 0o6755]) t.equal(await set(alice, mode), 'PermissionDenied EPERM')
+  t.equal(await set(alice, 0o1770), 'ok')
+  t.equal(await set(bob, 0o4770), 'ok', 'the owner may')
+  t.equal(await set(alice, 0o4750), 'ok', 'bits that are there may stay')
+  t.equal(await set(bob, 0o2770, '/home/alice/c'), 'ok', 'on a container they run nothing')
+})
+
 t.test('statfs shows the quota as the size of the file system', async (t) => {
   const { space, backend } = await world()
   await backend.setQuota(at('/home/alice'), 40960)
