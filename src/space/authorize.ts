@@ -169,14 +169,32 @@ function mayWrite(caller: Caller, chain: Chain, at: number, rules: Allocations):
 
 const isMember = (caller: Caller, groups: readonly string[]): boolean => groups.some((uri) => caller.groups.has(uri))
 
+const allocationOwner = (chain: Chain, at: number, rules: Allocations): string | undefined =>
+  allocationOf(chain, at, rules)?.access.owner
+
 // The allocation a node stands in is the nearest container, itself included, directly under an allocation parent.
-function allocationOwner(chain: Chain, at: number, { allocationParents }: Allocations): string | undefined {
+function allocationOf(chain: Chain, at: number, { allocationParents }: Allocations): Entry | undefined {
   for (let i = at; i > 0; i--) {
     const parent = chain[i - 1]
     if (parent === undefined || !allocationParents.includes(parent.path)) continue
-    if (chain[i]?.type === 'container') return chain[i]?.access.owner
+    if (chain[i]?.type === 'container') return chain[i]
   }
   return undefined
+}
+
+/**
+ * A node that comes into another allocation is open to the owner of that one, with everything below it: so only who may read it all may
+ * move it there. OperationNotSupported (EXDEV: programs copy then, what they may read).
+ */
+export function authorizeCrossing(caller: Caller, chain: Chain, container: Chain, rules: Allocations): void {
+  const node = chain.at(-1)
+  const from = allocationOf(chain, chain.length - 2, rules)
+  if (from?.path === allocationOf(container, container.length - 1, rules)?.path) return
+  if (from !== undefined && from.access.owner === caller.user) return
+  if (node?.type !== 'container' && refusalOf(caller, 'read', chain, rules) === undefined) return
+  throw new Fault('OperationNotSupported', `${node?.path} is not theirs to move to another allocation`, {
+    errno: 'EXDEV',
+  })
 }
 
 const holdsAllocations = (entry: Entry, { allocationParents }: Allocations): boolean =>

@@ -8,7 +8,7 @@ import { Fault } from '../vospace/fault.ts'
 import { createdMode } from '../vospace/mode.ts'
 import { type Access, type Entry, type NodeType } from '../vospace/node.ts'
 import { isWithin, nameOf, type NodePath } from '../vospace/path.ts'
-import { authorize, seen } from './authorize.ts'
+import { authorize, authorizeCrossing, seen } from './authorize.ts'
 import { locate, placeOf } from './fs-place.ts'
 import { isOurs, once, type Once } from './once.ts'
 import { chainOf, present, type Found, type Place } from './resolve.ts'
@@ -182,7 +182,7 @@ export async function rename(
   if (flags === 'exchange') present(dest)
   if (moving.node.id === dest.node?.id) return seen(caller, chainOf(moving), space.rules)
   checkNotWithin(from, to, flags)
-  authorizeRename(space, caller, moving, dest)
+  authorizeRename(space, caller, moving, dest, flags === 'exchange')
   attempt?.note(moving.node.id)
   const entry = await space.backend.move(from, to, { replace: flags === 'replace', exchange: flags === 'exchange' })
   noteRename(space, { from, to, flags }, entry, dest.node)
@@ -200,10 +200,18 @@ function checkNotWithin(from: NodePath, to: NodePath, flags: RenameFlags): void 
   if (isWithin(from, to)) throw new Fault('ContainerNotEmpty', to)
 }
 
-function authorizeRename(space: Space, caller: Caller, moving: Found, { parents, node }: Place): void {
+function authorizeRename(
+  space: Space,
+  caller: Caller,
+  moving: Found,
+  { parents, node }: Place,
+  isExchange: boolean,
+): void {
   authorize(caller, 'delete', chainOf(moving), space.rules)
   if (node === undefined) authorize(caller, 'create', parents, space.rules)
   else authorize(caller, 'delete', [...parents, node], space.rules)
+  authorizeCrossing(caller, chainOf(moving), parents, space.rules)
+  if (isExchange && node !== undefined) authorizeCrossing(caller, [...parents, node], moving.parents, space.rules)
 }
 
 function noteRename(

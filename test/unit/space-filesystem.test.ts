@@ -1,6 +1,21 @@
 import t from 'tap'
 import { entryOf, listOf, mkdir, remove, rename, setattr, statfs, symlink } from '../../src/space/filesystem.ts'
-import { admin, alice, at, bob, file, folder, link, names, nobody, outcome, STAFF, tree, world } from './space-world.ts'
+import {
+  admin,
+  alice,
+  at,
+  bob,
+  file,
+  folder,
+  GUESTS,
+  link,
+  names,
+  nobody,
+  outcome,
+  STAFF,
+  tree,
+  world,
+} from './space-world.ts'
 
 t.test('entryOf and listOf answer as the kernel would: links on the way are not followed', async (t) => {
   const { space, backend } = await world()
@@ -176,6 +191,26 @@ t.test('rename needs both containers, and neither locked, nor the node, nor what
   t.equal(changes.length, 0)
   t.equal(await mv('in/f', 'in/x'), 'ok')
   t.match(changes, [{ kind: 'moved', path: '/home/alice/in/x', from: '/home/alice/in/f' }])
+})
+
+t.test('what its mover may not read does not come into another allocation, where they could', async (t) => {
+  const { space, backend } = await world()
+  await folder(backend, '/home/bob', { owner: 'bob' })
+  await folder(backend, '/home/alice/shared', { groupWrite: [STAFF] })
+  await file(backend, '/home/alice/shared/secret')
+  await file(backend, '/home/alice/shared/known', { groupRead: [STAFF] })
+  await folder(backend, '/home/alice/shared/bobs', { owner: 'bob', groupWrite: [GUESTS] })
+  await file(backend, '/home/alice/shared/bobs/carols', { owner: 'carol' })
+  await file(backend, '/home/bob/bait', { owner: 'bob' })
+  const move = (from: string, to: string, flags?: 'exchange', caller = bob) =>
+    outcome(rename(space, caller, at(from), at(to), flags))
+  t.equal(await move('/home/alice/shared/secret', '/home/bob/secret'), 'OperationNotSupported EXDEV')
+  t.equal(await move('/home/alice/shared/secret', '/home/bob/bait', 'exchange'), 'OperationNotSupported EXDEV')
+  t.equal(await move('/home/bob/bait', '/home/alice/shared/secret', 'exchange'), 'OperationNotSupported EXDEV')
+  t.equal(await move('/home/alice/shared/bobs', '/home/bob/bobs'), 'OperationNotSupported EXDEV')
+  t.equal(await move('/home/alice/shared/secret', '/home/alice/shared/secret2'), 'ok', 'within one it is as in POSIX')
+  t.equal(await move('/home/alice/shared/known', '/home/bob/known'), 'ok', 'what they could copy')
+  t.equal(await move('/home/bob/bait', '/home/alice/shared/bait'), 'ok', 'and who owns the allocation may')
 })
 
 t.test('setattr: chmod says what is shared, chown is the administrator’s, truncation is a write', async (t) => {
