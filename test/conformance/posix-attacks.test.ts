@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { isFault } from '../../src/vospace/fault.ts'
 import { nodePath } from '../../src/vospace/path.ts'
-import { at, body, bytesOf, entryAt, extents, file } from './backend.ts'
+import { at, body, bytesOf, entryAt, extents, file, refused } from './backend.ts'
 import { debris, directory, isRoot, notRoot, posix } from './posix-tree.ts'
 
 const p = nodePath
@@ -27,6 +27,22 @@ void t.test('a length that no file can have is refused, and not promised', async
   t.same(debris(dir), [])
   await b.stop()
   await b.start()
+  await b.stop()
+  dispose()
+})
+
+void t.test('holes without end are refused before they fill the memory', async (t) => {
+  const { dir, dispose } = directory()
+  const b = posix(dir, { mode })
+  await b.start()
+  await b.put(p('/f'), body('old'), { draft: file })
+  let count = 0
+  async function* holes() {
+    for (; count < 2_000_000; count++) yield { offset: 2 * count, hole: 1 }
+  }
+  await refused(t, b.amend({ path: p('/f') }, holes(), { length: 8_000_000 }), 'RequestEntityTooLarge')
+  t.ok(count < 1_000_000, String(count))
+  t.equal(String(await bytesOf(b, p('/f'))), 'old')
   await b.stop()
   dispose()
 })

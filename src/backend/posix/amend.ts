@@ -25,6 +25,8 @@ const sync = promisify(fsync)
 const truncate = promisify(ftruncate)
 const readSome = promisify(readAt)
 const CHUNK = 1 << 20
+/** Ranges of one amend, which are held in memory. */
+const MAX_INTERVALS = 500_000
 
 export async function amend(store: Store, ref: Ref, extents: AsyncIterable<Extent>, options: AmendOptions): Promise<Entry> {
   refuseAborted(options.signal)
@@ -55,6 +57,7 @@ async function spooled(spool: Staged, extents: AsyncIterable<Extent>, options: A
     if (end <= start) continue
     if ('bytes' in extent) await writeAll(spool.fd ?? -1, [extent.bytes.subarray(0, end - start)], start)
     intervals = insertInterval(intervals, { start, end, hole: !('bytes' in extent) })
+    if (intervals.length > MAX_INTERVALS) throw new Fault('RequestEntityTooLarge', 'too many extents')
   }
   return intervals
 }
