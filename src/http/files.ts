@@ -28,7 +28,8 @@ export function files(app: FastifyInstance, context: HttpContext): void {
     return sendFile({ look, open }, request, reply)
   }
   const head: Handler = async (request, reply) => {
-    const { caller, path, grant } = admit(context, request, reply, 'read')
+    // with a URL to put to as well: Python asks before it sends
+    const { caller, path, grant } = admit(context, request, reply, 'any')
     const { entry, name } = await headFile(context.services.space, caller, path, grant && { grant })
     checkUnchanged(request.headers, entry)
     if (isUnmodified(request.headers, entry)) return answerHead(reply, 304, fileHeaders(entry, name))
@@ -53,7 +54,7 @@ function admit(
   { services }: HttpContext,
   request: FastifyRequest,
   reply: FastifyReply,
-  kind: 'read' | 'write',
+  kind: FileGrant['kind'] | 'any',
 ): Admitted {
   const { rest } = targetOf(request.raw)
   const token = /^\/preauth(?::|%3a)([^/]*)(\/.*)?$/i.exec(rest)
