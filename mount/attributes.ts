@@ -81,22 +81,20 @@ export interface AttributeChanges {
 
 /** setattr of the kernel. Throws what the gateway refuses. */
 export async function setAttributes(tree: Tree, inode: Inode, changes: AttributeChanges): Promise<void> {
-  await inode.content?.settled()
   if (changes.size !== undefined) await resize(tree, inode, changes.size, changes.open === true)
-  const rest = remaining(tree, inode, changes)
-  if (Object.keys(rest).length === 0) return
-  if (inode.unlinked) {
-    setUnlinked(inode, rest)
-    return
-  }
-  tree.changed(inode, await tree.remote.setattr(tree.table.ref(inode), rest))
+  await inode.turns.take(async () => {
+    const rest = remaining(tree, inode, changes)
+    if (Object.keys(rest).length === 0) return
+    if (inode.unlinked) setUnlinked(inode, rest)
+    else tree.changed(inode, await tree.remote.setattr(tree.table.ref(inode), rest))
+  })
 }
 
 /** truncate(2) is sent before it returns; ftruncate(2) with the close. */
 async function resize(tree: Tree, inode: Inode, size: number, open: boolean): Promise<void> {
   const { content, entry } = inode
   if (content === undefined) {
-    tree.changed(inode, await tree.remote.setattr(tree.table.ref(inode), { size }))
+    await inode.turns.take(async () => tree.changed(inode, await tree.remote.setattr(tree.table.ref(inode), { size })))
     return
   }
   if (!open && !entry.writable) throw new Fault('PermissionDenied', entry.path)

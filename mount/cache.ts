@@ -4,6 +4,7 @@ import { Fault } from '../src/vospace/fault.ts'
 import { child, type NodePath } from '../src/vospace/path.ts'
 import { type Content } from './content.ts'
 import { type RemoteRef } from './remote.ts'
+import { Turns } from './turns.ts'
 
 /** Deeper than any path can be: a chain of parents this long is a loop made by renames behind our back. */
 const DEEPEST = 4096
@@ -31,7 +32,10 @@ export class Inode {
   unlinked = false
   /** Removed, but too large to be fetched: the gateway has it under a hidden name. */
   hidden = false
+  /** Found elsewhere than at its name, and whoever comes by that name has not been told. */
+  strayed = false
   xattrs: { readonly until: number; readonly names: readonly string[] } | undefined
+  #turns: Turns | undefined
 
   constructor(nodeid: number, parent: Inode | undefined, name: string, entry: SeenEntry) {
     this.nodeid = nodeid
@@ -39,6 +43,10 @@ export class Inode {
     this.parent = parent
     this.name = name
     this.entry = entry
+  }
+
+  get turns(): Turns {
+    return (this.#turns ??= new Turns())
   }
 
   get isOpen(): boolean {
@@ -144,15 +152,16 @@ export class InodeTable {
     parent.children?.delete(name)
   }
 
-  /** The inode's name is free; parent and name stay as a hint for its path. */
-  leave(inode: Inode): void {
+  /** The inode's name is free; parent and name stay as a hint for its path. False when it stood nowhere before. */
+  leave(inode: Inode): boolean {
     const siblings = inode.parent?.children
-    if (siblings?.get(inode.name) === inode) siblings.delete(inode.name)
+    return siblings?.get(inode.name) === inode && siblings.delete(inode.name)
   }
 
   #place(inode: Inode, parent: Inode, name: string): void {
     inode.parent = parent
     inode.name = name
+    inode.strayed = false
     parent.children ??= new Map()
     parent.children.set(name, inode)
   }

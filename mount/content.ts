@@ -5,12 +5,15 @@ import { ATTEMPTS, BaseVersion, type BaseHost } from './base-version.ts'
 import { ExtentMap, type Span } from './extents.ts'
 import { type Remote, type RemoteRef } from './remote.ts'
 import { type Spool, type SpoolFolder } from './spool.ts'
+import { type Turns } from './turns.ts'
 import { extents, pieces, PIECE } from './upload.ts'
 
 /** What stands around the content: the inode, its mount and its gateway. */
 export interface ContentHost extends BaseHost {
   readonly remote: Remote
   readonly spools: SpoolFolder
+  /** Nothing else changes the node while its bytes are sent. */
+  readonly turns: Turns
   ref(): RemoteRef
   /** The gateway has what was written here; before, it had the version `over`. */
   sent(entry: SeenEntry, over: string): void
@@ -47,9 +50,8 @@ export class Content {
   #mtime: bigint | undefined
   #writtenAt = 0n
   #batch: Batch | undefined
-  /** A batch that was sent and not answered: it may have arrived. */
-  #unanswered: Batch | undefined
-  #flushing: Promise<void> | undefined
+  /** Batches that were sent and not answered: each may have arrived. */
+  #unanswered: Batch[] = []
   /** Handles, and those among them that may read and write. */
   handles = 0
   readers = 0
@@ -81,6 +83,11 @@ export class Content {
       this.#touched ||
       this.#mtime !== undefined
     )
+  }
+
+  /** Whether a flush would send something. */
+  get waits(): boolean {
+    return this.isDirty && !this.unlinked
   }
 
   /** Nanoseconds; undefined: what the gateway says. */
@@ -157,9 +164,8 @@ export class Content {
     this.#spool?.cut(size)
     for (const extents of [this.#written, this.#dirty, this.#batch?.dirty]) extents?.remove(size, Infinity)
     this.#visible = Math.min(this.#visible, size)
-    for (const batch of [this.#batch, this.#unanswered]) {
-      if (batch !== undefined) batch.visible = Math.min(batch.visible, size)
-    }
+    const batches = this.#batch === undefined ? this.#unanswered : [this.#batch, ...this.#unanswered]
+    for (const batch of batches) batch.visible = Math.min(batch.visible, size)
     this.#length = size
     this.#appended = false
     this.#touch()
@@ -187,25 +193,14 @@ export class Content {
     this.#mtime = mtime
   }
 
-  /** When no flush is under way any more. */
-  async settled(): Promise<void> {
-    // its error belongs to whoever asked for that flush
-    while (this.#flushing !== undefined) await this.#flushing.catch(() => undefined)
-  }
-
   /**
    * Sends what was written before the call. Throws what the gateway refused (EDQUOT, ENOSPC, EACCES, ESTALE, EIO);
    * then everything still waits, and the next flush tries again.
    */
-  async flush(): Promise<void> {
-    await this.settled()
-    if (!this.isDirty || this.unlinked) return
-    this.#flushing = this.#send()
-    try {
-      await this.#flushing
-    } finally {
-      this.#flushing = undefined
-    }
+  flush(): Promise<void> {
+    return this.#host.turns.take(async () => {
+      if (this.waits) await this.#send()
+    })
   }
 
   async #send(): Promise<void> {
@@ -218,7 +213,7 @@ export class Content {
         return
       } catch (error) {
         this.#putBack(batch)
-        if (!isFault(error, 'PreconditionFailed')) this.#unanswered = batch
+        if (!isFault(error, 'PreconditionFailed')) this.#unanswered.push(batch)
         if (this.unlinked) return
         if (attempt === ATTEMPTS) throw error
         if (isFault(error, 'PreconditionFailed')) await this.#overtaken(error)
@@ -250,7 +245,7 @@ export class Content {
 
   #sent(batch: Batch, entry: SeenEntry): void {
     this.#batch = undefined
-    this.#unanswered = undefined
+    this.#unanswered = []
     if (this.#mtime === batch.explicitMtime) this.#mtime = undefined
     const over = this.#base.version
     this.#setBase(entry, batch.visible)
@@ -315,9 +310,9 @@ export class Content {
 
   /** Whether the version is what an unanswered batch made of the file: then it is the base, and nobody else was here. */
   #isOwn(entry: SeenEntry): boolean {
-    const batch = this.#unanswered
-    this.#unanswered = undefined
-    if (batch === undefined || entry.size !== batch.length || entry.mtime !== batch.mtime) return false
+    const batch = this.#unanswered.find(({ length, mtime }) => entry.size === length && entry.mtime === mtime)
+    this.#unanswered = []
+    if (batch === undefined) return false
     this.#setBase(entry, batch.visible)
     return true
   }
@@ -331,13 +326,24 @@ export class Content {
 
   /** Appended bytes go behind what somebody else appended. */
   #shift(delta: number): void {
-    const spans = [...this.#dirty.spans]
-    this.#dirty.clear()
-    for (const { start, end } of delta > 0 ? spans.reverse() : spans) {
-      this.#spool?.move(start, end, delta)
-      this.#dirty.add(start + delta, end + delta)
-    }
+    const shifted = new ExtentMap()
+    for (const { start, end } of this.#dirty.spans) shifted.add(start + delta, end + delta)
+    this.#spool = this.#spool === undefined ? undefined : this.#moved(this.#spool, delta)
+    this.#dirty = shifted
     this.#length += delta
+  }
+
+  /** The dirty bytes in another spool file: in the same one, a disk that fills up would lose what it overwrote. */
+  #moved(from: Spool, delta: number): Spool {
+    const to = this.#host.spools.open(this.#origin())
+    try {
+      for (const span of this.#dirty.spans) from.copy(span, to, delta)
+    } catch (error) {
+      to.discard()
+      throw error
+    }
+    from.discard()
+    return to
   }
 
   /** The gateway has this version now. Nothing happens while something waits to be sent: the flush will find out. */

@@ -65,6 +65,11 @@ export class Files {
     const { readable, writable } = accessOf(flags)
     if (writable) this.checkWritable()
     if (inode.content?.isDirty !== true) await this.#tree.refresh(inode)
+    if (inode.strayed) {
+      inode.strayed = false
+      // the kernel looks its name up again then
+      throw new Fault('NodeNotFound', inode.entry.path, { errno: 'ESTALE' })
+    }
     const { entry } = inode
     if (inode.unlinked && !inode.isOpen) throw new Fault('NodeNotFound', entry.path, { errno: 'ESTALE' })
     if (entry.type === 'container') throw new Fault('TypeNotSupported', entry.path, { errno: 'EISDIR' })
@@ -115,6 +120,7 @@ export class Files {
     return {
       remote: tree.remote,
       spools: this.#options.spools,
+      turns: inode.turns,
       ref,
       openReader: (version, size) => this.#options.openReader(ref, version, size),
       refresh: () => tree.refresh(inode),
@@ -166,7 +172,11 @@ export class Files {
     const { inode, content, readable } = this.get(fh)
     this.#handles.delete(fh)
     if (readable) content.readers--
-    const why = content.handles === 1 ? await this.#lastFlush(content) : undefined
+    let why: string | undefined
+    // opened again, written and closed while this was being sent: that is to be sent too
+    for (let first = true; content.handles === 1 && why === undefined && (first || content.waits); first = false) {
+      why = await this.#lastFlush(content)
+    }
     content.handles--
     if (content.handles > 0) return
     if (inode.content === content) inode.content = undefined
@@ -216,7 +226,7 @@ export class Files {
 
   /** The session is over: handles that are still there never come back. */
   async end(): Promise<void> {
-    for (const fh of [...this.#handles.keys()]) await this.release(fh)
+    await Promise.all([...this.#handles.keys()].map((fh) => this.release(fh)))
   }
 }
 

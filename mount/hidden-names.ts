@@ -2,6 +2,7 @@
 import * as fs from 'node:fs'
 import { randomUUID } from 'node:crypto'
 import * as path from 'node:path'
+import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { isFault } from '../src/vospace/fault.ts'
 import { child, nodePath, parentOf, type NodePath } from '../src/vospace/path.ts'
 import { type Inode } from './cache.ts'
@@ -41,9 +42,9 @@ export class HiddenNames {
 
   /**
    * Renames the file to a hidden name at the top of the mount, so that its folder can be removed; beside it where the
-   * gateway does not allow that. Answers the new path.
+   * gateway does not allow that. Answers what it hid.
    */
-  async hide(at: NodePath): Promise<NodePath> {
+  async hide(at: NodePath): Promise<SeenEntry> {
     try {
       return await this.#hideIn(this.#root, at)
     } catch (error) {
@@ -52,11 +53,10 @@ export class HiddenNames {
     }
   }
 
-  async #hideIn(folder: NodePath, at: NodePath): Promise<NodePath> {
+  async #hideIn(folder: NodePath, at: NodePath): Promise<SeenEntry> {
     const hidden = child(folder, `${PREFIX}${this.#stamp}-${++this.#count}`)
     fs.appendFileSync(this.#file, `${JSON.stringify({ source: this.#source, path: hidden } satisfies Hidden)}\n`)
-    await this.#remote.rename(at, hidden, 'noreplace')
-    return hidden
+    return this.#remote.rename(at, hidden, 'noreplace')
   }
 
   /** The last handle is gone. What cannot be removed now is left to the next driver. */

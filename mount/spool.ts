@@ -3,6 +3,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { Fault } from '../src/vospace/fault.ts'
+import { type Span } from './extents.ts'
 
 /** What is said about bytes that were kept: where they were meant to go. */
 export interface SpoolOrigin {
@@ -200,15 +201,12 @@ export class Spool {
       this.#all(ZEROS.subarray(0, Math.min(ZEROS.length, end - at)), at)
   }
 
-  /** Moves bytes within the file; the ranges may overlap. */
-  move(start: number, end: number, delta: number): void {
-    const size = end - start
-    const pieces = Math.ceil(size / PIECE)
-    for (let i = 0; i < pieces; i++) {
-      const from = (delta > 0 ? pieces - 1 - i : i) * PIECE
-      const piece = Buffer.allocUnsafe(Math.min(PIECE, size - from))
-      this.read(piece, start + from)
-      this.#all(piece, start + from + delta)
+  /** Copies bytes to another file, `delta` further on there. Throws ENOSPC of the local disk. */
+  copy({ start, end }: Span, to: Spool, delta: number): void {
+    for (let at = start; at < end; at += PIECE) {
+      const piece = Buffer.allocUnsafe(Math.min(PIECE, end - at))
+      this.read(piece, at)
+      to.#all(piece, at + delta)
     }
   }
 

@@ -6,6 +6,7 @@ import { InodeTable, type Inode } from './cache.ts'
 import { now } from './content.ts'
 import { type HiddenNames } from './hidden-names.ts'
 import { type Identity, type Remote, type SpaceLeft } from './remote.ts'
+import { inTurn } from './turns.ts'
 
 export interface TreeOptions {
   /** Seconds that an answer of the gateway is believed; 1 unless said otherwise. */
@@ -19,6 +20,9 @@ export interface TreeOptions {
 export type Invalidate = (inode: Inode) => void
 
 export type RenameFlags = 'replace' | 'noreplace' | 'exchange'
+
+/** A folder, a name in it, and what is known to stand there. */
+type Place = readonly [Inode, string, Inode | undefined]
 
 const ATTEMPTS = 4
 /** Bytes still at the gateway above which a file that is removed while open is hidden instead of fetched. */
@@ -106,8 +110,9 @@ export class Tree {
     }
   }
 
+  /** Not where the kernel believes it to be: somebody else renamed or removed it. */
   #leave(inode: Inode): void {
-    this.table.leave(inode)
+    if (this.table.leave(inode)) inode.strayed = true
     inode.fetched = -Infinity
   }
 
@@ -199,21 +204,29 @@ export class Tree {
   /** A file or link. Those who have it open keep it. */
   async unlink(parent: Inode, name: string): Promise<void> {
     const inode = this.table.child(parent, name)
+    await inTurn(inode === undefined ? [] : [inode], () => this.#unlink(parent, name, inode))
+  }
+
+  async #unlink(parent: Inode, name: string, inode: Inode | undefined): Promise<void> {
     const hidden = await this.#hidden(parent, name, inode)
     if (hidden === undefined) {
       await this.#rescue(inode)
       await this.#in(parent, name, (path) => this.remote.remove(path, 'leaf'))
+      if (inode !== undefined) await this.#lostName(inode)
+    } else if (inode?.entry.id === hidden.id) {
+      this.#gone(inode)
+      this.#hide(inode, hidden.path)
+    } else {
+      await this.remote.remove(hidden.path, 'leaf')
+      if (inode !== undefined) this.#displaced(inode)
     }
-    if (inode !== undefined) this.#gone(inode)
-    if (inode !== undefined && hidden !== undefined) this.#hide(inode, hidden)
     this.#namesChanged(parent, now())
   }
 
   /** Where the gateway keeps a file that is too large to be fetched before its name goes. */
-  async #hidden(parent: Inode, name: string, inode: Inode | undefined): Promise<NodePath | undefined> {
+  async #hidden(parent: Inode, name: string, inode: Inode | undefined): Promise<SeenEntry | undefined> {
     const content = inode?.content
     if (content === undefined || this.hiddenNames === undefined) return undefined
-    await content.settled()
     if (content.readers === 0 || content.missing <= LARGE || (inode?.entry.nlink ?? 1) > 1) return undefined
     return this.#in(parent, name, async (path) => this.hiddenNames?.hide(path))
   }
@@ -235,19 +248,35 @@ export class Tree {
   /** Brings here what a reader may still want of a file that is about to lose its last name. */
   async #rescue(inode: Inode | undefined): Promise<void> {
     const content = inode?.content
-    if (content === undefined) return
-    await content.settled()
-    if (content.readers > 0) await content.localise()
+    if (content !== undefined && content.readers > 0) await content.localise()
+  }
+
+  /** Its name went, here: so did the node, unless it has other names, or the name was another's by then. */
+  async #lostName(inode: Inode): Promise<void> {
+    const { type, nlink } = inode.entry
+    if ((type !== 'container' && nlink > 1) || (await this.#isElsewhere(inode))) this.#displaced(inode)
+    else this.#gone(inode)
+  }
+
+  /** Asks only where it matters: what is written to an open file goes to it as long as it is anywhere. */
+  async #isElsewhere(inode: Inode): Promise<boolean> {
+    if (!inode.isOpen) return false
+    try {
+      await this.remote.entry(this.table.ref(inode))
+      return true
+    } catch (error) {
+      if (!isFault(error)) throw error
+      return !isFault(error, 'NodeNotFound', 'ContainerNotFound')
+    }
+  }
+
+  #displaced(inode: Inode): void {
+    this.table.leave(inode)
+    this.changed(inode)
   }
 
   #gone(inode: Inode): void {
     const { entry } = inode
-    if (entry.type !== 'container' && entry.nlink > 1) {
-      // it has other names
-      this.table.leave(inode)
-      this.changed(inode)
-      return
-    }
     inode.entry = { ...entry, nlink: 0, ctime: now() }
     this.table.unlinked(inode)
     inode.changedAt = ++this.#tick
@@ -258,7 +287,11 @@ export class Tree {
   async rename(parent: Inode, name: string, to: Inode, newName: string, flags: RenameFlags): Promise<void> {
     const source = this.table.child(parent, name)
     const target = this.table.child(to, newName)
-    await source?.content?.settled()
+    const both = [...new Set([source, target])].filter((inode) => inode !== undefined)
+    await inTurn(both, () => this.#rename([parent, name, source], [to, newName, target], flags))
+  }
+
+  async #rename([parent, name, source]: Place, [to, newName, target]: Place, flags: RenameFlags): Promise<void> {
     if (flags === 'replace' && target !== source) await this.#rescue(target)
     const entry = await this.#in(parent, name, (from) =>
       this.#in(to, newName, (path) => this.remote.rename(from, path, flags)),
@@ -269,7 +302,6 @@ export class Tree {
       this.table.exchange(source, target)
       this.changed(target)
     } else {
-      if (target !== undefined) this.#gone(target)
       this.table.vacate(parent, name)
     }
     const inode = this.table.seen(to, newName, entry)
@@ -277,6 +309,7 @@ export class Tree {
     const moved = entry.type === 'container' && parent !== to ? 1 : 0
     this.#namesChanged(parent, entry.ctime, -moved)
     this.#namesChanged(to, entry.ctime, moved)
+    if (flags !== 'exchange' && target !== undefined) await this.#lostName(target)
   }
 
   async readlink(inode: Inode): Promise<Buffer> {

@@ -43,9 +43,12 @@ void t.test('extents hold what a plain array of flags holds', async (t) => {
   }
 })
 
-void t.test('a spool file reads as what was written, cut, zeroed and moved', async (t) => {
-  const spool = new SpoolFolder(stateFolder(t), 'm', () => undefined).open({ path: '/f', id: 'x' })
+void t.test('a spool file reads as what was written, cut, zeroed and copied', async (t) => {
+  const folder = new SpoolFolder(stateFolder(t), 'm', () => undefined)
+  const spool = folder.open({ path: '/f', id: 'x' })
+  const other = folder.open({ path: '/g', id: 'y' })
   const model = Buffer.alloc(5_000_000)
+  const copied = Buffer.alloc(5_000_000)
   const pick = seeded(7)
   for (let i = 0; i < 300; i++) {
     const start = pick(3_000_000)
@@ -63,8 +66,8 @@ void t.test('a spool file reads as what was written, cut, zeroed and moved', asy
       model.fill(0, start, start + size)
     } else {
       const delta = pick(400_000) - Math.min(200_000, start)
-      spool.move(start, start + size, delta)
-      model.copy(model, start + delta, start, start + size)
+      spool.copy({ start, end: start + size }, other, delta)
+      model.copy(copied, start + delta, start, start + size)
     }
   }
   const [at, ahead] = [Buffer.alloc(model.length), Buffer.alloc(model.length)]
@@ -72,6 +75,8 @@ void t.test('a spool file reads as what was written, cut, zeroed and moved', asy
   await spool.fetch(ahead, 0)
   t.ok(at.equals(model))
   t.ok(ahead.equals(model), 'off the main thread too')
+  other.read(at, 0)
+  t.ok(at.equals(copied), 'the copy')
   spool.discard()
   t.notOk(fs.existsSync(spool.file))
 })
