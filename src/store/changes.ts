@@ -1,5 +1,6 @@
 /** The change sequence: what was changed through a gateway, in order, for mounts to forget what they cached. */
 import { readFileSync } from 'node:fs'
+import { isFault } from '../vospace/fault.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { type Database, type Row } from './database.ts'
 
@@ -24,8 +25,8 @@ export interface Changes {
 
 /** What the rules need of it. */
 export interface ChangeLog {
-  /** Answers the number it got: growing, with gaps, never used twice. */
-  append(change: Change): number
+  /** Answers the number it got: growing, with gaps, never used twice. undefined: it could not be kept, and mounts will resync. */
+  append(change: Change): number | undefined
 }
 
 export const CHANGES_1 = `
@@ -46,14 +47,27 @@ const LEAP = 1_000_000
  */
 export class StoredChanges implements ChangeLog {
   readonly #database: Database
-  #first = 0
+  #lost = false
 
   constructor(database: Database) {
     this.#database = database
     this.#startEpoch(readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim())
   }
 
-  append({ id, path, kind, from }: Change): number {
+  append(change: Change): number | undefined {
+    try {
+      if (this.#lost) this.#leap()
+      this.#lost = false
+      return this.#insert(change)
+    } catch (error) {
+      if (!isFault(error)) throw error
+      // The node is changed already (only the store's disk is full, say), and its caller must not be told that it is not.
+      this.#lost = true
+      return undefined
+    }
+  }
+
+  #insert({ id, path, kind, from }: Change): number {
     const sql = 'INSERT INTO changes (node, path, kind, origin) VALUES (?, ?, ?, ?)'
     const seq = this.#database.insert(sql, id, path, kind, from ?? null)
     if (seq % PRUNE_EVERY === 0) this.#database.run('DELETE FROM changes WHERE seq <= ?', seq - KEEP)
@@ -68,8 +82,10 @@ export class StoredChanges implements ChangeLog {
   /** Those after `seq`, at most `limit`; ask again from the last one's `seq`. */
   since(seq: number, limit: number = 1000): Changes {
     const oldest = this.#database.number('SELECT coalesce(min(seq), 0) FROM changes')
-    const pruned = oldest > this.#first + 1 && seq < oldest - 1
-    const resync = seq < this.#first || seq > this.last() || pruned
+    // read each time: another gateway may have lost some
+    const first = this.#database.number('SELECT first FROM epochs')
+    const pruned = oldest > first + 1 && seq < oldest - 1
+    const resync = this.#lost || seq < first || seq > this.last() || pruned
     if (resync) return { changes: [], resync }
     const rows = this.#database.all('SELECT * FROM changes WHERE seq > ? ORDER BY seq LIMIT ?', seq, limit)
     return { changes: rows.map(toChange), resync }
@@ -77,18 +93,26 @@ export class StoredChanges implements ChangeLog {
 
   #startEpoch(boot: string): void {
     const stored = 'SELECT first FROM epochs WHERE boot = ?'
-    if (this.#database.get(stored, boot) === undefined) {
-      this.#database.transaction(() => {
-        if (this.#database.get(stored, boot) !== undefined) return
-        const isFirst = this.#database.number('SELECT count(*) FROM epochs') === 0
-        const first = isFirst ? 0 : this.last() + LEAP
-        this.#database.run("DELETE FROM sqlite_sequence WHERE name = 'changes'")
-        this.#database.run("INSERT INTO sqlite_sequence (name, seq) VALUES ('changes', ?)", first)
-        this.#database.run('DELETE FROM epochs')
-        this.#database.run('INSERT INTO epochs VALUES (?, ?)', boot, first)
-      })
-    }
-    this.#first = this.#database.number(stored, boot)
+    if (this.#database.get(stored, boot) !== undefined) return
+    this.#database.transaction(() => {
+      if (this.#database.get(stored, boot) !== undefined) return
+      const isFirst = this.#database.number('SELECT count(*) FROM epochs') === 0
+      this.#begin(boot, isFirst ? 0 : this.last() + LEAP)
+    })
+  }
+
+  // Whoever asks from before a change that was lost is told to resync.
+  #leap(): void {
+    this.#database.transaction(() => {
+      this.#begin(String(this.#database.get('SELECT boot FROM epochs')?.['boot']), this.last() + LEAP)
+    })
+  }
+
+  #begin(boot: string, first: number): void {
+    this.#database.run("DELETE FROM sqlite_sequence WHERE name = 'changes'")
+    this.#database.run("INSERT INTO sqlite_sequence (name, seq) VALUES ('changes', ?)", first)
+    this.#database.run('DELETE FROM epochs')
+    this.#database.run('INSERT INTO epochs VALUES (?, ?)', boot, first)
   }
 }
 

@@ -27,14 +27,14 @@ t.test('changes come back in order, from any of them on, over a restart', async 
   first.close()
   const again = openStore(file)
   t.same(again.changes.since(seqs[1] ?? 0).changes, [{ seq: seqs[2], ...change }])
-  t.ok(again.changes.append(change) > (seqs[2] ?? 0))
+  t.ok((again.changes.append(change) ?? 0) > (seqs[2] ?? 0))
   again.close()
 })
 
 t.test('who asks for what is pruned, was lost, or never was is told to resync', async (t) => {
   const file = storeFile(t)
   const { changes, close } = openStore(file)
-  const seq = changes.append(change)
+  const seq = changes.append(change) ?? 0
   t.same(changes.since(seq + 1), { changes: [], resync: true }, 'from the future: of another store')
   const raw = new Database(file, { full: false })
   for (let i = 0; i < 5; i++) changes.append(change)
@@ -46,17 +46,37 @@ t.test('who asks for what is pruned, was lost, or never was is told to resync', 
   close()
 })
 
+t.test('a change that cannot be kept fails nobody, and mounts are told to resync', async (t) => {
+  const file = storeFile(t)
+  const { changes, close } = openStore(file)
+  const seq = changes.append(change) ?? 0
+  const raw = new Database(file, { full: false })
+  raw.exec("CREATE TRIGGER full BEFORE INSERT ON changes BEGIN SELECT raise(ABORT, 'full'); END")
+  t.equal(changes.append(change), undefined)
+  t.equal(changes.since(seq).resync, true, 'while it lasts')
+  raw.exec('DROP TRIGGER full')
+  raw.close()
+  const next = changes.append(change) ?? 0
+  t.ok(next > seq + 1)
+  t.equal(changes.since(seq).resync, true)
+  t.same(changes.since(next - 1), { changes: [{ seq: next, ...change }], resync: false })
+  const again = openStore(file)
+  t.equal(again.changes.since(seq).resync, true, 'in another gateway too')
+  again.close()
+  close()
+})
+
 t.test('after a boot the numbers leap, so that one that was lost is never given twice', async (t) => {
   const file = storeFile(t)
   const first = openStore(file)
-  const seq = first.changes.append(change)
+  const seq = first.changes.append(change) ?? 0
   first.close()
   const raw = new Database(file, { full: false })
   raw.exec("UPDATE epochs SET boot = 'the boot before'")
   raw.close()
   const again = openStore(file)
   t.equal(again.changes.since(seq).resync, true)
-  t.ok(again.changes.append(change) > seq + 1000)
+  t.ok((again.changes.append(change) ?? 0) > seq + 1000)
   const last = again.changes.last()
   t.same(again.changes.since(last), { changes: [], resync: false })
   again.close()

@@ -16,6 +16,7 @@ import { Database } from '../../src/store/database.ts'
 import { migrate, MIGRATIONS } from '../../src/store/migrations.ts'
 import { openStore } from '../../src/store/store.ts'
 import { nodePath } from '../../src/vospace/path.ts'
+import { needs } from '../parts.ts'
 import { refusal, STAFF } from './space-world.ts'
 import { run, storeFile } from './store-process.ts'
 
@@ -102,8 +103,7 @@ t.test('a store that cannot be written is refused at the start', async (t) => {
   rmSync(file, { recursive: true })
 })
 
-const skip = process.getuid?.() === 0 ? 'root writes to whatever it likes' : false
-t.test('a store that is read-only is refused at the start', { skip }, async (t) => {
+t.test('a store that is read-only is refused at the start', { skip: needs('an ordinary user') }, async (t) => {
   const file = storeFile(t)
   openStore(file).close()
   chmodSync(file, 0o400)
