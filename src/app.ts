@@ -1,15 +1,16 @@
 /** The composition root: the only file in src that names every concrete class. Makes a gateway of a configuration. */
 import { randomBytes } from 'node:crypto'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, realpath, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pino, type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
 import { PosixBackend } from './backend/posix/posix.ts'
-import { ConfigError, version, type Config } from './config.ts'
+import { ConfigError, standApart, version, type Config } from './config.ts'
 import { createServer, type HttpServer } from './http/server.ts'
 import { Callers } from './identity/caller.ts'
 import { canonicalDn } from './identity/dn.ts'
 import { TrustStore } from './identity/trust.ts'
+import { LogFile } from './log-file.ts'
 import { Preauth } from './space/preauth.ts'
 import { DEFAULT_RULES, type Space } from './space/space.ts'
 import { openStore, type Store } from './store/store.ts'
@@ -47,13 +48,15 @@ const DRAIN_SECONDS = 25
 
 /** Resolves when the gateway answers. Rejects, with nothing left open, when it cannot start. */
 export async function startGateway(config: Config, options: { readonly logFile?: string }): Promise<Gateway> {
-  const logger = makeLogger(config, options.logFile)
-  const open: (() => Promise<void> | void)[] = []
+  const log = new LogFile(options.logFile)
+  const logger = pino({ level: config.logLevel, base: { pid: process.pid } }, log)
+  const open: (() => Promise<void> | void)[] = [() => log.close()]
   const closeAll = async (): Promise<void> => {
     for (const close of open.splice(0).reverse()) await close()
   }
   try {
     await mkdir(config.state, { recursive: true, mode: 0o700 })
+    await checkApart(config)
     const store = openStore(join(config.state, 'karst.db'))
     open.push(() => store.close())
     enrol(store, config)
@@ -79,9 +82,29 @@ export async function startGateway(config: Config, options: { readonly logFile?:
   }
 }
 
-function makeLogger(config: Config, file: string | undefined): Logger {
-  const options = { level: config.logLevel, base: { pid: process.pid } }
-  return file === undefined ? pino(options) : pino(options, pino.destination({ dest: file, mkdir: true, sync: false }))
+/** Secrets and database are not part of what is served. Throws ConfigError. */
+async function checkApart(config: Config): Promise<void> {
+  const state = await realpath(config.state)
+  for (const { root } of Object.values(config.backends)) {
+    const served = await realpath(root)
+    if (!standApart(state, served)) {
+      throw new ConfigError(
+        `the state folder ${state} and the served tree ${served} must stand apart, neither in the other`,
+      )
+    }
+  }
+}
+
+/** What the system says when it will not let us listen, with what to do about it. */
+function listenError(error: NodeJS.ErrnoException, { host, port }: Config['listen']): Error {
+  const why: Record<string, string> = {
+    EADDRINUSE: 'it is in use by another program; choose another port',
+    EACCES: 'ports below 1024 are for root; choose a higher one',
+    EADDRNOTAVAIL: 'this machine has no such address',
+  }
+  const reason = why[error.code ?? '']
+  if (reason === undefined) return error
+  return new ConfigError(`cannot listen on ${host} port ${port} (${error.code}): ${reason}`, { cause: error })
 }
 
 /** The users and groups that the configuration names, made known to the store; what it keeps already stays. */
@@ -155,7 +178,11 @@ async function listen(config: Config, { store, backend, trust, logger }: Parts):
     },
     await tlsFiles(config),
   )
-  await server.listen(config.listen.port, config.listen.host)
+  try {
+    await server.listen(config.listen.port, config.listen.host)
+  } catch (error) {
+    throw listenError(error as NodeJS.ErrnoException, config.listen)
+  }
   return server
 }
 

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, join, relative, resolve } from 'node:path'
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import { nodePath, type NodePath } from './vospace/path.ts'
 
@@ -170,11 +170,16 @@ function deepFreeze<T>(value: T): T {
 
 /** What the quickstart takes from the environment. Throws ConfigError for a bad port. */
 export function quickstartEnvironment(env: NodeJS.ProcessEnv = process.env): { state: string; port: number } {
-  const port = env['KARST_PORT'] ?? '8443'
+  const port = named(env['KARST_PORT']) ?? '8443'
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65535) {
     throw new ConfigError(`KARST_PORT is a port number, 0 for any that is free, not ${JSON.stringify(port)}`)
   }
-  return { state: resolve(env['KARST_STATE'] ?? '.karst'), port: Number(port) }
+  return { state: resolve(named(env['KARST_STATE']) ?? '.karst'), port: Number(port) }
+}
+
+/** A variable that is set to nothing is not set. */
+function named(value: string | undefined): string | undefined {
+  return value === '' ? undefined : value
 }
 
 /** Credentials and places that a mount finds by itself, as grid tools do (X509_USER_PROXY). The spool outlives a reboot, so it is state. */
@@ -183,10 +188,18 @@ export function mountEnvironment(env: NodeJS.ProcessEnv = process.env): {
   url?: string
   state: string
 } {
-  const states = env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state')
+  const states = named(env['XDG_STATE_HOME']) ?? join(homedir(), '.local', 'state')
+  const proxy = named(env['X509_USER_PROXY'])
+  const url = named(env['KARST_URL'])
   return {
-    ...(env['X509_USER_PROXY'] !== undefined && { proxy: env['X509_USER_PROXY'] }),
-    ...(env['KARST_URL'] !== undefined && { url: env['KARST_URL'] }),
-    state: resolve(env['KARST_MOUNT_STATE'] ?? join(states, 'karst')),
+    ...(proxy !== undefined && { proxy }),
+    ...(url !== undefined && { url }),
+    state: resolve(named(env['KARST_MOUNT_STATE']) ?? join(states, 'karst')),
   }
+}
+
+/** Whether neither of two folders (absolute, links resolved) is the other or within it. */
+export function standApart(a: string, b: string): boolean {
+  const outside = (path: string, folder: string): boolean => /^\.\.(\/|$)/.test(relative(folder, path))
+  return outside(a, b) && outside(b, a)
 }

@@ -165,7 +165,7 @@ export interface Changes {
   readonly properties?: ReadonlyMap<string, string | null>
 }
 
-/** Bytes and node counts. `null`: unknown or unlimited. */
+/** Bytes, and nodes: those there are (`files`) and those that may still be made. `null`: unknown or unlimited. */
 export interface Usage {
   readonly used: number | null
   readonly quota: number | null

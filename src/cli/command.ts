@@ -31,7 +31,8 @@ export function readWords<const T extends Options>(
     return parsed
   } catch (error) {
     if (error instanceof UsageError) throw error
-    throw new UsageError((error as Error).message, { cause: error })
+    // the first sentence: what follows is advice for programmers
+    throw new UsageError((error as Error).message.replace(/\. .*$/s, ''), { cause: error })
   }
 }
 

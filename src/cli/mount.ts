@@ -1,7 +1,9 @@
 /** `karst mount` and `karst umount`: the words of the command line for mount/daemon.ts. */
+import { resolve } from 'node:path'
 import { mountCommand, umountCommand } from '../../mount/daemon.ts'
+import { mountAt } from '../../mount/fuse/mountinfo.ts'
 import { mountEnvironment } from '../config.ts'
-import { readWords, say, UsageError, type Command } from './command.ts'
+import { complain, readWords, say, UsageError, type Command } from './command.ts'
 
 export const mount: Command = {
   name: 'mount',
@@ -51,6 +53,10 @@ export const umount: Command = {
   run: async (words) => {
     const { positionals } = readWords(words, {}, { min: 1, max: 1 })
     const [dir = ''] = positionals
+    if ((await mountAt(resolve(dir))) === undefined) {
+      complain(`karst umount: nothing is mounted at ${dir}`)
+      return 1
+    }
     const left = await umountCommand({ dir, stateDir: mountEnvironment().state })
     for (const line of left) say(line)
     return left.length === 0 ? 0 : 1

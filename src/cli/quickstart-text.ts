@@ -1,33 +1,36 @@
 /** What the quickstart prints: lines that work when pasted. */
 import { type QuickstartReport } from './quickstart.ts'
 
-/** `why` is one sentence when nothing is mounted. */
-export function nextSteps(report: QuickstartReport, why: string | undefined): string {
-  const proxy = report.users['alice']?.proxy ?? ''
-  const curl = `curl --cacert ${quoted(report.ca)} --cert ${quoted(proxy)}`
-  const mounted =
-    report.mount === null
-      ? [`Not mounted: ${why ?? 'not asked for'}`]
-      : [
-          `${report.mount.user}'s files are mounted; try, in another terminal:`,
-          `  ls -la ${quoted(report.mount.path)}`,
-          `  echo 'written through the mount' > ${quoted(`${report.mount.path}/hello.txt`)}`,
-          `  ${curl} ${report.url}/files${report.mount.path.endsWith('/alice') ? '/home/alice' : ''}/hello.txt`,
-        ]
+/** `why` is one sentence when nothing is mounted; `samples`: the nodes that the quickstart makes are there. */
+export function nextSteps(report: QuickstartReport, why: string | undefined, samples: boolean): string {
+  const ca = `curl -s --cacert ${quoted(report.ca)}`
+  const curl = `${ca} --cert ${quoted(report.users['alice']?.proxy ?? '')}`
+  const home = samples ? '/home/alice' : ''
   return [
     `karst serves ${report.url} (${report.resourceId})`,
     '',
     'List a container, put a file, read some of it:',
     `  ${curl} ${report.url}/nodes/`,
-    `  echo 'hello from alice' | ${curl} -T - ${report.url}/files/home/alice/note.txt`,
-    `  ${curl} -r 0-4 ${report.url}/files/home/alice/note.txt`,
-    'A public file needs no certificate:',
-    `  curl --cacert ${quoted(report.ca)} -o stars.fits ${report.url}/files/datasets/sample/stars.fits`,
+    `  echo 'hello from alice' | ${curl} -T - ${report.url}/files${home}/note.txt`,
+    `  ${curl} -r 0-4 ${report.url}/files${home}/note.txt`,
+    ...(samples
+      ? ['A public file needs no certificate:', `  ${ca} -o stars.fits ${report.url}/files/datasets/sample/stars.fits`]
+      : []),
     '',
-    ...mounted,
+    ...mountSteps(report, why, `${curl} ${report.url}/files${home}/hello.txt`),
     '',
     'Ctrl-C stops it; the state is kept for the next start.',
   ].join('\n')
+}
+
+function mountSteps({ mount }: QuickstartReport, why: string | undefined, readBack: string): string[] {
+  if (mount === null) return [`Not mounted: ${why ?? 'not asked for'}`]
+  return [
+    `${mount.user}'s files are mounted; try, in another terminal:`,
+    `  ls -la ${quoted(mount.path)}`,
+    `  echo 'written through the mount' > ${quoted(`${mount.path}/hello.txt`)}`,
+    `  ${readBack}`,
+  ]
 }
 
 /** For a POSIX shell. */

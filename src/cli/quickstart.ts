@@ -2,12 +2,12 @@
  * `npm start`: a gateway of one's own on this machine, with a CA, two users, a group, something to look at, and alice's home mounted.
  * Everything is kept under one state folder; a second start goes on with it.
  */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { access, mkdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
-import { join, resolve } from 'node:path'
-import { stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
 import { startGateway, type Gateway, type Provision } from '../app.ts'
-import { quickstartEnvironment, readConfig, type ConfigDocument } from '../config.ts'
+import { ConfigError, quickstartEnvironment, readConfig, standApart, type ConfigDocument } from '../config.ts'
 import { Fault } from '../vospace/fault.ts'
 import { nodePath } from '../vospace/path.ts'
 import { readWords, say, type Command } from './command.ts'
@@ -45,7 +45,8 @@ export interface QuickstartReport {
 async function runQuickstart(tree: string | undefined, wantMount: boolean): Promise<number> {
   const environment = quickstartEnvironment()
   const state = environment.state
-  await mkdir(state, { recursive: true, mode: 0o700 })
+  if (tree !== undefined) await checkTree(tree, state)
+  await makeState(state)
   await refuseSecond(state)
   await rm(join(state, 'quickstart.json'), { force: true })
   const identities = await developmentIdentities(state, ['alice', 'bob'])
@@ -59,7 +60,7 @@ async function runQuickstart(tree: string | undefined, wantMount: boolean): Prom
     if (tree === undefined) await gateway.provision(sampleNodes())
     const mounted = await mountHome(state, gateway.url, identities, tree === undefined ? '/home/alice' : '/', wantMount)
     const report = await writeReport(state, gateway, identities, mounted.report)
-    say(nextSteps(report, mounted.why))
+    say(nextSteps(report, mounted.why, tree === undefined))
     await stopped
     say('stopping: unmounting, then finishing what is under way')
     await rm(join(state, 'quickstart.json'), { force: true })
@@ -68,6 +69,48 @@ async function runQuickstart(tree: string | undefined, wantMount: boolean): Prom
     await gateway.close()
   }
   return 0
+}
+
+/** Keys and database must not be served, nor the mount's own folder: neither stands in the other. */
+async function checkTree(tree: string, state: string): Promise<void> {
+  const found = await stat(tree).catch(() => undefined)
+  if (found?.isDirectory() !== true) throw new ConfigError(`--tree: there is no folder ${tree === '' ? "''" : tree}`)
+  const served = await realpath(tree)
+  const kept = await realpathOfFuture(state)
+  if (!standApart(kept, served)) {
+    throw new ConfigError(
+      `--tree ${tree} and the state folder ${state} must stand apart; set KARST_STATE to a folder elsewhere`,
+    )
+  }
+}
+
+async function realpathOfFuture(path: string): Promise<string> {
+  const real = await realpath(path).catch(() => undefined)
+  return real ?? join(await realpathOfFuture(dirname(path)), basename(path))
+}
+
+async function makeState(state: string): Promise<void> {
+  try {
+    await mkdir(state, { recursive: true, mode: 0o700 })
+    await access(state, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (error) {
+    const why: Record<string, string> = {
+      EEXIST: 'it is no folder',
+      ENOTDIR: 'it is below something that is no folder',
+      EACCES: 'permission denied',
+      EROFS: 'the file system is read-only',
+      // mkdir says so too where it may not make the folders above
+      ENOENT: 'it cannot be made there; is the file system read-only?',
+      ENOSPC: 'no space is left there',
+    }
+    const { code = '', message } = error as NodeJS.ErrnoException
+    throw new ConfigError(
+      `the state folder ${state} cannot be used: ${why[code] ?? message}; set KARST_STATE to another`,
+      {
+        cause: error,
+      },
+    )
+  }
 }
 
 /** A state folder serves one process: two would share the spool and the database. */
@@ -100,7 +143,6 @@ async function configuration(
   const root = tree === undefined ? join(state, 'tree') : resolve(tree)
   if (tree === undefined) await mkdir(root, { recursive: true, mode: 0o755 })
   const owner = await stat(root)
-  if (!owner.isDirectory()) throw new Fault('InvalidArgument', `${root} is not a folder`, { errno: 'ENOTDIR' })
   return {
     service: { resourceId: RESOURCE_ID, url: `https://localhost:${port}/karst` },
     listen: { host: '127.0.0.1', port },

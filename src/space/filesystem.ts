@@ -238,7 +238,8 @@ export async function statfs(space: Space, caller: Caller, path: NodePath): Prom
     blockSize: BLOCK,
     blocks: Math.floor((isWithinQuota ? quota : total) / BLOCK),
     blocksFree: Math.floor(left / BLOCK),
-    files: files ?? 0,
+    // as statvfs(3) counts: in use and free together
+    files: files === null || filesFree === null ? 0 : files + filesFree,
     filesFree: filesFree ?? 0,
     used,
     quota,

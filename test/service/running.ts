@@ -1,6 +1,7 @@
-/** A quickstart of one's own for a test: started as a user starts it, in a folder that goes away, driven by curl and programs. */
+/** A quickstart of one's own for a test: started as a user starts it, in a folder that goes away, driven by curl, programs and requests. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import https from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type QuickstartReport } from '../../src/cli/quickstart.ts'
@@ -26,12 +27,11 @@ export interface RunOptions {
 export function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const { input, limit = 120_000, env, ...rest } = options
-    const child = spawn(program, args, {
-      ...rest,
-      env: { ...process.env, ...env },
-      timeout: limit,
-      killSignal: 'SIGKILL',
-    })
+    const child = spawn(program, args, { ...rest, env: { ...process.env, ...env } })
+    // not spawn's own timeout: that goes on, and keeps this process, when the program is not there
+    const timer = setTimeout(() => child.kill('SIGKILL'), limit)
+    child.on('error', () => clearTimeout(timer))
+    child.on('close', () => clearTimeout(timer))
     const out: Buffer[] = []
     const err: Buffer[] = []
     child.stdout.on('data', (part: Buffer) => out.push(part))
@@ -54,10 +54,44 @@ export async function sh(script: string, options: RunOptions = {}): Promise<stri
   return ended.stdout
 }
 
+/** Removes a folder, unless something is still mounted in it: what is removed through a mount is gone at the gateway too. */
+export function removeUnmounted(folder: string): void {
+  if (readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${folder}/`))
+    throw new Error(`a mount is left in ${folder}`)
+  rmSync(folder, { recursive: true, force: true })
+}
+
 export interface Answer {
   readonly status: number
   readonly headers: Map<string, string>
   readonly body: Buffer
+}
+
+export interface Asking {
+  readonly method?: string
+  readonly headers?: Record<string, string>
+  readonly body?: string | Buffer
+}
+
+/** One HTTPS request on a connection of its own, for machines without curl. `credential`: a PEM file as for curl's --cert. */
+export function request(url: string, ca: string, credential?: string, asking: Asking = {}): Promise<Answer> {
+  const { method = 'GET', headers = {}, body } = asking
+  const pem = credential === undefined ? undefined : readFileSync(credential)
+  const secrets = { ca: readFileSync(ca), ...(pem !== undefined && { cert: pem, key: pem }) }
+  return new Promise((resolve, reject) => {
+    const signal = AbortSignal.timeout(60_000)
+    const sent = https.request(url, { method, headers, agent: false, signal, ...secrets }, (response) => {
+      const parts: Buffer[] = []
+      response.on('data', (part: Buffer) => parts.push(part))
+      response.on('error', reject)
+      response.on('end', () => {
+        const told = Object.entries(response.headers).map(([name, value]) => [name, String(value)] as const)
+        resolve({ status: response.statusCode ?? 0, headers: new Map(told), body: Buffer.concat(parts) })
+      })
+    })
+    sent.on('error', reject)
+    sent.end(body)
+  })
 }
 
 export class Quickstart {
@@ -89,6 +123,10 @@ export class Quickstart {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#process = child
+    // when the test itself ends early nobody is left to stop it
+    const kill = (): void => void child.kill('SIGKILL')
+    process.once('exit', kill)
+    child.once('close', () => process.off('exit', kill))
     this.#output = ''
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (this.#output += String(part)))
     this.#ended = new Promise((resolve) => child.once('close', () => resolve()))
@@ -107,14 +145,23 @@ export class Quickstart {
     const child = this.#process
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
     child.kill(signal)
+    const timer = setTimeout(() => child.kill('SIGKILL'), 60_000)
     await this.#ended
+    clearTimeout(timer)
     return child.exitCode
   }
 
   async dispose(): Promise<void> {
     await this.stop()
     await run('sh', ['-c', `umount -l "${this.state}/mnt/alice" 2>/dev/null; true`])
-    rmSync(this.folder, { recursive: true, force: true })
+    removeUnmounted(this.folder)
+  }
+
+  /** A request to a path below the service, or to a whole URL; without a user: anonymous. */
+  async ask(user: string | undefined, path: string, asking: Asking = {}): Promise<Answer> {
+    const report = this.report
+    const url = path.startsWith('https:') ? path : report.url + path
+    return request(url, report.ca, user === undefined ? undefined : (report.users[user]?.proxy ?? ''), asking)
   }
 
   /** curl as a user would call it; without a user: anonymous. */

@@ -1,8 +1,9 @@
 /** `npm start -- --tree DIR`: an existing tree served as it is, and left as it was. */
-import { mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { Quickstart, sh } from './running.ts'
+import { Quickstart, removeUnmounted, run, sh } from './running.ts'
 
 t.test('an existing tree is served, and stopping leaves it as it was', async (t) => {
   const karst = new Quickstart()
@@ -47,4 +48,43 @@ t.test('an existing tree is served, and stopping leaves it as it was', async (t)
   t.equal(await karst.stop(), 0)
   const drop = (text: string): string => text.replace(/^(\.|\.\/sub dir) d .*$/gm, '$1')
   t.equal(drop(await look()), drop(before))
+})
+
+t.test('a tree with the state in it, or in the state, is refused, and nothing is made', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'karst-apart-'))
+  t.teardown(() => removeUnmounted(folder))
+  mkdirSync(join(folder, 'a/b'), { recursive: true })
+  const pairs = [
+    ['a', 'a/state'],
+    ['a', 'a'],
+    ['a/b', 'a'],
+  ]
+  for (const [tree = '', state = ''] of pairs) {
+    const said = await run(join(process.cwd(), 'bin/karst'), ['quickstart', '--tree', tree], {
+      cwd: folder,
+      env: { KARST_STATE: state, KARST_PORT: '0' },
+    })
+    t.match(said, { code: 1, stderr: /must stand apart; set KARST_STATE/ }, `${tree} and ${state}`)
+  }
+  t.same(readdirSync(folder, { recursive: true }).sort(), ['a', 'a/b'])
+})
+
+t.test('what cannot be used is said in one sentence, with what to do', async (t) => {
+  const table: [args: string[], env: Record<string, string>, says: RegExp][] = [
+    [['--tree', '/nowhere'], {}, /--tree: there is no folder \/nowhere/],
+    [['--tree', ''], {}, /--tree: there is no folder ''/],
+    [
+      [],
+      { KARST_STATE: '/etc/hostname' },
+      /the state folder \/etc\/hostname cannot be used: it is no folder; set KARST_STATE/,
+    ],
+    [[], { KARST_PORT: 'x' }, /KARST_PORT is a port number/],
+    [['--bogus'], {}, /Unknown option '--bogus'\nusage/],
+  ]
+  for (const [args, env, says] of table) {
+    const said = await run('bin/karst', ['quickstart', ...args], { env })
+    t.match(said.stderr, says)
+    t.notMatch(said.stderr, /\n\s+at /, 'no stack')
+    t.ok(said.code === 1 || said.code === 2)
+  }
 })

@@ -8,6 +8,7 @@ import {
   loadConfig,
   quickstartEnvironment,
   readConfig,
+  standApart,
   version,
   type ConfigDocument,
 } from '../../src/config.ts'
@@ -92,11 +93,33 @@ t.test('a missing document, a wrong type and a broken file are refused', async (
 })
 
 t.test('the quickstart’s environment', async (t) => {
-  t.match(quickstartEnvironment({}), { port: 8443, state: /\/\.karst$/ })
+  for (const env of [{}, { KARST_PORT: '', KARST_STATE: '' }]) {
+    t.match(quickstartEnvironment(env), { port: 8443, state: /\/\.karst$/ })
+  }
   t.match(quickstartEnvironment({ KARST_PORT: '0', KARST_STATE: '/x' }), { port: 0, state: '/x' })
-  for (const KARST_PORT of ['x', '-1', '70000', '']) t.throws(() => quickstartEnvironment({ KARST_PORT }), ConfigError)
+  for (const KARST_PORT of ['x', '-1', '70000']) t.throws(() => quickstartEnvironment({ KARST_PORT }), ConfigError)
 })
 
 t.test('the version is that of the package', async (t) => {
   t.match(version(), /^\d+\.\d+\.\d+$/)
+})
+
+t.test('folders stand apart when neither holds the other', async (t) => {
+  for (const [a, b] of [
+    ['/a', '/b'],
+    ['/a', '/ab'],
+    ['/a/b', '/a/c'],
+    ['/a', '/..a'],
+  ] as const)
+    t.ok(standApart(a, b), `${a} ${b}`)
+  for (const [a, b] of [
+    ['/a', '/a'],
+    ['/a', '/'],
+    ['/a/b', '/a'],
+    ['/', '/'],
+    ['/a', '/a/..b'],
+  ] as const) {
+    t.notOk(standApart(a, b), `${a} ${b}`)
+    t.notOk(standApart(b, a))
+  }
 })

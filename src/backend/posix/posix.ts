@@ -206,7 +206,8 @@ export class PosixBackend implements Backend {
       return {
         used: (blocks - bfree) * bsize,
         quota: null,
-        total: blocks * bsize,
+        // without what only root may still use, so that used and free make the whole
+        total: (blocks - bfree + bavail) * bsize,
         free: bavail * bsize,
         files: files - ffree,
         filesFree: ffree,
