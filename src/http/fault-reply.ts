@@ -44,8 +44,10 @@ export function faultJson({ fault, errno, detail }: Fault): FaultJson {
 export function asFault(error: unknown, request: FastifyRequest): Fault {
   if (request.raw.socket.destroyed) request.log.info({ reason: String(error) }, 'the client went away')
   else if (!isFault(error) || error.status >= 500) request.log.error({ err: error }, 'a request failed')
-  if (isFault(error)) return error
-  return new Fault('InternalFault', `something went wrong here; request ${request.id}`, { cause: error })
+  if (isFault(error) && error.fault !== 'InternalFault') return error
+  // what is ours alone (where the store is, what its disk says) is in the log; the error number is for programs
+  const errno = isFault(error) ? { errno: error.errno } : {}
+  return new Fault('InternalFault', `something went wrong here; request ${request.id}`, { ...errno, cause: error })
 }
 
 export interface WholeAnswer {

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { Fault } from '../../src/vospace/fault.ts'
 import { nodePath } from '../../src/vospace/path.ts'
 import { type Gateway, GROUP, node, overlay, property, startGateway, VOS } from './gateway.ts'
 
@@ -349,7 +350,7 @@ await t.test('a long listing', async (t) => {
           let n = 0
           for await (const entry of memory.list(container, options)) {
             if (container === '/pub/broken' && ++n === 2000) throw new Error('the disk is on fire')
-            if (container === '/pub/broken-at-once') throw new Error('the disk is on fire')
+            if (container === '/pub/broken-at-once') throw new Fault('InternalFault', 'the store /srv/x.db is on fire')
             yield entry
           }
         },
