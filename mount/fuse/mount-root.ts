@@ -14,10 +14,11 @@ export async function mountAsRoot(dir: string, options: MountOptions): Promise<M
       'rootmode=40000',
       `user_id=${process.getuid?.() ?? 0}`,
       `group_id=${process.getgid?.() ?? 0}`,
+      // not as `-t fuse.karst`: mount(8) of util-linux 2.41 loses what is after the dot
+      `subtype=${options.subtype ?? DEFAULT_SUBTYPE}`,
     ]
-    const type = `fuse.${options.subtype ?? DEFAULT_SUBTYPE}`
     // -i: no mount.fuse program, which would start a file system of its own
-    const args = ['-i', '-t', type, '-o', [...wanted, ...commonOptions(options)].join(','), '--', options.fsname, dir]
+    const args = ['-i', '-t', 'fuse', '-o', [...wanted, ...commonOptions(options)].join(','), '--', options.fsname, dir]
     const { status, output } = await runProgram('mount', args, { descriptor: fd })
     if (status !== 0) throw new MountError(`mount ${dir}: ${output}`)
     return { fd }
