@@ -7,11 +7,11 @@ import { type Access } from '../../src/vospace/node.ts'
 import { chmodded } from '../../src/vospace/mode.ts'
 import { nodePath, ROOT } from '../../src/vospace/path.ts'
 import { access, body, bytesOf, container, entryAt, file, GROUPS } from './backend.ts'
+import { needs } from '../parts.ts'
 import { directory, ids, notRoot, posix } from './posix-tree.ts'
 
 const p = nodePath
 const [ASTRO, SURVEY] = GROUPS
-const has = (tool: string) => spawnSync(tool, ['--version']).status === 0
 
 /** What a process of this user and group can do with a path: r, w, x by test(1). */
 function kernelSays(path: string, uid: number, gid: number): string {
@@ -90,7 +90,7 @@ void t.test('an existing tree that was given to a project group', { skip: notRoo
   dispose()
 }) // prettier-ignore
 
-void t.test('chmod and setfacl from outside', { skip: notRoot || (has('setfacl') ? false : 'no setfacl') }, async (t) => {
+void t.test('chmod and setfacl from outside', { skip: needs('root', 'setfacl', 'getfacl') }, async (t) => {
   const { dir, dispose } = directory()
   const b = posix(dir)
   await b.start()
@@ -133,7 +133,7 @@ void t.test('what is made through a bind mount inherits', { skip: notRoot }, asy
   dispose()
 }) // prettier-ignore
 
-void t.test('what only the gateway may say', { skip: notRoot || (has('setfattr') ? false : 'no setfattr') }, async (t) => {
+void t.test('what only the gateway may say', { skip: needs('root', 'setfattr', 'getfattr') }, async (t) => {
   const { dir, dispose } = directory()
   const b = posix(dir)
   await b.start()

@@ -8,9 +8,10 @@ import { type PosixOptions } from '../../src/backend/posix/open.ts'
 import { PosixBackend } from '../../src/backend/posix/posix.ts'
 import { type NodePath } from '../../src/vospace/path.ts'
 import { type Harness } from './backend.ts'
+import { needs } from '../parts.ts'
 
 export const isRoot = process.getuid?.() === 0
-export const notRoot = isRoot ? false : 'needs root'
+export const notRoot = needs('root')
 
 const USERS = ['alice', 'bob', 'carol']
 const KNOWN_GROUPS = ['ivo://karst.local/gms?astro', 'ivo://karst.local/gms?survey']

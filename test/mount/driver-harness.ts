@@ -3,22 +3,18 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { whyNoFuse } from '../../mount/fuse/privilege.ts'
 import { probeMount, unmountFuse } from '../../mount/fuse/unmount.ts'
 import { type DriverServerOptions, type Order } from './driver-server.ts'
 import { FakeRemote } from './fake-remote.ts'
 import { serveRemote } from './remote-channel.ts'
+
+export { fuseSkip } from '../parts.ts'
 
 const SERVER = path.join(import.meta.dirname, 'driver-server.ts')
 export const HOME = '/home/alice'
 
 interface Teardown {
   teardown(cleanUp: () => Promise<void>): void
-}
-
-/** For `t.test(name, { skip })`: why FUSE cannot be used here, else false. */
-export async function fuseSkip(): Promise<string | false> {
-  return (await whyNoFuse()) ?? false
 }
 
 export interface Driven {

@@ -4,13 +4,9 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { probeMount, unmountFuse } from '../../mount/fuse/unmount.ts'
-import { whyNoFuse } from '../../mount/fuse/privilege.ts'
 import { type ServerCommand, type ServerOptions, type ServerState } from './fuse-server.ts'
 
-/** For `t.test(name, { skip })`: why FUSE cannot be used here, else false. */
-export async function fuseSkip(): Promise<string | false> {
-  return (await whyNoFuse()) ?? false
-}
+export { fuseSkip } from '../parts.ts'
 
 interface Teardown {
   teardown(cleanUp: () => Promise<void>): void

@@ -7,6 +7,7 @@ import { MountError } from '../../mount/fuse/mount-options.ts'
 import { mountFuse, setReadAhead } from '../../mount/fuse/mount.ts'
 import { mountAt } from '../../mount/fuse/mountinfo.ts'
 import { detachStale, isStale, probeMount, unmountFuse } from '../../mount/fuse/unmount.ts'
+import { needs } from '../parts.ts'
 import { fuseSkip, mountPoint, run, runNode, serve, sleep } from './fuse-harness.ts'
 
 const skip = await fuseSkip()
@@ -117,7 +118,7 @@ t.test('it refuses to unmount what is in use, and detaches it lazily', { skip },
 t.test(
   'it ends a session whose caller still waits when the connection is aborted',
   {
-    skip: skip || (root ? false : 'needs root'),
+    skip: skip || needs('root'),
   },
   async (t) => {
     const { dir, closed } = await serve(t, { transport: 'epoll' })
@@ -141,7 +142,7 @@ t.test('it finds a mount whatever characters its path has', { skip }, async (t) 
   t.equal(await probeMount(dir), 'answers')
 })
 
-t.test('it sets the read-ahead of a mount', { skip: skip || (root ? false : 'needs root') }, async (t) => {
+t.test('it sets the read-ahead of a mount', { skip: skip || needs('root', '/sys/class/bdi') }, async (t) => {
   const { dir } = await serve(t, { transport: 'epoll' })
   t.equal(await setReadAhead(dir, 4096), 4096)
   await t.rejects(setReadAhead(path.dirname(dir), 4096), { code: 'EINVAL' })

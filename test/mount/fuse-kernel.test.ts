@@ -5,6 +5,7 @@ import path from 'node:path'
 import t from 'tap'
 import { declare, declareCall } from '../../src/libc/ffi.ts'
 import { ERRNO } from '../../src/libc/errno.ts'
+import { needs } from '../parts.ts'
 import { fuseSkip, run, serve, until } from './fuse-harness.ts'
 
 const skip = await fuseSkip()
@@ -143,7 +144,7 @@ t.test('it keeps modes and times, also those before 1970', { skip }, async (t) =
 
 t.test(
   'it clears set-user-ID when somebody else writes',
-  { skip: skip || process.getuid?.() !== 0 ? 'needs root' : false },
+  { skip: skip || needs('root') },
   async (t) => {
     const { dir } = await serve(t, { transport: 'epoll' })
     const file = path.join(dir, 'file')

@@ -4,6 +4,7 @@ import path from 'node:path'
 import t from 'tap'
 import { findMounts, mountAt } from '../../mount/fuse/mountinfo.ts'
 import { detachStale } from '../../mount/fuse/unmount.ts'
+import { needs } from '../parts.ts'
 import { fuseSkip, mountPoint, run, runNode, serve, until } from './fuse-harness.ts'
 
 const NOBODY = 65534
@@ -13,8 +14,8 @@ const FUSE = path.join(import.meta.dirname, '../../mount/fuse')
 async function whySkip(): Promise<string | false> {
   const reason = await fuseSkip()
   if (reason !== false) return reason
-  if (process.getuid?.() !== 0) return 'needs root, to become another user'
-  if (!fs.existsSync('/usr/bin/fusermount3')) return 'fusermount3 is not installed'
+  const missing = needs('root', 'fusermount3')
+  if (missing !== false) return missing
   const { status } = await runNode('', [], { uid: NOBODY }).catch(() => ({ status: -1 }))
   if (status !== 0) return 'another user cannot run this node'
   const readable = await run('cat', [path.join(FUSE, 'mount.ts')], { uid: NOBODY })

@@ -1,7 +1,8 @@
 // mount/SEMANTICS.md "Names", "Attributes" and "Refused", against the kernel and with real programs.
 import t from 'tap'
 import { type NodePath } from '../../src/vospace/path.ts'
-import { drive, fuseSkip, hasProgram, HOME, js, run, sh, until } from './driver-harness.ts'
+import { needs } from '../parts.ts'
+import { drive, fuseSkip, HOME, js, run, sh, until } from './driver-harness.ts'
 
 const skip = await fuseSkip()
 
@@ -37,7 +38,7 @@ void t.test('the mount', { skip }, async (t) => {
     t.same(refused, ['EINVAL', 'EISDIR', 'ENOTDIR', 'ENOENT'])
   })
 
-  await t.test('rename-flags', { skip: !(await hasProgram('python3')) && 'no python3' }, async (t) => {
+  await t.test('rename-flags', { skip: needs('python3') }, async (t) => {
     const script = `
 import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -169,7 +170,7 @@ line' -dash '*'`)
     t.equal(await out('df --output=size,avail,itotal,iavail . | tail -1 | tr -s " "'), ' 1000 400 100 60\n')
   })
 
-  await t.test('xattrs', { skip: !(await hasProgram('python3')) && 'no python3' }, async (t) => {
+  await t.test('xattrs', { skip: needs('python3') }, async (t) => {
     const script = `
 import os, errno
 def attempt(f, *a):

@@ -3,12 +3,14 @@ import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { fuseSkip, needs } from '../parts.ts'
 import { nodeDocument, Quickstart, run, sh } from './running.ts'
 
 const AUTHORITY = 'vos://karst.local~karst'
 const GROUP_READ = 'ivo://ivoa.net/vospace/core#groupread'
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
-const noFuse = existsSync('/dev/fuse') && process.getuid?.() === 0 ? false : 'needs /dev/fuse and root'
+const noFuse = await fuseSkip()
+const noCurl = needs('curl')
 
 const karst = new Quickstart()
 t.before(async () => {
@@ -18,7 +20,7 @@ t.teardown(() => karst.dispose())
 
 const home = (): string => karst.report.mount?.path ?? ''
 const read = async (user: string, path: string): Promise<string> =>
-  (await karst.curl(user, `/files${path}`)).body.toString()
+  (await karst.ask(user, `/files${path}`)).body.toString()
 
 t.test('quickstart.json says all that a client needs', async (t) => {
   const report = karst.report
@@ -31,12 +33,12 @@ t.test('quickstart.json says all that a client needs', async (t) => {
     }
   }
   t.match(
-    (await karst.curl(undefined, report.registry)).body.toString(),
+    (await karst.ask(undefined, report.registry)).body.toString(),
     `${report.resourceId} = ${report.url}/capabilities`,
   )
 })
 
-t.test('every curl line it prints works when pasted', async (t) => {
+t.test('every curl line it prints works when pasted', { skip: noCurl }, async (t) => {
   const lines = karst.output.split('\n').filter((line) => /^ {2}.*curl/.test(line))
   t.ok(lines.length >= 4, karst.output)
   const place = join(karst.folder, 'pasted')
@@ -49,35 +51,39 @@ t.test('every curl line it prints works when pasted', async (t) => {
   t.equal(await read('alice', '/home/alice/note.txt'), 'hello from alice\n')
 })
 
-t.test('a container, 100 MB with a digest, a range of it, and the same bytes through the mount', async (t) => {
-  const document = nodeDocument(`${AUTHORITY}/home/alice/data`, 'ContainerNode')
-  const made = await karst.curl(
-    'alice',
-    '/nodes/home/alice/data',
-    '-X',
-    'PUT',
-    '-H',
-    'Content-Type: text/xml',
-    '-d',
-    document,
-  )
-  t.equal(made.status, 201, made.body.toString())
-  const bytes = randomBytes(100_000_000)
-  const file = join(karst.folder, 'big')
-  writeFileSync(file, bytes)
-  const md5 = createHash('md5').update(bytes).digest('base64')
-  const put = await karst.curl('alice', '/files/home/alice/data/big.bin', '-T', file, '-H', `Digest: md5=${md5}`)
-  t.equal(put.status, 201, put.body.toString())
-  const part = await karst.curl('alice', '/files/home/alice/data/big.bin', '-r', '50000000-50000999')
-  t.equal(part.status, 206)
-  t.equal(part.headers.get('content-range'), 'bytes 50000000-50000999/100000000')
-  t.ok(part.body.equals(bytes.subarray(50_000_000, 50_001_000)))
-  t.test('through the mount', { skip: noFuse }, async (t) => {
-    t.equal((await sh(`sha256sum < '${home()}/data/big.bin'`)).slice(0, 64), sha256(bytes))
-  })
-})
+t.test(
+  'a container, 100 MB with a digest, a range of it, and the same bytes through the mount',
+  { skip: noCurl },
+  async (t) => {
+    const document = nodeDocument(`${AUTHORITY}/home/alice/data`, 'ContainerNode')
+    const made = await karst.curl(
+      'alice',
+      '/nodes/home/alice/data',
+      '-X',
+      'PUT',
+      '-H',
+      'Content-Type: text/xml',
+      '-d',
+      document,
+    )
+    t.equal(made.status, 201, made.body.toString())
+    const bytes = randomBytes(100_000_000)
+    const file = join(karst.folder, 'big')
+    writeFileSync(file, bytes)
+    const md5 = createHash('md5').update(bytes).digest('base64')
+    const put = await karst.curl('alice', '/files/home/alice/data/big.bin', '-T', file, '-H', `Digest: md5=${md5}`)
+    t.equal(put.status, 201, put.body.toString())
+    const part = await karst.curl('alice', '/files/home/alice/data/big.bin', '-r', '50000000-50000999')
+    t.equal(part.status, 206)
+    t.equal(part.headers.get('content-range'), 'bytes 50000000-50000999/100000000')
+    t.ok(part.body.equals(bytes.subarray(50_000_000, 50_001_000)))
+    t.test('through the mount', { skip: noFuse }, async (t) => {
+      t.equal((await sh(`sha256sum < '${home()}/data/big.bin'`)).slice(0, 64), sha256(bytes))
+    })
+  },
+)
 
-t.test('a wrong digest stores nothing', async (t) => {
+t.test('a wrong digest stores nothing', { skip: noCurl }, async (t) => {
   const put = await karst.curl(
     'alice',
     '/files/home/alice/wrong',
@@ -90,7 +96,7 @@ t.test('a wrong digest stores nothing', async (t) => {
   t.equal((await karst.curl('alice', '/nodes/home/alice/wrong?limit=0')).status, 404)
 })
 
-t.test('bob may read what alice shares, as long as she shares it', async (t) => {
+t.test('bob may read what alice shares, as long as she shares it', { skip: noCurl }, async (t) => {
   await karst.curl('alice', '/files/home/alice/private.txt', '-T', karst.report.ca)
   const share = async (value: string | null): Promise<number> => {
     const document = nodeDocument(`${AUTHORITY}/home/alice/private.txt`, 'DataNode', { [GROUP_READ]: value })
@@ -124,7 +130,7 @@ t.test('through the mount', { skip: noFuse }, async (t) => {
     t.equal(await read('alice', '/home/alice/w'), 'onetwo')
     t.equal(await read('alice', '/home/alice/over'), 'other')
     t.equal(await read('alice', '/home/alice/cut'), '0123')
-    t.equal((await karst.curl('alice', '/nodes/home/alice/w2?limit=0')).status, 404)
+    t.equal((await karst.ask('alice', '/nodes/home/alice/w2?limit=0')).status, 404)
   })
 
   t.test('modes and times survive', async (t) => {
@@ -135,7 +141,7 @@ t.test('through the mount', { skip: noFuse }, async (t) => {
     )
   })
 
-  t.test('git clones, gc and fsck run', async (t) => {
+  t.test('git clones, gc and fsck run', { skip: needs('git') }, async (t) => {
     const repo = join(karst.folder, 'repo')
     await sh(
       `git init -q '${repo}'; cd '${repo}'; for i in 1 2 3; do echo $i > f$i; git add .; git -c user.name=alice -c user.email=alice@karst.invalid commit -qm $i; done`,
@@ -146,7 +152,7 @@ t.test('through the mount', { skip: noFuse }, async (t) => {
     t.equal((await sh(`git -C '${home()}/clone' log --oneline | wc -l`)).trim(), '3')
   })
 
-  t.test('a sqlite database works', async (t) => {
+  t.test('a sqlite database works', { skip: needs('python3 with sqlite3') }, async (t) => {
     const script = `import sqlite3, sys
 c = sqlite3.connect(sys.argv[1]); c.execute('create table t(a int, b text)')
 for i in range(200):
@@ -173,7 +179,7 @@ c = sqlite3.connect(sys.argv[1]); print(c.execute('pragma integrity_check').fetc
   t.test('rmdir refuses what is not empty', async (t) => {
     await sh(`mkdir '${home()}/full'; touch '${home()}/full/x'`)
     t.match((await run('rmdir', [`${home()}/full`])).stderr, /not empty/i)
-    t.equal((await karst.curl('alice', '/nodes/home/alice/full/x?limit=0')).status, 200)
+    t.equal((await karst.ask('alice', '/nodes/home/alice/full/x?limit=0')).status, 200)
   })
 
   t.test('of many exclusive creates, through both doors, one wins', async (t) => {
@@ -184,7 +190,7 @@ c = sqlite3.connect(sys.argv[1]); print(c.execute('pragma integrity_check').fetc
       )
       const remote = Array.from({ length: 5 }, () =>
         karst
-          .curl('alice', `/files/home/alice/${name}`, '-T', karst.report.ca, '-H', 'If-None-Match: *')
+          .ask('alice', `/files/home/alice/${name}`, { method: 'PUT', headers: { 'if-none-match': '*' }, body: 'x' })
           .then((a) => a.status === 201),
       )
       const won = (await Promise.all([...local, ...remote])).filter(Boolean).length
@@ -193,7 +199,7 @@ c = sqlite3.connect(sys.argv[1]); print(c.execute('pragma integrity_check').fetc
   })
 })
 
-t.test('a repeated operation id changes nothing', async (t) => {
+t.test('a repeated operation id changes nothing', { skip: noCurl }, async (t) => {
   const id = 'f81d4fae-7dec-11d0-a765-00a0c91e6bf6'
   const post = (what: string, body: object, operation: string): ReturnType<Quickstart['curl']> =>
     karst.curl(
@@ -223,10 +229,12 @@ t.test('a second quickstart with the same state is refused in one sentence', asy
 
 t.test('it stops on SIGTERM with nothing left mounted, and goes on with its state', async (t) => {
   const before = karst.report
+  const put = await karst.ask('alice', '/files/home/alice/lasting', { method: 'PUT', body: 'from before' })
+  t.equal(put.status, 201)
   t.equal(await karst.stop(), 0, karst.output)
   t.notOk(existsSync(join(karst.state, 'quickstart.json')))
   t.notMatch(readFileSync('/proc/self/mountinfo', 'utf8'), karst.state)
   const after = await karst.start()
   t.same({ ...after, pid: 0, url: '', registry: '' }, { ...before, pid: 0, url: '', registry: '' })
-  t.equal(await read('alice', '/home/alice/note.txt'), 'hello from alice\n')
+  t.equal(await read('alice', '/home/alice/lasting'), 'from before')
 })

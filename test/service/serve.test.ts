@@ -6,7 +6,7 @@ import { connect } from 'node:tls'
 import t from 'tap'
 import { issueServerCertificate } from '../../src/identity/mint.ts'
 import { readCredential, writeCredential } from '../../src/identity/pem.ts'
-import { Quickstart, run } from './running.ts'
+import { Quickstart, request, run, type Answer } from './running.ts'
 
 const made = new Quickstart(['--no-mount'])
 t.before(async () => {
@@ -31,11 +31,11 @@ async function serving<T>(
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (output += String(part)))
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
-  for (let waited = 0; !output.includes('karst serves') && waited < 30_000; waited += 50) {
-    if (child.exitCode !== null) throw new Error(output)
-    await new Promise((done) => setTimeout(done, 50))
-  }
   try {
+    for (let waited = 0; !output.includes('karst serves') && waited < 30_000; waited += 50) {
+      if (child.exitCode !== null) throw new Error(output)
+      await new Promise((done) => setTimeout(done, 50))
+    }
     return { result: await work(child.pid ?? 0, () => output), code: await stopped() }
   } finally {
     await stopped()
@@ -47,8 +47,7 @@ async function serving<T>(
   }
 }
 
-const get = (path: string): ReturnType<typeof run> =>
-  run('curl', ['-sS', '--cacert', join(made.state, 'ca.pem'), '-w', '\n%{http_code}', host() + path])
+const get = (path: string): Promise<Answer> => request(host() + path, join(made.state, 'ca.pem'))
 
 const served = (): Promise<string> =>
   new Promise((resolve, reject) => {
@@ -61,9 +60,9 @@ const served = (): Promise<string> =>
 
 t.test('it is alive, ready, and ends with 0 on SIGTERM', async (t) => {
   const { code } = await serving(async () => {
-    t.match((await get('/livez')).stdout, /200$/)
-    t.match((await get('/readyz')).stdout, /200$/)
-    t.match((await get('/karst/availability')).stdout, /<vosi:available>true</)
+    t.equal((await get('/livez')).status, 200)
+    t.equal((await get('/readyz')).status, 200)
+    t.match((await get('/karst/availability')).body.toString(), /<vosi:available>true</)
   })
   t.equal(code, 0)
 })

@@ -1,10 +1,11 @@
 /** Validation by xmllint: against our own schemas, and against the published ones where the folder with them is present. */
-import { execFile, spawnSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type t from 'tap'
+import { needs } from '../parts.ts'
 
 const OWN = fileURLToPath(new URL('../../schemas/', import.meta.url))
 const SHARED = fileURLToPath(new URL('../../../shared/xsd/', import.meta.url))
@@ -21,8 +22,7 @@ process.on('exit', () => {
 })
 
 /** Why validation cannot be done here; false: it can. In the form of tap's option. */
-export const noXmllint: string | false =
-  spawnSync('xmllint', ['--version']).status === 0 ? false : 'xmllint is not installed (Debian: libxml2-utils)'
+export const noXmllint: string | false = needs('xmllint')
 export const noPublished: string | false =
   noXmllint === false && !existsSync(SHARED) ? 'the published schemas (../shared/xsd) are not here' : noXmllint
 

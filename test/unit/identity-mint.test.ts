@@ -27,13 +27,9 @@ import { TrustStore } from '../../src/identity/trust.ts'
 import { verifyChain } from '../../src/identity/verify.ts'
 import { isFault } from '../../src/vospace/fault.ts'
 import { ecKeys } from '../fixtures/forge.ts'
+import { needs } from '../parts.ts'
 
 const run = promisify(execFile)
-const has = (program: string, ...args: string[]): Promise<boolean> =>
-  run(program, args).then(
-    () => true,
-    () => false,
-  )
 const faultOf = (refused: Promise<unknown>): Promise<string> =>
   refused.then(
     () => 'none',
@@ -60,7 +56,7 @@ const trust = TrustStore.of(pemCertificates(ca.certificate))
 const der = ({ certificate, chain }: Credential): Buffer[] => pemCertificates([certificate, ...chain].join(''))
 const caFile = file('ca.pem', ca.certificate)
 
-const openssl = (await has('openssl', 'version')) ? false : 'the openssl command is not here'
+const openssl = needs('openssl')
 
 for (const [kind, user] of [['RSA', alice] as const, ['EC', ecAlice] as const]) {
   for (const newKey of ['rsa', 'ec'] as const) {
@@ -188,15 +184,13 @@ async function isTrustedBy(program: string, args: (port: number) => string[]): P
   }
 }
 
-const curl = (await has('curl', '--version')) ? false : 'curl is not here'
-t.test('curl trusts the server certificate by name and by address', { skip: curl }, async (t) => {
+t.test('curl trusts the server certificate by name and by address', { skip: needs('curl') }, async (t) => {
   for (const host of ['localhost', '127.0.0.1']) {
     t.equal(await isTrustedBy('curl', (port) => ['-sS', '--cacert', caFile, `https://${host}:${port}/`]), 'ok', host)
   }
 })
 
-const python = (await has('python3', '--version')) ? false : 'python3 is not here'
-t.test('Python trusts the server certificate, strictly', { skip: python }, async (t) => {
+t.test('Python trusts the server certificate, strictly', { skip: needs('python3') }, async (t) => {
   const script = `import socket, ssl, sys
 context = ssl.create_default_context(cafile=sys.argv[1])
 context.verify_flags |= ssl.VERIFY_X509_STRICT
@@ -205,8 +199,7 @@ with socket.create_connection(('127.0.0.1', int(sys.argv[2]))) as raw:
   t.match(await isTrustedBy('python3', (port) => ['-c', script, caFile, String(port)]), /^TLSv1/)
 })
 
-const java = (await has('keytool', '-help')) && (await has('java', '-version')) ? false : 'Java is not here'
-t.test('Java trusts the server certificate', { skip: java }, async (t) => {
+t.test('Java trusts the server certificate', { skip: needs('java') }, async (t) => {
   const store = path.join(folder, 'trust.p12')
   const password = ['-storepass', 'changeit', '-storetype', 'PKCS12']
   await run('keytool', ['-importcert', '-noprompt', '-file', caFile, '-alias', 'ca', '-keystore', store, ...password])

@@ -4,6 +4,7 @@ import t from 'tap'
 import { setBlocking } from '../../src/libc/descriptor.ts'
 import { ERRNO, errnoName, errnoNumber, isErrnoName } from '../../src/libc/errno.ts'
 import { declare, declareCall, hasFunction, LibcError } from '../../src/libc/ffi.ts'
+import { needs } from '../parts.ts'
 import { closeDescriptor, receiveDescriptor, socketPair } from '../../src/libc/socket.ts'
 
 t.test('it knows error numbers by name and names by number', async (t) => {
@@ -32,7 +33,7 @@ const SENDER = `open(my $file, '<', $ARGV[0]) or die;
   my $vector = pack('PQ', $data, 1); my $message = pack('QQPQPQQ', 0, 0, $vector, 1, $control, 24, 0);
   exit(syscall($ARGV[1], 3, $message, 0) == 1 ? 0 : 1)`
 const SENDMSG = process.arch === 'arm64' ? '211' : '46'
-const skip = fs.existsSync('/usr/bin/perl') ? false : 'needs perl'
+const skip = needs('perl')
 
 t.test('it receives an open file from another program', { skip }, async (t) => {
   const [ours, theirs] = socketPair()
