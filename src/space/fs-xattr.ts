@@ -11,6 +11,7 @@ import { describe } from './describe.ts'
 import { locate } from './fs-place.ts'
 import { type Once } from './once.ts'
 import { chainOf, type Found } from './resolve.ts'
+import { checkPropertyRoom } from './sharing.ts'
 import { type Space } from './space.ts'
 
 /** xattr(7): bytes of a name and of a value. */
@@ -87,6 +88,7 @@ async function holder(space: Space, caller: Caller, path: NodePath, verb: Verb):
 
 async function change(space: Space, node: Found['node'], key: string, value: string | null): Promise<void> {
   const properties = new Map([[key, value]])
+  checkPropertyRoom(node.properties, properties)
   const entry = await space.backend.set({ path: node.path, id: node.id }, { properties })
   space.changes.append({ id: entry.id, path: entry.path, kind: 'attributes' })
 }

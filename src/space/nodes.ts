@@ -10,7 +10,7 @@ import { type NodePath } from '../vospace/path.ts'
 import { localPath, parseVosUri } from '../vospace/uri.ts'
 import { authorize, seen, type Chain } from './authorize.ts'
 import { chainOf, find, resolve, type Place, type ResolveOptions } from './resolve.ts'
-import { newAccess, quotaBytes, wishesOf, type Wishes } from './sharing.ts'
+import { checkPropertyRoom, newAccess, quotaBytes, wishesOf, type Wishes } from './sharing.ts'
 import { type SeenEntry, type Space } from './space.ts'
 
 export { deleteNode } from './delete-node.ts'
@@ -138,6 +138,7 @@ function draftOf(space: Space, caller: Caller, place: Place, type: NodeType, wis
   const owner = ownerWish(space, caller, wishes) ?? caller.user
   const access = newAccess(type, wishes.access, parent.access, owner)
   const properties = new Map([...wishes.properties].flatMap(([uri, value]) => (value === null ? [] : [[uri, value]])))
+  checkPropertyRoom(new Map(), properties)
   return { access, mode: createdMode(type, undefined, access), properties }
 }
 
@@ -203,6 +204,7 @@ function changesFor(space: Space, caller: Caller, node: Entry, wishes: Wishes): 
     [...wishes.properties].filter(([uri, value]) => (node.properties.get(uri) ?? null) !== value),
   )
   const hasProperties = kept && properties.size > 0
+  checkPropertyRoom(node.properties, properties)
   if (Object.keys(access).length === 0 && !hasProperties) return undefined
   return { access, ...(hasProperties && { properties }) }
 }

@@ -58,6 +58,27 @@ function checkValue(uri: string, value: string | null): void {
   if (uri === PROPERTY.immutable && value !== '') parseBoolean(uri, value)
 }
 
+/** Bytes of all stored properties of a node, names included: each look at the node reads them all. */
+const MAX_PROPERTIES = 262_144
+
+/** QuotaExceeded (ENOSPC, as setxattr(2)) when the changes make them more than a node may have. */
+export function checkPropertyRoom(
+  kept: ReadonlyMap<string, string>,
+  changes: ReadonlyMap<string, string | null>,
+): void {
+  const before = bytesOf(kept)
+  let after = before
+  for (const [uri, value] of changes) after += sizeOf(uri, value) - sizeOf(uri, kept.get(uri))
+  if (after <= MAX_PROPERTIES || after <= before) return
+  throw new Fault('QuotaExceeded', `the properties of a node are at most ${MAX_PROPERTIES} bytes`, { errno: 'ENOSPC' })
+}
+
+const bytesOf = (properties: ReadonlyMap<string, string>): number =>
+  [...properties].reduce((sum, [uri, value]) => sum + sizeOf(uri, value), 0)
+
+const sizeOf = (uri: string, value: string | null | undefined): number =>
+  typeof value === 'string' ? Buffer.byteLength(uri) + Buffer.byteLength(value) : 0
+
 function accessIn(given: ReadonlyMap<string, string | null>, type: NodeType): Partial<Access> {
   const flag = (uri: string): boolean | undefined => {
     const value = given.get(uri)

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { setXattr } from '../../src/space/filesystem.ts'
 import { describe } from '../../src/space/describe.ts'
 import { createNode, deleteNode, getNode, listNode, setNode } from '../../src/space/nodes.ts'
 import { type NodeClass } from '../../src/vospace/document.ts'
@@ -321,4 +322,26 @@ t.test('describe computes what clients need, sorted, and no more than the detail
     data.map(({ uri }) => uri),
     data.map(({ uri }) => uri).sort(),
   )
+})
+
+t.test('the properties of a node do not grow without end, by either door', async (t) => {
+  const { space, backend } = await world()
+  const big = 'x'.repeat(65_000)
+  const four = Object.fromEntries([1, 2, 3, 4].map((n) => [`x:${n}`, big]))
+  const kept = new Map(Object.entries({ ...four, 'x:5': big }))
+  await file(backend, '/home/alice/f')
+  await file(backend, '/home/alice/full', {}, 'text', kept)
+  const set = (path: string, properties: Record<string, string | null>) =>
+    outcome(setNode(space, alice, at(path), document(path, 'DataNode', properties)))
+  t.equal(await set('/home/alice/f', four), 'ok')
+  t.equal(await set('/home/alice/f', { 'x:5': big }), 'QuotaExceeded ENOSPC')
+  t.equal(await set('/home/alice/f', { 'x:5': big, 'x:1': null }), 'ok')
+  t.equal(
+    await outcome(setXattr(space, alice, at('/home/alice/f'), 'user.x:6', Buffer.from(big))),
+    'QuotaExceeded ENOSPC',
+  )
+  t.equal(await set('/home/alice/full', { 'x:1': 'less' }), 'ok', 'what is there may become less')
+  const made = document('/home/alice/g', 'DataNode', { ...four, 'x:5': big })
+  t.equal(await outcome(createNode(space, alice, at('/home/alice/g'), made)), 'QuotaExceeded ENOSPC')
+  t.equal((await backend.walk(at('/home/alice/g'))).at(-1)?.path, '/home/alice')
 })
