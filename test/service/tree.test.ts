@@ -24,26 +24,29 @@ t.test('an existing tree is served, and stopping leaves it as it was', async (t)
   const before = await look()
 
   const report = await karst.start(['--tree', tree])
-  const listing = (await karst.curl('alice', '/nodes/')).body.toString()
+  const listing = (await karst.ask('alice', '/nodes/')).body.toString()
   t.match(listing, /uri="vos:\/\/karst.local~karst\/sub%20dir"/)
   t.match(listing, /<vos:target>vos:\/\/karst.local~karst\/sub%20dir\/plain.txt<\/vos:target>/)
   t.match(listing, /<vos:target>file:\/\/\/etc\/passwd<\/vos:target>/)
   t.notMatch(listing, /fifo|bad-|\.karst/)
-  t.equal((await karst.curl('alice', '/files/sub%20dir/plain.txt')).body.toString(), 'as it is\n')
-  t.equal((await karst.curl('alice', '/files/inside')).body.toString(), 'as it is\n')
-  t.equal((await karst.curl('alice', '/files/outside')).status, 400, 'a link out of the space is never followed')
+  t.equal((await karst.ask('alice', '/files/sub%20dir/plain.txt')).body.toString(), 'as it is\n')
+  t.equal((await karst.ask('alice', '/files/inside')).body.toString(), 'as it is\n')
+  t.equal((await karst.ask('alice', '/files/outside')).status, 400, 'a link out of the space is never followed')
   t.equal(
-    (await karst.curl('alice', '/files/sub%20dir/secret.txt')).body.toString(),
+    (await karst.ask('alice', '/files/sub%20dir/secret.txt')).body.toString(),
     'mine\n',
     'the tree’s owner is alice here',
   )
-  t.equal((await karst.curl('bob', '/files/sub%20dir/secret.txt')).status, 403)
-  t.equal((await karst.curl(undefined, '/files/sub%20dir/plain.txt')).status, 200, 'public as its mode says')
+  t.equal((await karst.ask('bob', '/files/sub%20dir/secret.txt')).status, 403)
+  t.equal((await karst.ask(undefined, '/files/sub%20dir/plain.txt')).status, 200, 'public as its mode says')
   if (report.mount !== null) t.equal(await sh(`cat '${report.mount.path}/inside'`), 'as it is\n')
 
-  t.equal((await karst.curl('alice', '/files/sub%20dir/new', '-T', report.ca)).status, 201)
+  t.equal(
+    (await karst.ask('alice', '/files/sub%20dir/new', { method: 'PUT', body: readFileSync(report.ca) })).status,
+    201,
+  )
   t.equal(readFileSync(join(tree, 'sub dir/new'), 'utf8'), readFileSync(report.ca, 'utf8'), 'a plain file on disk')
-  t.equal((await karst.curl('alice', '/nodes/sub%20dir/new', '-X', 'DELETE')).status, 200)
+  t.equal((await karst.ask('alice', '/nodes/sub%20dir/new', { method: 'DELETE' })).status, 200)
   utimesSync(join(tree, 'sub dir'), 1e9, 1e9)
   t.equal(await karst.stop(), 0)
   const drop = (text: string): string => text.replace(/^(\.|\.\/sub dir) d .*$/gm, '$1')
