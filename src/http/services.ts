@@ -32,6 +32,8 @@ export interface HttpServices {
 export interface HttpLimits {
   /** XML and form bodies */
   readonly document: number
+  /** documents of transfers, which are kept with their jobs */
+  readonly transfer: number
   /** JSON bodies of /fs/v1 */
   readonly json: number
   /** request line and headers */
@@ -50,6 +52,7 @@ export interface HttpLimits {
 
 export const HTTP_LIMITS: HttpLimits = {
   document: 1 << 20,
+  transfer: 1 << 16,
   json: 1 << 16,
   headers: 1 << 16,
   headersTimeout: 30_000,

@@ -17,7 +17,7 @@ export function synctrans(app: FastifyInstance, context: HttpContext): void {
   const post: Handler = async (request, reply) => {
     const query = parametersOf(request.raw)
     if (query.has('target')) return byParameters(services, query, 'query', request, reply)
-    const body = await readBody(request.raw, reply.raw, { limit: limits.document, timeout: limits.documentTimeout })
+    const body = await readBody(request.raw, reply.raw, { limit: limits.transfer, timeout: limits.documentTimeout })
     if (isForm(request, body)) {
       return byParameters(services, new Parameters(body.toString('utf8')), 'form', request, reply)
     }

@@ -10,7 +10,7 @@ export interface JobStore {
   get(id: string): Job | undefined
   /** Answers the job as it is then; NodeNotFound when it is gone. */
   update(id: string, patch: Partial<Omit<Job, 'id' | 'owner'>>): Job
-  /** Newest first. */
+  /** Newest first, the newest 5000. */
   list(owner: string): Job[]
 }
 
@@ -22,6 +22,10 @@ export const JOBS_1 = `
 `
 
 const KEEP_MS = 7 * 86_400_000
+/** Whoever comes may leave one, so they go soon. */
+const KEEP_ANONYMOUS_MS = 3_600_000
+/** Jobs of one list. */
+const MAX_LISTED = 5000
 const EXECUTION_SECONDS = 43_200
 const SWEEP_ROWS = 500
 
@@ -39,7 +43,7 @@ export class StoredJobs implements JobStore {
       owner,
       phase: 'PENDING',
       created: now,
-      destruction: now + KEEP_MS,
+      destruction: now + (owner === undefined ? KEEP_ANONYMOUS_MS : KEEP_MS),
       executionDuration: EXECUTION_SECONDS,
       results: [],
       transfer,
@@ -65,7 +69,8 @@ export class StoredJobs implements JobStore {
   }
 
   list(owner: string): Job[] {
-    const rows = this.#database.all('SELECT * FROM jobs WHERE owner = ? ORDER BY created DESC, id', owner)
+    const sql = 'SELECT * FROM jobs WHERE owner = ? ORDER BY created DESC, id LIMIT ?'
+    const rows = this.#database.all(sql, owner, MAX_LISTED)
     return rows.flatMap((row) => toJob(row) ?? [])
   }
 

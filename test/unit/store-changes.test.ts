@@ -119,6 +119,8 @@ t.test('jobs are kept with their owner until their destruction', async (t) => {
   const { jobs, close } = openStore(file)
   t.match(jobs.get(mine.id), { phase: 'COMPLETED', ended: 5, created: mine.created })
   t.equal(jobs.get(open.id)?.owner, undefined)
+  t.ok(open.destruction - open.created <= 3_600_000, 'what anybody may leave goes soon')
+  t.ok(mine.destruction - mine.created > 86_400_000)
   t.same(
     jobs.list('alice').map(({ id }) => id),
     [mine.id],
