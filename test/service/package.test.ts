@@ -8,7 +8,11 @@ import { run, sh } from './running.ts'
 const folder = mkdtempSync(join(tmpdir(), 'karst-package-'))
 t.teardown(() => rmSync(folder, { recursive: true, force: true }))
 
-t.test('the packed tarball, installed elsewhere, runs', async (t) => {
+t.setTimeout(280_000)
+const registry = await run('npm', ['view', 'saxes', 'version', '--fetch-retries=0'], { limit: 30_000 })
+const skip = registry.code === 0 ? false : 'needs an npm registry that answers'
+
+t.test('the packed tarball, installed elsewhere, runs', { skip }, async (t) => {
   await sh(`npm pack --ignore-scripts=false --silent --pack-destination '${folder}'`, { limit: 240_000 })
   const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? ''
   const listed = (await sh(`tar -tzf '${join(folder, tarball)}'`)).split('\n')
