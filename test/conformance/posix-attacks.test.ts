@@ -2,8 +2,10 @@
 import { chmodSync, lchownSync, linkSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { getXattr, setXattr } from '../../src/libc/xattr.ts'
 import { isFault } from '../../src/vospace/fault.ts'
 import { nodePath } from '../../src/vospace/path.ts'
+import { PROPERTY } from '../../src/vospace/property.ts'
 import { at, body, bytesOf, entryAt, extents, file, refused } from './backend.ts'
 import { debris, directory, isRoot, notRoot, posix } from './posix-tree.ts'
 
@@ -86,6 +88,20 @@ void t.test('what a user got into our own journal is not replayed', { skip: notR
   const b = posix(dir, { allocationParents: [p('/home')] })
   await b.start()
   t.same(debris(dir, ['home/alice']), [])
+  await b.stop()
+  dispose()
+})
+
+void t.test('attributes from outside do not speak for the service', async (t) => {
+  const { dir, dispose } = directory()
+  const b = posix(dir, { mode })
+  await b.start()
+  await b.put(p('/f'), body('old'), { draft: file })
+  for (const uri of [PROPERTY.md5, PROPERTY.creator, PROPERTY.isLocked, PROPERTY.groupRead, PROPERTY.type])
+    setXattr(join(dir, 'f'), `user.${uri}`, Buffer.from('x'))
+  t.same([...((await entryAt(b, p('/f')))?.properties ?? [])], [[PROPERTY.type, 'x']])
+  await b.put(p('/f'), body('new'), {})
+  t.same(getXattr(join(dir, 'f'), `user.${PROPERTY.md5}`), Buffer.from('x'), 'kept, as any other of another program')
   await b.stop()
   dispose()
 })

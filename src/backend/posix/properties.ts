@@ -1,6 +1,7 @@
 /** Properties as extended attributes: which names they have, and what goes to the sidecar instead. Pure. */
 import { isUtf8 } from 'node:buffer'
 import { type NodeType } from '../../vospace/node.ts'
+import { ACCESS_PROPERTIES, READ_ONLY } from '../../vospace/property.ts'
 
 /** Ours, never shown as properties. */
 const RESERVED_PREFIX = 'karst.'
@@ -22,7 +23,9 @@ export function propertyPrefix(type: NodeType, root: boolean): string | undefine
 export function propertyOf(name: string, prefix: string | undefined): string | undefined {
   if (prefix === undefined || !name.startsWith(prefix)) return undefined
   const uri = name.slice(prefix.length)
-  return uri === '' || uri.startsWith(RESERVED_PREFIX) || /[\0-\x1f\x7f]/.test(uri) ? undefined : uri
+  // what the service says itself (digest, owner, sharing) nobody says for it by an attribute
+  const isOurs = uri.startsWith(RESERVED_PREFIX) || READ_ONLY.has(uri) || ACCESS_PROPERTIES.has(uri)
+  return uri === '' || isOurs || /[\0-\x1f\x7f]/.test(uri) ? undefined : uri
 }
 
 /** The text of a value; undefined for a binary one, which is left alone. */
