@@ -56,8 +56,11 @@ export interface Backend {
   ): Promise<Entry>
   /** One data node or link with its properties, never replacing; server-side where the store can. Access and mode from the draft. */
   copy(from: NodePath, to: NodePath, draft: { readonly access: Access; readonly mode: number } & Cancel): Promise<Entry>
-  /** One node, its type checked atomically (EISDIR, ENOTDIR); ContainerNotEmpty when it has children. */
-  remove(path: NodePath, type: NodeType | 'leaf'): Promise<void>
+  /**
+   * One node, its type checked atomically (EISDIR, ENOTDIR); ContainerNotEmpty when it has children. With `seen` only that node, as it was
+   * then: NodeNotFound (ESTALE) for another id, PreconditionFailed for another version.
+   */
+  remove(path: NodePath, type: NodeType | 'leaf', seen?: Seen): Promise<void>
 
   /** Space in the allocation of `path`. */
   usage(path: NodePath): Promise<Usage>
@@ -87,6 +90,13 @@ export interface Cancel {
 export interface Ref {
   readonly path: NodePath
   readonly id?: string
+}
+
+/** A node as somebody has looked at it. */
+export interface Seen {
+  readonly id: string
+  /** Entry.version; undefined: whatever has changed of it since */
+  readonly version?: string
 }
 
 export interface ListOptions extends Cancel {

@@ -3,7 +3,7 @@ import { Fault, isFault } from '../vospace/fault.ts'
 import { agreeing, LINK_MODE } from '../vospace/mode.ts'
 import { groupList, type Access, type NodeType } from '../vospace/node.ts'
 import { isWithin, nameOf, parentOf, stepsOf, type NodePath } from '../vospace/path.ts'
-import { type ByteRange, type Changes } from './backend.ts'
+import { type ByteRange, type Changes, type Seen } from './backend.ts'
 
 /** The name reserved at the top of the store and of every allocation: staging, journal, sidecars. */
 export const RESERVED = '.karst'
@@ -42,6 +42,19 @@ export function wrongType(path: string, wanted: NodeType | 'leaf', found: NodeTy
   const errno =
     found === 'container' ? 'EISDIR' : wanted === 'container' ? 'ENOTDIR' : found === 'link' ? 'ELOOP' : 'EINVAL'
   return new Fault('TypeNotSupported', `${path} is a ${found} node`, { errno })
+}
+
+/** NodeNotFound (ESTALE) for another node than was seen, PreconditionFailed when it has changed since. */
+export function refuseUnseen(
+  node: { readonly id: string; readonly version: string },
+  seen: Seen | undefined,
+  path: NodePath,
+): void {
+  if (seen === undefined) return
+  if (seen.id !== node.id) throw new Fault('NodeNotFound', path, { errno: 'ESTALE' })
+  if (seen.version !== undefined && seen.version !== node.version) {
+    throw new Fault('PreconditionFailed', `${path} has changed`)
+  }
 }
 
 /** What changes are laid over. */

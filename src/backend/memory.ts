@@ -20,11 +20,21 @@ import {
   type PutOptions,
   type ReadOptions,
   type Ref,
+  type Seen,
   type Usage,
 } from './backend.ts'
 import { countedIds } from './counted-ids.ts'
 import { amended, collect, noRoom } from './memory-bytes.ts'
-import { changed, rangeOf, received, refuseAborted, refuseReserved, writtenMode, wrongType } from './contract.ts'
+import {
+  changed,
+  rangeOf,
+  received,
+  refuseAborted,
+  refuseReserved,
+  refuseUnseen,
+  writtenMode,
+  wrongType,
+} from './contract.ts'
 
 export interface MemoryOptions {
   /** default: users get numbers as they come, from 1000; groups from 100000 */
@@ -189,8 +199,9 @@ export class MemoryBackend implements Backend {
     return this.#entry(stored)
   }
 
-  async remove(path: NodePath, type: NodeType | 'leaf'): Promise<void> {
+  async remove(path: NodePath, type: NodeType | 'leaf', seen?: Seen): Promise<void> {
     const stored = this.#need({ path })
+    refuseUnseen(stored, seen, path)
     if (stored.type !== type && (type !== 'leaf' || stored.type === 'container'))
       throw wrongType(path, type, stored.type)
     if (path === ROOT) throw new Fault('PermissionDenied', 'the root stays', { errno: 'EBUSY' })

@@ -100,6 +100,16 @@ export const TREE: Record<string, Case> = {
     await b.remove(p('/c'), 'container')
     t.same(await namesIn(b, ROOT), [])
   },
+  'removes a node as it was seen, not another one or a changed one': async (t, b) => {
+    const seen = await b.make(p('/c'), container)
+    await refused(t, b.remove(p('/c'), 'container', { id: 'another' }), 'NodeNotFound', 'ESTALE')
+    const file1 = await b.put(p('/f'), body('x'), { draft: file })
+    const locked = await b.set({ path: p('/f') }, { access: { locked: true } })
+    await refused(t, b.remove(p('/f'), 'data', file1), 'PreconditionFailed')
+    await b.remove(p('/f'), 'data', locked)
+    await b.remove(p('/c'), 'container', { id: seen.id })
+    t.same(await namesIn(b, ROOT), [])
+  },
   'keeps its reserved names to itself': async (t, b) => {
     await b.put(p('/f'), body('x'), { draft: file })
     for (const path of [p('/.karst'), p('/.karst/staging')]) {

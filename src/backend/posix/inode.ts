@@ -89,6 +89,11 @@ function readKept(file: string, type: NodeType, stat: BigIntStats, keeping: Keep
   } // prettier-ignore
 }
 
+/** Changes with anything of the node. */
+export function versionOf({ stat }: Inode): string {
+  return `${stat.ctimeNs.toString(36)}.${stat.ino.toString(36)}`
+}
+
 /** The inode as every layer sees it. */
 export function entryOf(inode: Inode, path: NodePath, keeping: Keeping): Entry {
   const { type, stat, id, contentVersion, access, properties, md5, text } = inode
@@ -102,7 +107,7 @@ export function entryOf(inode: Inode, path: NodePath, keeping: Keeping): Entry {
     nlink: Number(stat.nlink),
     mtime: stat.mtimeNs,
     ctime: stat.ctimeNs,
-    version: `${stat.ctimeNs.toString(36)}.${stat.ino.toString(36)}`,
+    version: versionOf(inode),
     ...(md5 !== undefined && { md5 }),
     ...(text !== undefined && { text }),
   } // prettier-ignore

@@ -18,12 +18,22 @@ import {
   type PutOptions,
   type ReadOptions,
   type Ref,
+  type Seen,
   type Usage,
 } from '../backend.ts'
-import { allocationOf, changed, refuseAborted, refuseReserved, RESERVED, reservesIn, wrongType } from '../contract.ts'
+import {
+  allocationOf,
+  changed,
+  refuseAborted,
+  refuseReserved,
+  refuseUnseen,
+  RESERVED,
+  reservesIn,
+  wrongType,
+} from '../contract.ts'
 import { aclOfMode } from './acl.ts'
 import { amend } from './amend.ts'
-import { entryOf, readInode } from './inode.ts'
+import { entryOf, readInode, versionOf } from './inode.ts'
 import { type Wanted, wantedOf, writeInode } from './inode-write.ts'
 import { list } from './list.ts'
 import { open, type Opened, type PosixOptions } from './open.ts'
@@ -185,9 +195,10 @@ export class PosixBackend implements Backend {
     return this.make(to, { type: 'link', text, access: draft.access, mode: draft.mode, properties })
   }
 
-  async remove(path: NodePath, type: NodeType | 'leaf'): Promise<void> {
+  async remove(path: NodePath, type: NodeType | 'leaf', seen?: Seen): Promise<void> {
     const store = this.#store
     onNode(store, { path }, (at, inode) => {
+      refuseUnseen({ id: inode.id, version: versionOf(inode) }, seen, path)
       if (inode.type !== type && (type !== 'leaf' || inode.type === 'container')) throw wrongType(path, type, inode.type)
       if (path === ROOT) throw new Fault('PermissionDenied', 'the root stays', { errno: 'EBUSY' })
       if (inode.type !== 'container') unlinkSync(at.file)
