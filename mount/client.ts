@@ -26,18 +26,29 @@ export interface ConnectOptions {
 /** bytes of a JSON answer; far above any entry */
 const JSON_LIMIT = 4 << 20
 
+/** Seconds that a gateway has to say hello: who mounts is waiting, and more often a port is wrong than a gateway slow. */
+const GREETING = 10
+
 /**
  * A client of the gateway, once it has answered. InvalidArgument for no https URL, NotAuthenticated for no usable certificate,
- * OperationNotSupported for another version of the mount API.
+ * OperationNotSupported for another version of the mount API, ServiceBusy where nothing answers.
  */
 export async function connect(options: ConnectOptions): Promise<Client> {
-  const client = new Client(options)
+  await greet(options)
+  return new Client(options)
+}
+
+/** Who the gateway says it is, and who we are to it. */
+export async function greet(options: ConnectOptions): Promise<Identity> {
+  const client = new Client({ ...options, timeLimit: Math.min(GREETING, options.timeLimit ?? GREETING) })
   try {
-    await client.identity()
-    return client
+    return await client.identity()
   } catch (error) {
+    if (!isFault(error, 'ServiceBusy')) throw error
+    const advice = `is the gateway running at ${options.url}?`
+    throw new Fault('ServiceBusy', `${error.detail}; ${advice}`, { errno: error.errno, cause: error })
+  } finally {
     await client.close()
-    throw error
   }
 }
 
@@ -282,10 +293,11 @@ function entryFrom(value: unknown): SeenEntry {
 }
 
 function identityFrom(value: unknown): Identity {
-  const { version, user, uid, gid } = value as Record<string, unknown>
+  const { version, resourceId, user, uid, gid } = value as Record<string, unknown>
   if (version !== 1) throw new Fault('OperationNotSupported', `the gateway's mount API has version ${String(version)}`)
   if (user !== null && typeof user !== 'string') throw malformed('user')
-  return { user: user ?? undefined, uid: count(uid), gid: count(gid) }
+  if (typeof resourceId !== 'string') throw malformed('resourceId')
+  return { resourceId, user: user ?? undefined, uid: count(uid), gid: count(gid) }
 }
 
 function spaceFrom(value: unknown): SpaceLeft {

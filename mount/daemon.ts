@@ -4,7 +4,8 @@ import * as fs from 'node:fs'
 import { type Server } from 'node:net'
 import * as path from 'node:path'
 import { Fault } from '../src/vospace/fault.ts'
-import { connect } from './client.ts'
+import { parseVosUri, service } from '../src/vospace/uri.ts'
+import { Client, greet } from './client.ts'
 import { askDriver, listenForControl } from './control.ts'
 import { type ControlReply, type ControlRequest, type MountRequest, type MountStatus } from './control.ts'
 import { MountError } from './fuse/mount-options.ts'
@@ -14,7 +15,7 @@ import { locate } from './locate.ts'
 import { driverLog, type DriverLog } from './log.ts'
 import { serveMount, type Mounted } from './mounted.ts'
 import { ReadBudget } from './read-budget.ts'
-import { type Remote } from './remote.ts'
+import { type Identity, type Remote } from './remote.ts'
 import { socketOf, StateDirectory, StateInUse } from './state.ts'
 
 const READ_AHEAD = 256 << 20
@@ -40,8 +41,9 @@ export class Driver {
   async mount(request: MountRequest): Promise<Mounted> {
     const { certificate, ca } = request
     const { url, path: root } = await locate(request)
-    const logger = this.#log
-    const remote = await connect({ url, certificate, logger, ...(ca !== undefined && { ca }) })
+    const gateway = { url, certificate, logger: this.#log, ...(ca !== undefined && { ca }) }
+    checkService(request.uri, await greet(gateway), url)
+    const remote = new Client(gateway)
     try {
       return await this.serve(remote, root, request)
     } catch (error) {
@@ -132,6 +134,12 @@ export class Driver {
       return { ok: false, error: error instanceof Error ? error.message : String(error), code: code ?? errno ?? 'EIO' }
     }
   }
+}
+
+/** The gateway at that URL may be another than the one that was named. */
+function checkService(uri: string, { resourceId }: Identity, url: string): void {
+  if (parseVosUri(uri).authority === service(resourceId).authority) return
+  throw new Fault('InvalidURI', `the gateway at ${url} is ${resourceId}, and ${uri} is not of it`)
 }
 
 /**

@@ -3,6 +3,8 @@ import { type SeenEntry, type WireExtent } from '../src/codec/fs-v1.ts'
 import { type NodePath } from '../src/vospace/path.ts'
 
 export interface Identity {
+  /** of the service: `ivo://karst.local/karst` */
+  readonly resourceId: string
   readonly user: string | undefined
   readonly uid: number
   readonly gid: number

@@ -1,6 +1,6 @@
 /** The composition root: the only file in src that names every concrete class. Makes a gateway of a configuration. */
 import { randomBytes } from 'node:crypto'
-import { mkdir, readFile, realpath, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, realpath, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pino, type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
@@ -215,7 +215,9 @@ async function secret(config: Config): Promise<Buffer> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     const fresh = randomBytes(32)
-    await writeFile(file, fresh, { mode: 0o600, flag: 'wx' })
+    // whole or not at all: half a key would keep the next start from its own
+    await writeFile(`${file}.new`, fresh, { mode: 0o600 })
+    await rename(`${file}.new`, file)
     return fresh
   }
 }

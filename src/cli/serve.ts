@@ -17,10 +17,14 @@ export const serve: Command = {
       return 0
     }
     const stopped = untilSignal()
-    const gateway = await startGateway(config, {})
+    const starting = startGateway(config, {})
+    // from the first moment: the default of this signal is to end the process
     process.on('SIGHUP', () => {
-      gateway.reload().catch((error: unknown) => complain(`karst serve: not reloaded: ${(error as Error).message}`))
+      starting
+        .then((gateway) => gateway.reload())
+        .catch((error: unknown) => complain(`karst serve: not reloaded: ${(error as Error).message}`))
     })
+    const gateway = await starting
     say(`karst serves ${gateway.url}`)
     await stopped
     await gateway.close()

@@ -161,7 +161,7 @@ t.test('it reads identity, extended attributes and space', async (t) => {
     else if (call === `/xattr?path=${A}&name=user.a`) response.writeHead(200).end(Buffer.from([0, 255, 10]))
     else json(response, 200, { ...SPACE, used: 5, quota: null })
   }
-  t.same(await client.identity(), { user: undefined, uid: 65534, gid: 65534 })
+  t.same(await client.identity(), { resourceId: 'ivo://x/y', user: undefined, uid: 65534, gid: 65534 })
   t.same(await client.xattrNames(A), ['user.a', 'user.é'])
   t.same(await client.xattr(A, 'user.a'), Buffer.from([0, 255, 10]))
   t.same(await client.statfs(A), SPACE)

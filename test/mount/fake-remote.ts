@@ -21,7 +21,7 @@ interface Order {
   readonly late: boolean
 }
 
-const IDENTITY: Identity = { user: 'alice', uid: 1000, gid: 1000 }
+const IDENTITY: Identity = { resourceId: 'ivo://karst.local/karst', user: 'alice', uid: 1000, gid: 1000 }
 
 export class FakeRemote implements Remote {
   /** Every call so far, in order, with its arguments. */
