@@ -36,22 +36,34 @@ export function directory(): Scratch {
   return { dir, dispose: () => rmSync(dir, { recursive: true, force: true }) }
 }
 
-/** Throws where it cannot be mounted; ask `mountable` first. */
+/** Throws where it cannot be mounted; ask `unavailable` first. */
 export function tmpfs(size: string): Scratch {
   const { dir, dispose } = directory()
-  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=755`, 'tmpfs', dir])
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=755`, 'tmpfs', dir], { stdio: 'pipe' })
+  } catch (error) {
+    dispose()
+    throw error
+  }
   return { dir, dispose: () => unmount(dir, dispose) }
 }
 
 /** XFS with reflinks in a sparse file. */
 export function xfs(): Scratch {
+  const missing = needs('mkfs.xfs')
+  if (missing !== false) throw new Error(missing)
   const image = directory()
   const mounted = directory()
   const file = join(image.dir, 'image')
-  writeFileSync(file, '')
-  truncateSync(file, 320 << 20)
-  execFileSync('mkfs.xfs', ['-q', '-m', 'reflink=1', file], { stdio: 'pipe' })
-  execFileSync('mount', ['-o', 'loop', file, mounted.dir], { stdio: 'pipe' })
+  try {
+    writeFileSync(file, '')
+    truncateSync(file, 320 << 20)
+    execFileSync('mkfs.xfs', ['-q', '-m', 'reflink=1', file], { stdio: 'pipe' })
+    execFileSync('mount', ['-o', 'loop', file, mounted.dir], { stdio: 'pipe' })
+  } catch (error) {
+    for (const { dispose } of [image, mounted]) dispose()
+    throw error
+  }
   return {
     dir: mounted.dir,
     dispose: () => {
@@ -72,7 +84,7 @@ export function unavailable(make: () => Scratch): string | false {
     make().dispose()
     return false
   } catch (error) {
-    return `cannot be mounted here: ${String(error).split('\n')[0]}`
+    return `cannot be mounted here: ${(error as Error).message.split('\n')[0]}`
   }
 }
 
