@@ -1,7 +1,7 @@
 // What stat shows of an inode, and what chmod, chown, utimens and truncate change.
 import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { Fault } from '../src/vospace/fault.ts'
-import { inodeNumber, type Inode } from './cache.ts'
+import { checkNotRetired, inodeNumber, type Inode } from './cache.ts'
 import { now } from './content.ts'
 import { type Attributes as RemoteAttributes } from './remote.ts'
 import { type Tree } from './tree.ts'
@@ -81,20 +81,23 @@ export interface AttributeChanges {
 
 /** setattr of the kernel. Throws what the gateway refuses. */
 export async function setAttributes(tree: Tree, inode: Inode, changes: AttributeChanges): Promise<void> {
+  checkNotRetired(inode)
   if (changes.size !== undefined) await resize(tree, inode, changes.size, changes.open === true)
   await inode.turns.take(async () => {
     const rest = remaining(tree, inode, changes)
     if (Object.keys(rest).length === 0) return
     if (inode.unlinked) setUnlinked(inode, rest)
-    else tree.changed(inode, await tree.remote.setattr(tree.table.ref(inode), rest))
+    else await tree.setattr(inode, rest)
   })
 }
 
 /** truncate(2) is sent before it returns; ftruncate(2) with the close. */
 async function resize(tree: Tree, inode: Inode, size: number, open: boolean): Promise<void> {
+  // as an open does: cutting the wrong file would lose what is in it
+  if (!open) await tree.confirm(inode)
   const { content, entry } = inode
   if (content === undefined) {
-    await inode.turns.take(async () => tree.changed(inode, await tree.remote.setattr(tree.table.ref(inode), { size })))
+    await inode.turns.take(() => tree.setattr(inode, { size }))
     return
   }
   if (!open && !entry.writable) throw new Fault('PermissionDenied', entry.path)
@@ -132,4 +135,12 @@ function changedMode({ entry }: Inode, { mode, killPrivileges }: AttributeChange
 function setUnlinked(inode: Inode, { mode, mtime }: RemoteAttributes): void {
   const { entry } = inode
   inode.entry = { ...entry, mode: mode ?? entry.mode, mtime: mtime ?? entry.mtime, ctime: now() }
+}
+
+/** access(2): R 4, W 2, X 1. The gateway's word; throws EACCES. */
+export function checkAccess({ entry }: Inode, mask: number): void {
+  const executable = entry.type === 'container' ? entry.readable : (entry.mode & 0o111) !== 0
+  const refused =
+    ((mask & 4) !== 0 && !entry.readable) || ((mask & 2) !== 0 && !entry.writable) || ((mask & 1) !== 0 && !executable)
+  if (refused) throw new Fault('PermissionDenied', entry.path)
 }

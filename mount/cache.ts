@@ -32,8 +32,8 @@ export class Inode {
   unlinked = false
   /** Removed, but too large to be fetched: the gateway has it under a hidden name. */
   hidden = false
-  /** Found elsewhere than at its name, and whoever comes by that name has not been told. */
-  strayed = false
+  /** Its node is elsewhere, under another number: who comes by this one came by a name that is another's now. */
+  retired = false
   xattrs: { readonly until: number; readonly names: readonly string[] } | undefined
   #turns: Turns | undefined
 
@@ -107,6 +107,11 @@ export class InodeTable {
     return (this.#rootPath === '/' ? `/${below}` : `${this.#rootPath}/${below}`) as NodePath
   }
 
+  /** Whether it is at its name, as far as is known. */
+  stands(inode: Inode): boolean {
+    return inode.parent?.children?.get(inode.name) === inode
+  }
+
   /** The path of a name in a folder. Throws ENAMETOOLONG, EINVAL. */
   pathIn(parent: Inode, name: string): NodePath {
     return child(this.path(parent), name)
@@ -161,9 +166,15 @@ export class InodeTable {
   #place(inode: Inode, parent: Inode, name: string): void {
     inode.parent = parent
     inode.name = name
-    inode.strayed = false
     parent.children ??= new Map()
     parent.children.set(name, inode)
+  }
+
+  /** The node will be another inode when it is found again. */
+  retire(inode: Inode): void {
+    inode.retired = true
+    if (this.#byId.get(inode.entry.id) === inode) this.#byId.delete(inode.entry.id)
+    this.dropUnused(inode)
   }
 
   /** Removed by this mount: its id means nothing any more. */
@@ -187,6 +198,11 @@ export class InodeTable {
     if (this.#byId.get(inode.entry.id) === inode) this.#byId.delete(inode.entry.id)
     this.leave(inode)
   }
+}
+
+/** Throws ESTALE: then the kernel looks up the name again by which it came. */
+export function checkNotRetired({ retired, entry }: Inode): void {
+  if (retired) throw new Fault('NodeNotFound', `${entry.path}: its name is another's`, { errno: 'ESTALE' })
 }
 
 /** 53 bits of a string, well mixed (cyrb53): the number stat shows. Never 0 or 1. */

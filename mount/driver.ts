@@ -1,6 +1,6 @@
 // The kernel's calls, given to tree and files; their answers and refusals, given to the kernel. No decisions.
 import { Fault } from '../src/vospace/fault.ts'
-import { setAttributes, statOf, statOfEntry, type AttributeChanges } from './attributes.ts'
+import { checkAccess, setAttributes, statOf, statOfEntry, type AttributeChanges } from './attributes.ts'
 import { type Inode } from './cache.ts'
 import { Directory, type Listed } from './directory.ts'
 import { FOPEN, WRITE } from './fuse/constants.ts'
@@ -85,7 +85,7 @@ function nodeCalls({ tree, node, answer, changing }: Parts) {
         return attributesOf(tree, await tree.current(inode))
       }),
     readlink: (nodeid) => answer(() => tree.readlink(node(nodeid))),
-    access: (nodeid, mask) => answer(async () => tree.checkAccess(await tree.current(node(nodeid)), mask)),
+    access: (nodeid, mask) => answer(async () => checkAccess(await tree.current(node(nodeid)), mask)),
     statfs: (nodeid) => answer(async () => statfsOf(await tree.statfs(node(nodeid)))),
   } satisfies Partial<FileSystem>
 }

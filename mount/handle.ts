@@ -64,12 +64,7 @@ export class Files {
   async open(inode: Inode, flags: number): Promise<Opened> {
     const { readable, writable } = accessOf(flags)
     if (writable) this.checkWritable()
-    if (inode.content?.isDirty !== true) await this.#tree.refresh(inode)
-    if (inode.strayed) {
-      inode.strayed = false
-      // the kernel looks its name up again then
-      throw new Fault('NodeNotFound', inode.entry.path, { errno: 'ESTALE' })
-    }
+    if (inode.content?.isDirty !== true) await this.#look(inode)
     const { entry } = inode
     if (inode.unlinked && !inode.isOpen) throw new Fault('NodeNotFound', entry.path, { errno: 'ESTALE' })
     if (entry.type === 'container') throw new Fault('TypeNotSupported', entry.path, { errno: 'EISDIR' })
@@ -78,6 +73,13 @@ export class Files {
       throw new Fault('PermissionDenied', entry.path)
     }
     return this.#add(inode, flags)
+  }
+
+  async #look(inode: Inode): Promise<void> {
+    const { size, ctime } = inode.entry
+    await this.#tree.confirm(inode)
+    // an answer to OPEN says nothing of the size, and the kernel reads no further than the one it was told last
+    if (inode.entry.size !== size || inode.entry.ctime !== ctime) await this.#tree.invalidateAttributes(inode)
   }
 
   /** open(2) with O_CREAT of a name that was not there when the kernel looked. */

@@ -58,6 +58,8 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
     const mount = await mountFuse(dir, how)
     const session = new Session(fileSystem, openTransport(mount.fd), options.logger)
     tree.invalidate = (inode) => void session.notifier.invalidateInode(inode.nodeid)
+    tree.invalidateAttributes = (inode) => session.notifier.invalidateInode(inode.nodeid, -1)
+    tree.invalidateName = (parent, name) => session.notifier.invalidateEntry(parent.nodeid, Buffer.from(name))
     session.start()
     await session.initialized
     return new Mounted(options, mount, session, files, spools)

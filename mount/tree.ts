@@ -2,10 +2,10 @@
 import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { Fault, isFault } from '../src/vospace/fault.ts'
 import { isWithin, type NodePath } from '../src/vospace/path.ts'
-import { InodeTable, type Inode } from './cache.ts'
+import { checkNotRetired, InodeTable, type Inode } from './cache.ts'
 import { now } from './content.ts'
 import { type HiddenNames } from './hidden-names.ts'
-import { type Identity, type Remote, type SpaceLeft } from './remote.ts'
+import { type Attributes, type Identity, type Remote, type SpaceLeft } from './remote.ts'
 import { inTurn } from './turns.ts'
 
 export interface TreeOptions {
@@ -37,6 +37,10 @@ export class Tree {
   /** Milliseconds. */
   readonly ttl: number
   invalidate: Invalidate = () => undefined
+  /** As invalidate, but pages stay; resolves when it is done. */
+  invalidateAttributes: (inode: Inode) => Promise<void> = () => Promise.resolve()
+  /** The kernel should look the name up again. Not to be waited for in a call on that folder: it waits for the call. */
+  invalidateName: (parent: Inode, name: string) => Promise<void> = () => Promise.resolve()
   hiddenNames: HiddenNames | undefined
   #tick = 0
 
@@ -105,15 +109,52 @@ export class Tree {
     } catch (error) {
       if (!isFault(error, 'NodeNotFound', 'ContainerNotFound')) throw error
       if (!inode.unlinked && this.table.path(inode) !== ref.path) return this.refresh(inode)
-      this.#leave(inode)
-      throw new Fault('NodeNotFound', ref.path, { errno: 'ESTALE', cause: error })
+      throw this.#missing(inode, error)
     }
   }
 
-  /** Not where the kernel believes it to be: somebody else renamed or removed it. */
+  /**
+   * Asks the gateway whether the node is still where the kernel believes it to be. Throws ESTALE, of which the kernel looks
+   * the name up again by which it came, when that has become another's.
+   */
+  async confirm(inode: Inode): Promise<void> {
+    checkNotRetired(inode)
+    const stood = this.table.stands(inode)
+    await this.refresh(inode)
+    if (!stood || inode.unlinked || this.table.stands(inode)) return
+    throw new Fault('NodeNotFound', inode.entry.path, { errno: 'ESTALE' })
+  }
+
+  /** ESTALE, of which the kernel looks the name up again: so what is known of it is forgotten. */
+  #missing(inode: Inode, cause: Error): Fault {
+    this.#leave(inode)
+    return new Fault('NodeNotFound', inode.entry.path, { errno: 'ESTALE', cause })
+  }
+
+  /** Changes attributes at the gateway, in the inode's turn. Throws ESTALE when the node is gone. */
+  async setattr(inode: Inode, attributes: Attributes): Promise<void> {
+    try {
+      this.changed(inode, await this.remote.setattr(this.table.ref(inode), attributes))
+    } catch (error) {
+      throw isFault(error, 'NodeNotFound', 'ContainerNotFound') ? this.#missing(inode, error) : error
+    }
+  }
+
+  /** Somebody else renamed or removed it. */
   #leave(inode: Inode): void {
-    if (this.table.leave(inode)) inode.strayed = true
     inode.fetched = -Infinity
+    if (this.table.stands(inode)) this.#strayed(inode, inode.parent, inode.name)
+  }
+
+  /**
+   * The kernel may still take the inode for what stands at that name, and whoever opens the name would get the wrong file.
+   * One that is open goes on under its number, and the kernel is told; any other is found again under a new one.
+   */
+  #strayed(inode: Inode, parent: Inode | undefined, name: string): void {
+    this.table.leave(inode)
+    if (inode.entry.type === 'container') return
+    if (!inode.isOpen) this.table.retire(inode)
+    else if (parent !== undefined) void this.invalidateName(parent, name)
   }
 
   /** The inode, asked for again where what is known of it is too old. What waits to be sent is true only here. */
@@ -158,10 +199,19 @@ export class Tree {
 
   /** What the gateway said, asked at `tick`, stands at a name. */
   learn(parent: Inode, name: string, entry: SeenEntry, tick: number): Inode {
-    const inode = this.table.seen(parent, name, entry)
+    const inode = this.#found(parent, name, entry)
     this.adopt(inode, entry, tick)
     if (parent.changedAt > tick) inode.fetched = -Infinity
     return inode
+  }
+
+  #found(parent: Inode, name: string, entry: SeenEntry): Inode {
+    const known = this.table.byId(entry.id)
+    if (known !== undefined && this.table.stands(known) && this.table.child(parent, name) !== known) {
+      // hard links stand at several names
+      if (entry.nlink <= 1) this.#strayed(known, known.parent, known.name)
+    }
+    return this.table.seen(parent, name, entry)
   }
 
   async mkdir(parent: Inode, name: string, mode: number): Promise<Inode> {
@@ -304,8 +354,13 @@ export class Tree {
     } else {
       this.table.vacate(parent, name)
     }
-    const inode = this.table.seen(to, newName, entry)
+    const inode = this.#found(to, newName, entry)
     this.changed(inode, entry)
+    if (source !== undefined && source !== inode) {
+      // somebody else had put another there: the kernel now has the wrong one at the new name
+      this.#displaced(source)
+      this.#strayed(source, to, newName)
+    }
     const moved = entry.type === 'container' && parent !== to ? 1 : 0
     this.#namesChanged(parent, entry.ctime, -moved)
     this.#namesChanged(to, entry.ctime, moved)
@@ -316,16 +371,6 @@ export class Tree {
     const { entry } = await this.current(inode)
     if (entry.text === undefined) throw new Fault('InvalidArgument', 'not a link')
     return entry.text
-  }
-
-  /** access(2): R 4, W 2, X 1. The gateway's word; throws EACCES. */
-  checkAccess({ entry }: Inode, mask: number): void {
-    const executable = entry.type === 'container' ? entry.readable : (entry.mode & 0o111) !== 0
-    const refused =
-      ((mask & 4) !== 0 && !entry.readable) ||
-      ((mask & 2) !== 0 && !entry.writable) ||
-      ((mask & 1) !== 0 && !executable)
-    if (refused) throw new Fault('PermissionDenied', entry.path)
   }
 
   statfs(inode: Inode): Promise<SpaceLeft> {

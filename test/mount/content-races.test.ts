@@ -2,6 +2,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
+import { setAttributes } from '../../mount/attributes.ts'
 import { HiddenNames } from '../../mount/hidden-names.ts'
 import { Fault } from '../../src/vospace/fault.ts'
 import { nodePath } from '../../src/vospace/path.ts'
@@ -124,11 +125,67 @@ void t.test('an open by a name that belongs to another file by now makes the ker
   mount.remote.write(`${HOME}/f`, 'new')
   t.equal(await errnoOf(mount.files.open(inode, O.O_RDONLY)), 'ESTALE')
   t.equal(await mount.readFile('f'), 'new')
-  const { fh } = await mount.files.open(inode, O.O_RDONLY)
-  t.equal((await mount.read(fh)).toString(), 'old', 'who has the file itself (/proc/self/fd) opens it')
-  await mount.close(fh)
+  t.equal(await errnoOf(setAttributes(mount.tree, inode, { size: 0 })), 'ESTALE', 'truncate(2) by that name too')
+  t.equal(await mount.readFile('f~'), 'old')
+  t.equal(await errnoOf(mount.files.open(inode, O.O_RDONLY)), 'ESTALE', 'also when it was found again meanwhile')
+})
+
+void t.test(
+  'truncate(2) by a name that belongs to another file by now does not cut the one that was moved away',
+  async (t) => {
+    const mount = await walk(t, { ttl: 60 })
+    mount.remote.write(`${HOME}/f`, 'old')
+    const inode = await mount.find('f')
+    await mount.remote.rename(`${HOME}/f` as never, `${HOME}/f~` as never, 'replace')
+    mount.remote.write(`${HOME}/f`, 'new')
+    t.equal(await errnoOf(setAttributes(mount.tree, inode, { size: 0 })), 'ESTALE')
+    await mount.setattr('f', { size: 1 })
+    t.same([at(mount, 'f'), at(mount, 'f~')], ['n', 'old'])
+  },
+)
+
+void t.test('an open file that was renamed elsewhere can be opened again by who has it', async (t) => {
+  const mount = await walk(t, { ttl: 60 })
+  mount.remote.write(`${HOME}/f`, 'old')
+  const inode = await mount.find('f')
+  const fh = await mount.open('f', O.O_RDONLY)
+  await mount.remote.rename(`${HOME}/f` as never, `${HOME}/f~` as never, 'replace')
+  t.equal(await errnoOf(mount.files.open(inode, O.O_RDONLY)), 'ESTALE', 'it may have been meant by its name')
+  const again = await mount.files.open(inode, O.O_RDONLY)
+  t.equal((await mount.read(again.fh)).toString(), 'old', 'the kernel has looked it up since, or it is /proc/self/fd')
+  t.equal(await mount.find('f~'), inode)
+  for (const handle of [fh, again.fh]) await mount.close(handle)
+})
+
+void t.test('a rename of what others had put in a place moves that, and the kernel learns of it', async (t) => {
+  const mount = await walk(t, { ttl: 60 })
+  mount.remote.write(`${HOME}/f`, 'old')
+  mount.remote.write(`${HOME}/h`, 'h')
+  const [f, h] = [await mount.find('f'), await mount.find('h')]
+  await mount.remote.rename(`${HOME}/f` as never, `${HOME}/f~` as never, 'replace')
+  await mount.remote.rename(`${HOME}/h` as never, `${HOME}/f` as never, 'replace')
+  await mount.rename('f', 'g')
+  t.equal(await mount.readFile('g'), 'h')
+  t.equal(await errnoOf(mount.files.open(f, O.O_RDONLY)), 'ESTALE', 'which the kernel believes to be g')
+  t.equal(await errnoOf(mount.files.open(h, O.O_RDONLY)), 'ESTALE', 'which the kernel believes to be h')
   t.equal(await mount.readFile('f~'), 'old')
 })
+
+void t.test(
+  'attributes of a file that others replaced are refused once, and the name is looked up again',
+  async (t) => {
+    const mount = await walk(t, { ttl: 60 })
+    for (const changes of [{ size: 1 }, { mode: 0o600 }]) {
+      mount.remote.write(`${HOME}/f`, 'old')
+      mount.remote.write(`${HOME}/t`, 'new')
+      const inode = await mount.find('f')
+      await mount.remote.rename(`${HOME}/t` as never, `${HOME}/f` as never, 'replace')
+      t.equal(await errnoOf(setAttributes(mount.tree, inode, changes)), 'ESTALE')
+      await mount.setattr('f', changes)
+      t.not(await mount.find('f'), inode)
+    }
+  },
+)
 
 void t.test('answers about a file count in the order of its changes', async (t) => {
   for (const change of ['chmod', 'rename'] as const) {

@@ -1,8 +1,10 @@
 // mount/SEMANTICS.md "Opening and reading" and "Writing", against the kernel and with real programs.
+import fs from 'node:fs'
+import path from 'node:path'
 import t from 'tap'
 import { Fault } from '../../src/vospace/fault.ts'
 import { errnoNumber } from '../../src/libc/errno.ts'
-import { drive, fuseSkip, hasProgram, HOME, js, sh, type Driven } from './driver-harness.ts'
+import { drive, fuseSkip, hasProgram, HOME, js, sh, until, type Driven } from './driver-harness.ts'
 
 const skip = await fuseSkip()
 let mount: Driven
@@ -224,4 +226,24 @@ m.close()`
     t.equal(stamped, 2_000_000, 'a time set before close is not overwritten by it')
     t.equal((await remote.entry({ path: `${HOME}/stamped` as never })).mtime, 2_000_000_000_000n)
   })
+})
+
+void t.test('close-to-open', { skip }, async (t) => {
+  const { dir, state, remote } = await drive(t, { ttl: 60 })
+  remote.write(`${HOME}/shared`, 'first')
+  const [looked, changed] = [path.join(state, 'looked'), path.join(state, 'changed')]
+  const seen = js<[number, number, string]>(
+    `const [dir, looked, changed] = argv
+     const before = fs.statSync(dir + '/shared').size
+     fs.writeFileSync(looked, '')
+     while (!fs.existsSync(changed)) await new Promise((r) => setTimeout(r, 10))
+     const fd = fs.openSync(dir + '/shared'), b = Buffer.alloc(100)
+     const bytes = b.toString('latin1', 0, fs.readSync(fd, b, 0, 100, 0))
+     return [before, fs.fstatSync(fd).size, bytes]`,
+    ...[dir, looked, changed],
+  )
+  t.ok(await until(() => fs.existsSync(looked), Boolean))
+  remote.write(`${HOME}/shared`, 'second, and longer')
+  fs.writeFileSync(changed, '')
+  t.same(await seen, [5, 18, 'second, and longer'], 'nor is the size believed that the kernel was told a moment before')
 })

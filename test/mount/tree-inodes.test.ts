@@ -68,14 +68,23 @@ void t.test('within the time-to-live nothing is asked twice, after it everything
   t.equal(mount.remote.count('entry'), 4, 'a listing says all that a stat asks for')
 })
 
-void t.test('what others renamed is the same inode at its new name', async (t) => {
+void t.test('what others renamed is the same file at its new name, and the same inode if it is open', async (t) => {
   const mount = await walk(t)
-  mount.remote.write(at('f'), 'x')
-  const before = await mount.find('f')
+  for (const name of ['f', 'open']) mount.remote.write(at(name), 'x')
+  const [shut, open] = [await mount.find('f'), await mount.find('open')]
+  const fh = await mount.open('open', O.O_RDONLY)
   await mount.remote.rename(at('f'), at('g'), 'replace')
-  t.equal(await mount.find('g'), before)
+  await mount.remote.rename(at('open'), at('o'), 'replace')
+  const found = await mount.find('g')
+  t.equal(found.ino, shut.ino)
+  t.not(found.nodeid, shut.nodeid, 'the kernel would open it by its old name too')
+  t.equal(await mount.find('o'), open)
   t.equal(await errnoOf(mount.find('f')), 'ENOENT')
-  t.equal(mount.tree.table.path(before), at('g'))
+  t.equal(mount.tree.table.path(open), at('o'))
+  await mount.close(fh)
+  const size = mount.tree.table.size
+  mount.tree.table.forget(shut.nodeid, shut.lookups)
+  t.equal(mount.tree.table.size, size - 1, 'the old number goes when the kernel forgets it')
 })
 
 void t.test('what others replaced is another inode, and the old one is stale', async (t) => {
