@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { pino, type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
 import { PosixBackend } from './backend/posix/posix.ts'
+import { lackingPrivileges } from './backend/posix/privilege.ts'
 import { ConfigError, standApart, version, type Config } from './config.ts'
 import { createServer, type HttpServer } from './http/server.ts'
 import { Callers } from './identity/caller.ts'
@@ -131,10 +132,11 @@ function makeBackend(config: Config, store: Store, logger: Logger): Backend {
   const name = config.namespace[0]?.backend ?? ''
   const backend = config.backends[name]
   if (backend === undefined) throw new ConfigError(`there is no backend named ${name}`)
-  const root = process.getuid?.() === 0
-  const mode = backend.mode === 'auto' ? (root ? 'root' : 'unprivileged') : backend.mode
-  if (mode === 'root' && !root) throw new ConfigError(`backend ${name}: mode root needs the gateway to run as root`)
-  logger.info({ backend: name, root: backend.root, mode }, 'POSIX backend')
+  const lacking = lackingPrivileges()
+  const mode = backend.mode === 'auto' ? (lacking.length === 0 ? 'root' : 'unprivileged') : backend.mode
+  if (mode === 'root' && lacking.length > 0)
+    throw new ConfigError(`backend ${name}: mode root needs more privilege: ${lacking.join(', ')}`)
+  logger.info({ backend: name, root: backend.root, mode, lacking }, 'POSIX backend')
   return new PosixBackend({
     root: backend.root,
     ids: store.ids(),

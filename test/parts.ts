@@ -6,13 +6,18 @@ import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { whyNoFuse } from '../mount/fuse/privilege.ts'
+import { lackingPrivileges } from '../src/backend/posix/privilege.ts'
 
 /** Parts that are no program and no path. */
 const OTHERS: Record<string, () => boolean> = {
   root: () => process.getuid?.() === 0,
+  // root in a container is often without
+  'root with CAP_SYS_ADMIN': () => lackingPrivileges().length === 0,
   'an ordinary user': () => process.getuid?.() !== 0,
   // Debian's python3-minimal is without
   'python3 with sqlite3': () => hasProgram('python3') && spawnSync('python3', ['-c', 'import sqlite3']).status === 0,
+  // Debian has both in a package of their own
+  'python3-venv': () => hasProgram('python3') && spawnSync('python3', ['-c', 'import ensurepip, venv']).status === 0,
   // macOS and Debian's java-common have commands of these names that only say where to get Java
   java: () => ['java', 'keytool'].every((name) => hasProgram(name)) && spawnSync('java', ['-version']).status === 0,
 }

@@ -90,7 +90,7 @@ void t.test('an existing tree that was given to a project group', { skip: notRoo
   dispose()
 }) // prettier-ignore
 
-void t.test('chmod and setfacl from outside', { skip: needs('root', 'setfacl', 'getfacl') }, async (t) => {
+void t.test('chmod and setfacl from outside', { skip: needs('root with CAP_SYS_ADMIN', 'setfacl', 'getfacl') }, async (t) => {
   const { dir, dispose } = directory()
   const b = posix(dir)
   await b.start()
@@ -133,7 +133,7 @@ void t.test('what is made through a bind mount inherits', { skip: notRoot }, asy
   dispose()
 }) // prettier-ignore
 
-void t.test('what only the gateway may say', { skip: needs('root', 'setfattr', 'getfattr') }, async (t) => {
+void t.test('what only the gateway may say', { skip: needs('root with CAP_SYS_ADMIN', 'setfattr', 'getfattr') }, async (t) => {
   const { dir, dispose } = directory()
   const b = posix(dir)
   await b.start()

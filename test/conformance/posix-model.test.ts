@@ -6,7 +6,17 @@ import { Fault } from '../../src/vospace/fault.ts'
 import { type Access, type Entry } from '../../src/vospace/node.ts'
 import { nodePath, ROOT, type NodePath } from '../../src/vospace/path.ts'
 import { access, at, body, bytesOf, extents, GROUPS, link } from './backend.ts'
-import { directory, ids, isRoot, openDescriptors, posix, unavailable, xfs, type Scratch } from './posix-tree.ts'
+import {
+  directory,
+  ids,
+  isRoot,
+  notRoot,
+  openDescriptors,
+  posix,
+  unavailable,
+  xfs,
+  type Scratch,
+} from './posix-tree.ts'
 
 const OPERATIONS = Number(process.env['KARST_MODEL_OPERATIONS'] ?? 2400)
 const seed = Number(process.env['KARST_MODEL_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
@@ -14,7 +24,7 @@ const seed = Number(process.env['KARST_MODEL_SEED'] ?? Math.floor(Math.random() 
 for (const mode of isRoot ? (['root', 'unprivileged'] as const) : (['unprivileged'] as const)) {
   void t.test(`${mode}, ${OPERATIONS} operations, seed ${seed}`, async (t) => compare(t, mode, directory()))
 }
-const lacking = isRoot ? unavailable(xfs) : 'needs root'
+const lacking = notRoot || unavailable(xfs)
 void t.test(`root on XFS, seed ${seed}`, { skip: lacking }, async (t) => compare(t, 'root', xfs()))
 
 async function compare(t: Test, mode: 'root' | 'unprivileged', { dir, dispose }: Scratch): Promise<void> {
