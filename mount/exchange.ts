@@ -168,11 +168,16 @@ function pause(attempts: number, asked: number | undefined, left: number): numbe
 }
 
 function unanswered<T>({ method, target }: Call<T>, attempts: number, cause: unknown): Fault {
-  const said = isFault(cause) ? cause.detail : String(cause)
+  const said = isFault(cause) ? cause.detail : inWords(cause)
   return new Fault('ServiceBusy', `${method} ${target}: no answer after ${attempts} attempts: ${said}`, {
     errno: 'EIO',
     cause,
   })
+}
+
+/** A name with several addresses (localhost: ::1 and 127.0.0.1) fails with one error each and no message of its own. */
+function inWords(cause: unknown): string {
+  return cause instanceof AggregateError ? cause.errors.map(String).join('; ') : String(cause)
 }
 
 /** Seconds or a date (RFC 9110 section 10.2.3). */
