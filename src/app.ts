@@ -8,17 +8,20 @@ import { PosixBackend } from './backend/posix/posix.ts'
 import { lackingPrivileges } from './backend/posix/privilege.ts'
 import { ConfigError, standApart, version, type Config } from './config.ts'
 import { createServer, type HttpServer } from './http/server.ts'
-import { Callers } from './identity/caller.ts'
+import { callerNamed, Callers } from './identity/caller.ts'
 import { canonicalDn } from './identity/dn.ts'
 import { TrustStore } from './identity/trust.ts'
+import { JobRunner } from './jobs/runner.ts'
 import { LogFile } from './log-file.ts'
 import { Preauth } from './space/preauth.ts'
 import { DEFAULT_RULES, type Space } from './space/space.ts'
+import { transferKind, type TransferServices } from './space/transfer-jobs.ts'
 import { openStore, type Store } from './store/store.ts'
 import { isFault } from './vospace/fault.ts'
 import { createdMode } from './vospace/mode.ts'
 import { type Access } from './vospace/node.ts'
 import { type NodePath } from './vospace/path.ts'
+import { TRANSFERS } from './vospace/transfer.ts'
 import { service } from './vospace/uri.ts'
 
 /** A running gateway. */
@@ -66,8 +69,16 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     open.push(() => backend.stop())
     const trust = await Promise.all(config.trust.map((place) => TrustStore.load(place)))
     for (const problem of trust.flatMap((anchors) => anchors.problems)) logger.warn({ problem }, 'trust')
-    const server = await listen(config, { store, backend, trust, logger })
+    const runner = new JobRunner({
+      store: store.jobs,
+      callerOf: (owner, admin) => callerNamed(owner, admin, store.users, store.groups),
+      log: logger,
+    })
+    const server = await listen(config, { store, backend, trust, logger, runner })
     open.push(() => server.close(DRAIN_SECONDS))
+    // before the server: who waits for a job is answered then
+    open.push(() => runner.stop())
+    runner.start()
     return {
       url: config.service.url,
       provision: (nodes) => provision(backend, nodes),
@@ -152,9 +163,10 @@ interface Parts {
   readonly backend: Backend
   readonly trust: readonly TrustStore[]
   readonly logger: Logger
+  readonly runner: JobRunner
 }
 
-async function listen(config: Config, { store, backend, trust, logger }: Parts): Promise<HttpServer> {
+async function listen(config: Config, { store, backend, trust, logger, runner }: Parts): Promise<HttpServer> {
   const of = service(config.service.resourceId)
   const space: Space = {
     backend,
@@ -164,11 +176,13 @@ async function listen(config: Config, { store, backend, trust, logger }: Parts):
     ids: store.ids(),
   }
   const started = Date.now()
+  const preauth = new Preauth(await secret(config), { seconds: config.preauthorizedSeconds })
+  registerJobs(runner, { space, preauth, publicUrl: config.service.url })
   const server = await createServer(
     {
       space,
-      preauth: new Preauth(await secret(config), { seconds: config.preauthorizedSeconds }),
-      jobs: store.jobs,
+      preauth,
+      jobs: runner,
       operations: store.operations,
       callers: new Callers({ trust, users: store.users, groups: store.groups }),
       health: { check: () => health(backend, started) },
@@ -186,6 +200,11 @@ async function listen(config: Config, { store, backend, trust, logger }: Parts):
     throw listenError(error as NodeJS.ErrnoException, config.listen)
   }
   return server
+}
+
+/** Who does which jobs; the names are those of their lists. */
+function registerJobs(runner: JobRunner, services: TransferServices): void {
+  runner.register(TRANSFERS, transferKind(services))
 }
 
 async function tlsFiles(config: Config): Promise<{ cert: string; key: string }> {

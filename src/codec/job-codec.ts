@@ -1,6 +1,6 @@
 /** Jobs as UWS 1.1 documents (wire.md 4.5); the order of the elements is the schema's. */
 import { type Job } from '../vospace/transfer.ts'
-import { UWS, XLINK, XSI } from './namespaces.ts'
+import { KARST_JOB, UWS, XLINK, XSI } from './namespaces.ts'
 import { transferElement } from './transfer-codec.ts'
 import { attribute, textElement, XML_DECLARATION } from './xml-text.ts'
 
@@ -23,8 +23,7 @@ export function writeJob(job: Job): string {
   ${timeElement('endTime', job.ended)}
   <uws:executionDuration>${duration}</uws:executionDuration>
   ${timeElement('destruction', job.destruction)}
-  <uws:parameters/>
-${resultsElement(job, '  ')}${errorElement(job.error)}${infoElement(job)}</uws:job>
+${parametersElement(job, '  ')}${resultsElement(job, '  ')}${errorElement(job.error)}${infoElement(job)}</uws:job>
 `
 }
 
@@ -48,9 +47,17 @@ export function writeResults(job: Job): string {
   return XML_DECLARATION + resultsElement(job, '', NAMESPACES)
 }
 
-/** What stands at `{job}/parameters`: a transfer is given as a document, so there are none. */
-export function writeParameters(): string {
-  return `${XML_DECLARATION}<uws:parameters${NAMESPACES}/>\n`
+/** What stands at `{job}/parameters`; a transfer is given as a document, so it has none. */
+export function writeParameters(job: Job): string {
+  return XML_DECLARATION + parametersElement(job, '', NAMESPACES)
+}
+
+function parametersElement({ parameters = {} }: Job, indent: string, namespaces = ''): string {
+  const list = Object.entries(parameters).map(
+    ([id, value]) => `${indent}  ${textElement('uws:parameter', value, attribute('id', id))}\n`,
+  )
+  if (list.length === 0) return `${indent}<uws:parameters${namespaces}/>\n`
+  return `${indent}<uws:parameters${namespaces}>\n${list.join('')}${indent}</uws:parameters>\n`
 }
 
 function ownerElement(owner: string | undefined): string {
@@ -77,7 +84,15 @@ function errorElement(error: string | undefined): string {
   return `  <uws:errorSummary type="fatal" hasDetail="false">${message}</uws:errorSummary>\n`
 }
 
-function infoElement(job: Job): string {
-  if (job.transfer === undefined) return ''
-  return `  <uws:jobInfo>\n${transferElement(job.transfer, '    ')}  </uws:jobInfo>\n`
+/** What was asked for, then how far it is. */
+function infoElement({ transfer, progress }: Job): string {
+  const asked = transfer === undefined ? '' : transferElement(transfer, '    ')
+  const far = progress === undefined ? '' : `    ${progressElement(progress)}\n`
+  return asked + far === '' ? '' : `  <uws:jobInfo>\n${asked}${far}  </uws:jobInfo>\n`
+}
+
+/** UWS 1.1 has no word for it; jobInfo is for what a service adds. */
+function progressElement({ done, total }: NonNullable<Job['progress']>): string {
+  const all = total === undefined ? '' : attribute('total', String(total))
+  return `<karst:progress${attribute('xmlns:karst', KARST_JOB)}${attribute('done', String(done))}${all}/>`
 }

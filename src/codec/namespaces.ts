@@ -8,3 +8,5 @@ export const XLINK = 'http://www.w3.org/1999/xlink'
 export const VOSI_CAPABILITIES = 'http://www.ivoa.net/xml/VOSICapabilities/v1.0'
 export const VOSI_AVAILABILITY = 'http://www.ivoa.net/xml/VOSIAvailability/v1.0'
 export const VODATASERVICE = 'http://www.ivoa.net/xml/VODataService/v1.1'
+/** ours, inside the jobInfo of a job */
+export const KARST_JOB = 'urn:karst:job'

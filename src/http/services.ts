@@ -4,7 +4,7 @@ import { type Callers } from '../identity/caller.ts'
 import { type PutDataOptions } from '../space/filesystem.ts'
 import { type Preauth } from '../space/preauth.ts'
 import { type Space } from '../space/space.ts'
-import { type Job, type Transfer } from '../vospace/transfer.ts'
+import { type Job, type Phase } from '../vospace/transfer.ts'
 import { type Service } from '../vospace/uri.ts'
 
 export interface HttpServices {
@@ -63,13 +63,38 @@ export const HTTP_LIMITS: HttpLimits = {
   drainedTime: 10_000,
 }
 
-/** Job records: src/store has them. */
+/** Jobs: src/jobs has them. */
 export interface Jobs {
-  create(owner: string | undefined, transfer: Transfer): Job
+  /** A PENDING one. */
+  create(owner: string | undefined, draft: JobDraft): Job
+  /** undefined: there is none, or no more */
   get(id: string): Job | undefined
-  update(id: string, patch: Partial<Omit<Job, 'id' | 'owner'>>): Job
   /** newest first */
-  list(owner: string): readonly Job[]
+  list(owner: string, kind: string, filter: JobFilter): readonly Job[]
+  /** NodeNotFound */
+  update(id: string, patch: Partial<Omit<Job, 'id' | 'owner' | 'kind'>>): Job
+  /** InvalidArgument unless it is PENDING. */
+  run(id: string): void
+  abort(id: string): void
+  remove(id: string): void
+  /** milliseconds since 1970 */
+  setDestruction(id: string, time: number): void
+  /** seconds */
+  setExecutionDuration(id: string, seconds: number): void
+  /** Resolves when the phase is no longer `phase`, or the job has ended, or after so many milliseconds. */
+  wait(id: string, milliseconds: number, phase: Phase, signal: AbortSignal): Promise<unknown>
+  /** Resolves when nobody is at the job, or after so many milliseconds. */
+  settled(id: string, milliseconds: number): Promise<void>
+}
+
+/** The name of the list, what was asked for, and whether an administrator did. */
+export type JobDraft = Pick<Job, 'kind' | 'admin' | 'transfer' | 'node' | 'parameters'>
+
+export interface JobFilter {
+  readonly phases?: readonly Phase[]
+  /** made after, milliseconds since 1970 */
+  readonly after?: number
+  readonly last?: number
 }
 
 /** What an operation gets to know of an attempt before it: handed on to src/space. */

@@ -1,10 +1,10 @@
 /** `/synctrans`: a transfer negotiated at once, by document or by parameters (VOSpace 2.1 section on transfers; wire.md 3.3). */
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { readTransfer, writeTransfer } from '../codec/transfer-codec.ts'
-import { type Negotiation, negotiate } from '../space/transfers.ts'
+import { type Negotiation, negotiate, negotiatedJob } from '../space/transfers.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
-import { type Transfer } from '../vospace/transfer.ts'
+import { TRANSFERS, type Transfer } from '../vospace/transfer.ts'
 import { answer, endpoint, type Handler, seeOther, XML } from './endpoint.ts'
 import { contentTypeOf, readBody } from './request-body.ts'
 import { type HttpContext, type HttpServices } from './services.ts'
@@ -34,22 +34,12 @@ function isForm(request: FastifyRequest, body: Buffer): boolean {
 
 /** A job is made in every case, refusals included: the client learns of them from the job (wire.md trap 14). The URL of its transferDetails. */
 async function byDocument(services: HttpServices, caller: Caller, transfer: Transfer): Promise<string> {
-  const { details, error, dataNode, linkNode } = await negotiated(services, caller, transfer)
-  const job = services.jobs.create(caller.user, transfer)
-  const url = `${services.publicUrl}/transfers/${job.id}/results/transferDetails`
+  const negotiation = await negotiated(services, caller, transfer)
+  const job = services.jobs.create(caller.user, { kind: TRANSFERS, transfer })
+  const url = `${services.publicUrl}/${TRANSFERS}/${job.id}/results/transferDetails`
   const now = Date.now()
-  services.jobs.update(job.id, {
-    phase: error === undefined ? 'EXECUTING' : 'ERROR',
-    started: now,
-    details,
-    results: [
-      { id: 'transferDetails', href: url },
-      ...(dataNode === undefined ? [] : [{ id: 'dataNode', href: dataNode }]),
-      ...(linkNode === undefined ? [] : [{ id: 'linkNode', href: linkNode }]),
-    ],
-    // clients compare the bare token (wire.md 4.5)
-    ...(error !== undefined && { error: error.fault, ended: now }),
-  })
+  const { error } = negotiation
+  services.jobs.update(job.id, { started: now, ...(error && { ended: now }), ...negotiatedJob(negotiation, url) })
   return url
 }
 

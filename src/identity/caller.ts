@@ -43,6 +43,22 @@ export function callerFrom(verified: VerifiedChain | undefined, users: UserDirec
   }
 }
 
+/**
+ * The caller that work goes on for after its request: who is anonymous stays so. `admin`: whether it was asked with an administrator's
+ * rights. PermissionDenied when there is no such user any more.
+ */
+export function callerNamed(
+  name: string | undefined,
+  admin: boolean,
+  users: { byName(name: string): LocalUser | undefined },
+  groups: GroupDirectory,
+): Caller {
+  if (name === undefined) return ANONYMOUS
+  const user = users.byName(name)
+  if (user === undefined) throw new Fault('PermissionDenied', `there is no user ${name} any more`)
+  return { user: name, groups: groups.of(name), admin: admin && user.admin, uid: user.uid, gid: user.gid }
+}
+
 export interface CallersOptions {
   /** Each judges by itself: a chain is good when one of them finds it so. */
   readonly trust: readonly TrustStore[]

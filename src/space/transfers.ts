@@ -3,7 +3,7 @@ import { type Caller } from '../vospace/caller.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { PROPERTY } from '../vospace/property.ts'
-import { PROTOCOL, SECURITY, VIEW, type Protocol, type Transfer } from '../vospace/transfer.ts'
+import { type JobResult, PROTOCOL, SECURITY, VIEW, type Protocol, type Transfer } from '../vospace/transfer.ts'
 import { encodePath, localPath, nodeUri } from '../vospace/uri.ts'
 import { authorize } from './authorize.ts'
 import { fileDraft, type FileGrant } from './files.ts'
@@ -26,6 +26,18 @@ export interface Negotiation {
   readonly dataNode?: string
   /** URI of the link that was asked for, when it was one */
   readonly linkNode?: string
+}
+
+/**
+ * What its job shows (wire.md 4.3): EXECUTING, since the bytes are the client's to move; a refusal is ERROR with the bare token, which clients
+ * compare, and transferDetails without protocols. `url`: of the transferDetails.
+ */
+export function negotiatedJob({ details, error, dataNode, linkNode }: Negotiation, url: string) {
+  const results: JobResult[] = [{ id: 'transferDetails', href: url }]
+  if (dataNode !== undefined) results.push({ id: 'dataNode', href: dataNode })
+  if (linkNode !== undefined) results.push({ id: 'linkNode', href: linkNode })
+  if (error !== undefined) return { phase: 'ERROR', results, details, error: error.fault } as const
+  return { phase: 'EXECUTING', results, details } as const
 }
 
 type Direction = FileGrant['kind']

@@ -60,6 +60,13 @@ export function linkText(target: string, link: NodePath, of: Service): Buffer {
   return Buffer.from(uri)
 }
 
+/** The text with which a link that comes from `from` to `to` leads where it has led: the same bytes where they still do. */
+export function carriedText(text: Buffer, from: NodePath, to: NodePath, of: Service): Buffer {
+  const target = textPath(text, from)
+  if (target === undefined || target === textPath(text, to)) return text
+  return linkText(nodeUri(of, target), to, of)
+}
+
 function fileText(encoded: string): Buffer {
   const bytes = encoded.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))
   if (bytes.includes('\0')) throw new Fault('InvalidArgument', 'NUL in a link target')

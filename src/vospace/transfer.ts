@@ -1,4 +1,5 @@
 /** Transfers and their jobs as documents (VOSpace 2.1 section on transfers; UWS 1.1 section on jobs). */
+import { type NodeDocument } from './document.ts'
 import { CORE } from './property.ts'
 
 export const PROTOCOL = {
@@ -59,6 +60,12 @@ export const PHASES = [
 ] as const // prettier-ignore
 export type Phase = (typeof PHASES)[number]
 
+/** A job in one of these may come to another phase. */
+export const ACTIVE_PHASES: readonly Phase[] = ['PENDING', 'QUEUED', 'EXECUTING']
+
+/** The list of transfer jobs, moves and copies among them, and their kind. */
+export const TRANSFERS = 'transfers'
+
 export interface JobResult {
   readonly id: string
   readonly href: string
@@ -67,8 +74,12 @@ export interface JobResult {
 /** A job as UWS shows it. Times in milliseconds since 1970. */
 export interface Job {
   readonly id: string
+  /** who does it, and the name of the list it is in: `transfers`, `async-delete`, `async-setprops` */
+  readonly kind: string
   /** Local user name; undefined: made anonymously */
   readonly owner: string | undefined
+  /** made with an administrator's rights */
+  readonly admin?: boolean
   readonly phase: Phase
   readonly created: number
   readonly started?: number
@@ -81,6 +92,12 @@ export interface Job {
   readonly error?: string
   /** the transfer document as asked for */
   readonly transfer?: Transfer
+  /** the node document as asked for */
+  readonly node?: NodeDocument
+  /** the parameters as asked for, by name */
+  readonly parameters?: Readonly<Record<string, string>>
+  /** nodes, or whatever is counted; `total` where it is known */
+  readonly progress?: { readonly done: number; readonly total?: number }
   /** what was negotiated: the transferDetails; no protocols when it failed */
   readonly details?: Transfer
 }

@@ -9,11 +9,13 @@ import { type Backend } from '../../src/backend/backend.ts'
 import { MemoryBackend } from '../../src/backend/memory.ts'
 import { createServer, type HttpServer } from '../../src/http/server.ts'
 import { type HttpLimits, type HttpServices } from '../../src/http/services.ts'
-import { Callers } from '../../src/identity/caller.ts'
+import { callerNamed, Callers } from '../../src/identity/caller.ts'
 import { type Credential, pemCertificates } from '../../src/identity/pem.ts'
 import { TrustStore } from '../../src/identity/trust.ts'
+import { JobRunner } from '../../src/jobs/runner.ts'
 import { Preauth } from '../../src/space/preauth.ts'
 import { DEFAULT_RULES, type Rules, type Space } from '../../src/space/space.ts'
+import { transferKind } from '../../src/space/transfer-jobs.ts'
 import { openStore, type Store } from '../../src/store/store.ts'
 import { nodePath } from '../../src/vospace/path.ts'
 import { service } from '../../src/vospace/uri.ts'
@@ -53,14 +55,23 @@ export class Gateway {
   readonly store: Store
   readonly preauth: Preauth
   readonly log: LogLine[]
+  readonly runner: JobRunner
   readonly #agents = new Map<unknown, Agent>()
 
-  constructor(parts: { server: HttpServer; space: Space; store: Store; preauth: Preauth; log: LogLine[] }) {
+  constructor(parts: {
+    server: HttpServer
+    space: Space
+    store: Store
+    preauth: Preauth
+    log: LogLine[]
+    runner: JobRunner
+  }) {
     this.server = parts.server
     this.space = parts.space
     this.store = parts.store
     this.preauth = parts.preauth
     this.log = parts.log
+    this.runner = parts.runner
   }
 
   get port(): number {
@@ -103,6 +114,7 @@ export class Gateway {
 
   async stop(): Promise<void> {
     for (const agent of this.#agents.values()) agent.destroy()
+    await this.runner.stop()
     await this.server.close(0)
     this.store.close()
   }
@@ -142,11 +154,14 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
   const preauth = new Preauth(randomBytes(32), { seconds: 3600 })
   const trust = TrustStore.of(pemCertificates(authority.certificate))
   const log: LogLine[] = []
+  const logger = recorder(log)
+  const callerOf = (owner: string | undefined, admin: boolean) => callerNamed(owner, admin, store.users, store.groups)
+  const runner = new JobRunner({ store: store.jobs, callerOf, log: logger })
   const listening: { server?: HttpServer } = {}
   const services: HttpServices = {
     space,
     preauth,
-    jobs: store.jobs,
+    jobs: runner,
     operations: store.operations,
     callers: new Callers({ trust: [trust], users: store.users, groups: store.groups }),
     health: { check: async () => ({ available: true, upSince: Date.now(), notes: [] }) },
@@ -154,16 +169,18 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
       return `https://localhost:${listening.server?.address.port ?? 0}/karst`
     },
     service: of,
-    logger: recorder(log),
+    logger,
     version: '0.0.0',
     strict: rules.strict,
     ...(options.limits && { limits: options.limits }),
     ...options.services,
   }
+  runner.register('transfers', transferKind(services))
+  runner.start()
   const server = await createServer(services, { key: host.key, cert: host.certificate })
   await server.listen(0, '127.0.0.1')
   listening.server = server
-  const gateway = new Gateway({ server, space, store, preauth, log })
+  const gateway = new Gateway({ server, space, store, preauth, log, runner })
   t.teardown(() => gateway.stop())
   return gateway
 }

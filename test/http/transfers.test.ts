@@ -195,12 +195,3 @@ await t.test('parameter mode', async (t) => {
     t.equal((await get(`${one}&x=%zz`)).status, 400)
   })
 })
-
-await t.test('asynchronous transfers are refused for now', async (t) => {
-  const gateway = await startGateway(t)
-  const body = transfer('/home/alice/f', `${VOS}/home/alice/g`, '')
-  t.match(await gateway.call('/transfers', { method: 'POST', as: 'alice', body }), {
-    status: 400,
-    text: /^OperationNotSupported: /,
-  })
-})

@@ -12,6 +12,7 @@ const BASE = 'https://localhost:8443/karst/transfers'
 
 const FAILED: Job = {
   id: 'k3x9',
+  kind: 'transfers',
   owner: 'alice',
   phase: 'ERROR',
   created: CREATED,
@@ -31,6 +32,9 @@ function job(random: Random): Job {
   const value = random.once(3) ? evilText : text
   return {
     id: `j${random.below(1000)}${value(random)}`,
+    kind: 'transfers',
+    ...(random.once(3) ? { parameters: { target: value(random), x: '' } } : {}),
+    ...(random.once(3) ? { progress: { done: 3, ...(random.once(2) ? { total: 10 } : {}) } } : {}),
     owner: random.once(3) ? undefined : value(random),
     phase: random.pick(PHASES),
     created: CREATED,
@@ -88,7 +92,8 @@ t.test('it writes valid jobs, lists, results and parameters whatever the values 
     ...jobs.slice(0, 20).map(writeResults),
     writeJobs(jobs, BASE),
     writeJobs([], BASE),
-    writeParameters(),
+    writeParameters(FAILED),
+    writeParameters({ ...FAILED, parameters: { target: 'a<b' } }),
   ])
 })
 

@@ -3,8 +3,6 @@ import { Database } from '../../src/store/database.ts'
 import { openStore } from '../../src/store/store.ts'
 import { nodePath } from '../../src/vospace/path.ts'
 import { type Transfer } from '../../src/vospace/transfer.ts'
-import { recordSyncTransfer } from '../../src/jobs/sync-transfer.ts'
-import { Fault } from '../../src/vospace/fault.ts'
 import { outcome } from './space-world.ts'
 import { run, storeFile } from './store-process.ts'
 
@@ -111,8 +109,8 @@ const transfer: Transfer = {
 t.test('jobs are kept with their owner until their destruction', async (t) => {
   const file = storeFile(t)
   const first = openStore(file)
-  const mine = first.jobs.create('alice', transfer)
-  const open = first.jobs.create(undefined, transfer)
+  const mine = first.jobs.create('alice', { kind: 'transfers', transfer })
+  const open = first.jobs.create(undefined, { kind: 'transfers', transfer })
   t.match(mine, { phase: 'PENDING', owner: 'alice', results: [], transfer })
   first.jobs.update(mine.id, { phase: 'COMPLETED', ended: 5 })
   first.close()
@@ -122,29 +120,12 @@ t.test('jobs are kept with their owner until their destruction', async (t) => {
   t.ok(open.destruction - open.created <= 3_600_000, 'what anybody may leave goes soon')
   t.ok(mine.destruction - mine.created > 86_400_000)
   t.same(
-    jobs.list('alice').map(({ id }) => id),
+    jobs.list('alice', 'transfers').map(({ id }) => id),
     [mine.id],
   )
   t.equal(await outcome((async () => jobs.update('none', {}))()), 'NodeNotFound ENOENT')
   jobs.update(mine.id, { destruction: 1 })
-  jobs.create('bob', transfer)
+  jobs.create('bob', { kind: 'transfers', transfer })
   t.equal(jobs.get(mine.id), undefined)
-  close()
-})
-
-t.test('a negotiated transfer is recorded as executing, a refused one as an error with the bare token', async (t) => {
-  const { jobs, close } = openStore(':memory:')
-  const url = 'https://karst.local/karst/transfers'
-  const dataNode = 'vos://karst.local~karst/a'
-  const good = recordSyncTransfer(jobs, 'alice', transfer, { details: transfer, dataNode }, url)
-  t.match(good, { phase: 'EXECUTING', error: undefined, details: transfer })
-  t.same(good.results, [
-    { id: 'transferDetails', href: `${url}/${good.id}/results/transferDetails` },
-    { id: 'dataNode', href: dataNode },
-  ])
-  const error = new Fault('NodeNotFound', '/a')
-  const bad = recordSyncTransfer(jobs, 'alice', transfer, { details: transfer, error }, url)
-  t.match(bad, { phase: 'ERROR', error: 'NodeNotFound' })
-  t.equal(jobs.get(bad.id)?.error, 'NodeNotFound')
   close()
 })

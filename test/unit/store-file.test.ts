@@ -46,7 +46,7 @@ t.test('a store of every older version is brought up to date with what is in it'
     store.users.create({ name: 'bob', uid: 5 })
     store.groups.create(STAFF, { owner: 'bob' })
     t.ok((store.changes.append({ id: 'm', path: nodePath('/m'), kind: 'made' }) ?? 0) > (version >= 3 ? 7 : 0))
-    store.jobs.create('bob', { version: '2.1', targets: [], direction: 'pushToVoSpace', protocols: [] })
+    store.jobs.create('bob', { kind: 'transfers' })
     store.close()
     openStore(file).close()
   }

@@ -1,0 +1,120 @@
+/** Move: a node, whole trees and links as themselves, to another name or into another container (VOSpace 2.1, moveNode; wire.md 4.4). */
+import { type Caller } from '../vospace/caller.ts'
+import { Fault, isFault } from '../vospace/fault.ts'
+import { carriedText, textPath } from '../vospace/link.ts'
+import { type Entry } from '../vospace/node.ts'
+import { child, isWithin, nameOf, type NodePath } from '../vospace/path.ts'
+import { authorize, authorizeCrossing, type Chain } from './authorize.ts'
+import { chainOf, find, resolve, type Found } from './resolve.ts'
+import { type Space } from './space.ts'
+
+/** Where something is to come, under a name that is free. */
+export interface Destination {
+  readonly path: NodePath
+  /** root first; what ends it is the container it comes into */
+  readonly containers: Chain
+}
+
+/** What a move that was cut short knows of itself. */
+export interface MoveCheckpoint {
+  readonly id: string
+  /** links resolved */
+  readonly from: NodePath
+  readonly to: NodePath
+}
+
+/** What a container is told that would come into itself; the Java suite looks for these words (wire.md 4.4). */
+export const INTO_ITSELF = {
+  move: 'Cannot move container node into its descendants',
+  copy: 'Cannot copy container node into its descendants',
+} as const
+
+/**
+ * Into `to` when that is a container (or a link to one), under its own name; else to that name, which must be free, in a container that is
+ * there. `note` is told what is about to happen; `noted` is what it was told by a run that was cut short. Answers the node as it is now.
+ * NodeNotFound (the source), ContainerNotFound (no container at the destination), DuplicateNode, InvalidArgument (INTO_ITSELF),
+ * UnreadableLinkTarget, PermissionDenied: write permission on both containers, nothing of it locked.
+ */
+export async function moveNode(
+  space: Space,
+  caller: Caller,
+  from: NodePath,
+  to: NodePath,
+  { note, noted }: { readonly note: (checkpoint: MoveCheckpoint) => void; readonly noted: MoveCheckpoint | undefined },
+): Promise<Entry> {
+  const done = noted && (await standing(space, noted))
+  if (done !== undefined) return done
+  const source = await find(space, caller, from, { leaf: 'itself', way: 'follow' })
+  authorize(caller, 'delete', chainOf(source), space.rules)
+  const { path, containers } = await destinationOf(space, caller, source, to, 'move')
+  checkCrossing(space, caller, source, containers)
+  note({ id: source.node.id, from: source.path, to: path })
+  const text = source.node.text && carriedText(source.node.text, source.path, path, space.service)
+  if (text !== undefined && !text.equals(source.node.text ?? text)) return relink(space, source.node, path, text)
+  const entry = await space.backend.move(source.path, path)
+  space.changes.append({ id: entry.id, path, kind: 'moved', from: source.path })
+  return entry
+}
+
+// A link whose text would lead elsewhere from its new place: a storage keeps texts as they are, so another link takes its place.
+async function relink({ backend, changes }: Space, link: Entry, path: NodePath, text: Buffer): Promise<Entry> {
+  const { access, mode, properties } = link
+  const kept = backend.capabilities.linkProperties ? properties : new Map<string, string>()
+  const entry = await backend.make(path, { type: 'link', access, mode, text, properties: kept })
+  changes.append({ id: entry.id, path, kind: 'made' })
+  await backend.remove(link.path, 'link')
+  changes.append({ id: link.id, path: link.path, kind: 'removed' })
+  return entry
+}
+
+/** Where a source comes to when it is moved or copied to `to`, looked at with write permission. Refuses as moveNode does. */
+export async function destinationOf(
+  space: Space,
+  caller: Caller,
+  source: Found,
+  to: NodePath,
+  what: keyof typeof INTO_ITSELF,
+): Promise<Destination> {
+  const place = await resolve(space, caller, to, { leaf: 'target', way: 'follow' })
+  const isInside = place.node?.type === 'container'
+  if (source.node.type === 'container' && isWithin(place.path, source.path)) {
+    throw new Fault('InvalidArgument', INTO_ITSELF[what])
+  }
+  if (place.node !== undefined && !isInside) throw new Fault('DuplicateNode', place.path)
+  const containers = isInside ? chainOf({ ...place, node: place.node }) : place.parents
+  const path = isInside ? child(place.path, nameOf(source.path)) : place.path
+  authorize(caller, 'create', containers, space.rules)
+  if (isInside) await checkFree(space, path)
+  return { path, containers }
+}
+
+// The storage looks again, in the same step; here it is for the order of refusals.
+async function checkFree(space: Space, path: NodePath): Promise<void> {
+  const last = (await space.backend.walk(path)).at(-1)
+  if (last?.path === path) throw new Fault('DuplicateNode', path)
+}
+
+// A program that gets EXDEV copies instead; here it is simply not allowed.
+function checkCrossing(space: Space, caller: Caller, source: Found, containers: Chain): void {
+  try {
+    authorizeCrossing(caller, chainOf(source), containers, space.rules)
+  } catch (error) {
+    if (!isFault(error, 'OperationNotSupported')) throw error
+    throw new Fault('PermissionDenied', error.detail, { cause: error })
+  }
+}
+
+// Of a link that was made anew the old one may be left, or already gone.
+async function standing(space: Space, { id, from, to }: MoveCheckpoint): Promise<Entry | undefined> {
+  const last = (await space.backend.walk(to)).at(-1)
+  if (last?.path !== to) return undefined
+  if (last.id === id) return last
+  const source = (await space.backend.walk(from)).at(-1)
+  const target = last.text && textPath(last.text, to)
+  if (target === undefined) return undefined
+  if (source?.path !== from) return last
+  if (source.id !== id || source.text === undefined || textPath(source.text, from) !== target) return undefined
+  await space.backend.remove(from, 'link')
+  space.changes.append({ id, path: from, kind: 'removed' })
+  return last
+}

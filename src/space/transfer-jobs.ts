@@ -1,0 +1,71 @@
+/** The kind of job that does transfer documents: negotiations, moves and copies (VOSpace 2.1 section on transfers; wire.md 4). */
+import { type Ending, type JobContext, type Kind } from '../jobs/kind.ts'
+import { Fault, isFault } from '../vospace/fault.ts'
+import { type Entry } from '../vospace/node.ts'
+import { type Job, type Transfer, TRANSFERS } from '../vospace/transfer.ts'
+import { localPath, nodeUri } from '../vospace/uri.ts'
+import { type MoveCheckpoint, moveNode } from './move.ts'
+import { type Preauth } from './preauth.ts'
+import { type Space } from './space.ts'
+import { negotiate, negotiatedJob } from './transfers.ts'
+
+export interface TransferServices {
+  readonly space: Space
+  readonly preauth: Preauth
+  /** as clients see the service; asked for at every use */
+  readonly publicUrl: string
+}
+
+/** For JobRunner.register(TRANSFERS, ...). */
+export function transferKind(services: TransferServices): Kind {
+  return {
+    run: (context) => run(services, context),
+    isQuick: (job) => !isCopy(job),
+  }
+}
+
+const isNode = (direction: string): boolean => /^vos:/i.test(direction.trim())
+
+/** With a node as direction, keepBytes says copy or move; it is true where a document does not say (the clients' default). */
+const isCopy = ({ transfer }: Job): boolean =>
+  transfer !== undefined && isNode(transfer.direction) && transfer.keepBytes !== false
+
+async function run(services: TransferServices, context: JobContext): Promise<Ending> {
+  const { transfer } = context.job
+  if (transfer === undefined) throw new Fault('InvalidArgument', 'a transfer job needs a transfer document')
+  if (!isNode(transfer.direction)) return negotiated(services, context, transfer)
+  try {
+    const entry = isCopy(context.job) ? await copied() : await moved(services, context, transfer)
+    return { results: [{ id: 'destination', href: nodeUri(services.space.service, entry.path) }] }
+  } catch (error) {
+    // the one refusal that clients look into (wire.md 4.4)
+    if (isFault(error, 'InvalidArgument')) return { phase: 'ERROR', error: `${error.fault}: ${error.detail}` }
+    throw error
+  }
+}
+
+async function copied(): Promise<Entry> {
+  throw new Fault('OperationNotSupported', 'copy')
+}
+
+async function negotiated(
+  { space, preauth, publicUrl }: TransferServices,
+  { job, caller }: JobContext,
+  transfer: Transfer,
+): Promise<Ending> {
+  const negotiation = await negotiate(space, caller, transfer, { files: `${publicUrl}/files`, preauth })
+  return negotiatedJob(negotiation, `${publicUrl}/${TRANSFERS}/${job.id}/results/transferDetails`)
+}
+
+async function moved({ space }: TransferServices, context: JobContext, transfer: Transfer): Promise<Entry> {
+  const [from, to] = pathsOf(space, transfer)
+  const noted = context.checkpoint as MoveCheckpoint | undefined
+  return moveNode(space, context.caller, from, to, { note: (checkpoint) => context.save(checkpoint), noted })
+}
+
+/** Source and destination. InvalidArgument: several targets; InvalidURI: not of this service. */
+function pathsOf(space: Space, { targets, direction }: Transfer) {
+  const [target, ...more] = targets
+  if (target === undefined || more.length > 0) throw new Fault('InvalidArgument', 'a move or copy has one target')
+  return [localPath(space.service, target), localPath(space.service, direction.trim())] as const
+}
