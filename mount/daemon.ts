@@ -30,6 +30,8 @@ export class Driver {
   readonly #log: DriverLog
   readonly #budget = new ReadBudget(READ_AHEAD)
   readonly #mounts = new Map<string, Mounted>()
+  /** Detached while in use: no longer anybody's directory, served until the last user lets go. */
+  readonly #detached = new Set<Mounted>()
 
   /** The state directory is owned by the caller. */
   constructor(state: StateDirectory, log: DriverLog) {
@@ -95,8 +97,19 @@ export class Driver {
   async unmount(dir: string): Promise<string[]> {
     const mounted = this.#mounts.get(path.resolve(dir))
     if (mounted === undefined) throw new MountError(`nothing of ours is mounted at ${dir}`, 'EINVAL')
-    const unsent = await mounted.unmount()
-    return unsent === 0 ? [] : [`${dir}: ${unsent} files could not be sent; see ${this.#state.path}/recovered`]
+    const { unsent, isInUse } = await mounted.unmount()
+    if (isInUse) this.#detach(mounted)
+    return [
+      ...(unsent === 0 ? [] : [`${dir}: ${unsent} files could not be sent; see ${this.#state.path}/recovered`]),
+      ...(isInUse ? [`${dir}: was in use; detached, and gone when the last program lets go of it`] : []),
+    ]
+  }
+
+  #detach(mounted: Mounted): void {
+    this.#mounts.delete(mounted.dir)
+    this.#detached.add(mounted)
+    void mounted.ended.then(() => this.#detached.delete(mounted))
+    this.#record()
   }
 
   list(): MountStatus[] {
@@ -107,7 +120,11 @@ export class Driver {
 
   /** Resolves when no mount is left. */
   async idle(): Promise<void> {
-    while (this.#mounts.size > 0) await Promise.all([...this.#mounts.values()].map(({ ended }) => ended))
+    for (;;) {
+      const served = [...this.#mounts.values(), ...this.#detached]
+      if (served.length === 0) return
+      await Promise.all(served.map(({ ended }) => ended))
+    }
   }
 
   /** Unmounts everything, for the end of the process. */

@@ -73,6 +73,13 @@ function readerOf(remote: Remote, budget: ReadBudget): OpenReader {
   return (ref, contentVersion, size) => new Reader({ remote, ref, contentVersion, size, budget })
 }
 
+export interface Unmounted {
+  /** files that could not be sent; they are kept */
+  readonly unsent: number
+  /** detached, and still served to who stands in it or has files open */
+  readonly isInUse: boolean
+}
+
 /** A mount that is being served. */
 export class Mounted {
   readonly dir: string
@@ -102,9 +109,9 @@ export class Mounted {
 
   /**
    * Sends what waits, then takes the mount away; one that is still in use after `patience` milliseconds is detached and goes
-   * on serving those who have files open. Answers how many files could not be sent (they are kept).
+   * on serving those who have files open.
    */
-  async unmount(patience = PATIENCE): Promise<number> {
+  async unmount(patience = PATIENCE): Promise<Unmounted> {
     const unsent = await this.#files.drain()
     const until = performance.now() + patience
     for (;;) {
@@ -115,12 +122,12 @@ export class Mounted {
         if (!(error instanceof MountError) || error.code !== 'EBUSY') throw error
         if (performance.now() >= until) {
           await this.#mount.unmount({ lazy: true })
-          return unsent
+          return { unsent, isInUse: true }
         }
         await new Promise((resolve) => setTimeout(resolve, 100))
       }
     }
     await this.ended
-    return unsent
+    return { unsent, isInUse: false }
   }
 }

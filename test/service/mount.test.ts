@@ -1,4 +1,5 @@
 /** `karst mount` and `karst umount` as a user calls them, and what they say when it cannot be. */
+import { spawn } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -48,3 +49,19 @@ t.test('a dataset, read-only, by registry', { skip: await fuseSkip() }, async (t
   t.equal((await umount()).code, 0)
   t.equal(await sh(`ls '${dir()}'`), '')
 })
+
+t.test(
+  'what is in use is detached and said so, and the place can be mounted again at once',
+  { skip: await fuseSkip() },
+  async (t) => {
+    t.equal((await mount('vos://karst.local~karst/datasets/sample')).code, 0)
+    const inside = spawn('sleep', ['60'], { cwd: dir() })
+    t.teardown(() => inside.kill())
+    await new Promise((done) => inside.once('spawn', done))
+    t.match(await umount(), { code: 1, stdout: /was in use; detached, and gone when the last program lets go/ })
+    t.match(await mount('vos://karst.local~karst/datasets/sample'), { code: 0, stderr: '' })
+    t.match(await sh(`ls '${dir()}'`), /stars.fits/)
+    inside.kill()
+    t.equal((await umount()).code, 0)
+  },
+)
