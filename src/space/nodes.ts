@@ -7,8 +7,10 @@ import { linkTarget, linkText } from '../vospace/link.ts'
 import { createdMode } from '../vospace/mode.ts'
 import { type Access, type Entry, type NodeType } from '../vospace/node.ts'
 import { type NodePath } from '../vospace/path.ts'
+import { NODE_CLASS } from '../vospace/property.ts'
 import { localPath, parseVosUri } from '../vospace/uri.ts'
 import { authorize, seen, type Chain } from './authorize.ts'
+import { checkMakeable, newPath } from './reserved-names.ts'
 import { chainOf, find, resolve, type Place, type ResolveOptions } from './resolve.ts'
 import { checkPropertyRoom, newAccess, quotaBytes, wishesOf, type Wishes } from './sharing.ts'
 import { type SeenEntry, type Space } from './space.ts'
@@ -27,7 +29,7 @@ export async function getNode(space: Space, caller: Caller, path: NodePath): Pro
 
 /**
  * PUT of a node. Refusals, in this order: InvalidURI (the document is of another node), InvalidArgument, ContainerNotFound, LinkFound (strict),
- * DuplicateNode, PermissionDenied. Read-only properties are ignored (strict: PermissionDenied). Children in the document are ignored.
+ * DuplicateNode, PermissionDenied. For `.auto` a name is made up. Read-only properties are ignored (strict: PermissionDenied). Children in the document are ignored.
  */
 export async function createNode(
   space: Space,
@@ -38,12 +40,13 @@ export async function createNode(
   checkSubject(space, path, document, 'InvalidURI')
   const type = TYPES[document.class]
   const wishes = wishesOf(document.properties, type)
-  const place = await resolve(space, caller, path, changing(space))
+  checkMakeable(path)
+  const place = await resolve(space, caller, newPath(path), changing(space))
   if (place.node !== undefined) throw new Fault('DuplicateNode', place.path)
   authorize(caller, 'create', place.parents, space.rules)
   checkReadOnly(space, caller, wishes)
   const quota = quotaWish(space, caller, wishes, type)
-  const entry = await make(space, place, type, document, draftOf(space, caller, place, type, wishes))
+  const entry = await make(space, place, type, document, draftOf(space, caller, place, document.class, wishes))
   if (quota !== undefined && quota !== null) await giveQuota(space, entry, quota)
   space.changes.append({ id: entry.id, path: entry.path, kind: 'made' })
   return seen(caller, [...place.parents, entry], space.rules)
@@ -104,7 +107,7 @@ function checkSubject(space: Space, path: NodePath, document: NodeDocument, faul
   if (subject !== path) throw new Fault(fault, `the document is of ${subject}, the request of ${path}`)
 }
 
-function checkReadOnly(space: Space, caller: Caller, wishes: Wishes): void {
+export function checkReadOnly(space: Space, caller: Caller, wishes: Wishes): void {
   if (!space.rules.strict || wishes.readOnly.length === 0 || caller.admin) return
   throw new Fault('PermissionDenied', `read-only: ${wishes.readOnly.join(', ')}`)
 }
@@ -132,13 +135,15 @@ interface NewNode {
   readonly properties: ReadonlyMap<string, string>
 }
 
-function draftOf(space: Space, caller: Caller, place: Place, type: NodeType, wishes: Wishes): NewNode {
+function draftOf(space: Space, caller: Caller, place: Place, of: NodeClass, wishes: Wishes): NewNode {
+  const type = TYPES[of]
   const parent = place.parents.at(-1)
   if (caller.user === undefined || parent === undefined) throw new Fault('PermissionDenied', place.path)
   const owner = ownerWish(space, caller, wishes) ?? caller.user
   const access = newAccess(type, wishes.access, parent.access, owner)
   const properties = new Map([...wishes.properties].flatMap(([uri, value]) => (value === null ? [] : [[uri, value]])))
   checkPropertyRoom(new Map(), properties)
+  if (of === 'StructuredDataNode' || of === 'UnstructuredDataNode') properties.set(NODE_CLASS, of)
   return { access, mode: createdMode(type, undefined, access), properties }
 }
 
@@ -196,7 +201,7 @@ function checkSameKind(space: Space, node: Entry, document: NodeDocument): void 
   if (!isSame) throw new Fault('InvalidArgument', `the target of ${node.path} cannot be changed`)
 }
 
-function changesFor(space: Space, caller: Caller, node: Entry, wishes: Wishes): Changes | undefined {
+export function changesFor(space: Space, caller: Caller, node: Entry, wishes: Wishes): Changes | undefined {
   const owner = ownerWish(space, caller, wishes)
   const access = { ...wishes.access, ...(owner !== undefined && owner !== node.access.owner && { owner }) }
   const kept = node.type !== 'link' || space.backend.capabilities.linkProperties

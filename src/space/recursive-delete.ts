@@ -1,0 +1,273 @@
+/**
+ * Recursive delete with counts, node by node (wire.md 3.6): of each container first what is no container, then the containers in depth,
+ * then itself, if everything below went.
+ *
+ * Exact over a kill: a batch of nodes is written down before the first of them goes, so a batch that was cut short is settled by looking
+ * which of its nodes are still there. Nodes that somebody else takes away between the kill and the restart, of that one batch, count as ours.
+ * Errors are not kept: what could not go still stands, and is met and counted again.
+ * Memory: a batch, and up to HELD containers a level; checkpoints: a batch.
+ */
+import { type Caller } from '../vospace/caller.ts'
+import { Fault, isFault, type FaultName } from '../vospace/fault.ts'
+import { type Entry } from '../vospace/node.ts'
+import { type NodePath } from '../vospace/path.ts'
+import { authorize, refusalOf, type Chain } from './authorize.ts'
+import {
+  BATCH,
+  FRESH_MS,
+  type Counts,
+  MAX_ERRORS,
+  refuseStopped,
+  type Running,
+  startAt,
+  stillThere,
+  TooManyErrors,
+} from './recursion.ts'
+import { type Space } from './space.ts'
+
+/** Containers of one container that are remembered until its other nodes went; those beyond are listed again. */
+const HELD = 512
+/** UTF-16 units of all paths of a batch. */
+const BATCH_LENGTH = 65_536
+/** How often a container is emptied again because somebody else goes on writing into it. */
+const MAX_ROUNDS = 5
+
+interface Saved {
+  readonly start: { readonly path: NodePath; readonly id: string }
+  /** nodes gone before this batch */
+  readonly gone: number
+  /** path and id of what is about to go */
+  readonly batch: readonly (readonly [NodePath, string])[]
+}
+
+/**
+ * Deletes the node of a URI with everything below, as far as the caller may, a link as itself. Refuses with nothing done when the node
+ * itself cannot go: InvalidURI, NodeNotFound, ContainerNotFound, LinkFound (strict), UnreadableLinkTarget, PermissionDenied.
+ */
+export async function deleteRecursively(
+  space: Space,
+  caller: Caller,
+  target: string,
+  running: Running,
+): Promise<Counts> {
+  const saved = running.checkpoint as Saved | undefined
+  if (saved === undefined) {
+    const chain = await startAt(space, caller, target, running.signal)
+    authorize(caller, 'delete', chain, space.rules)
+    return new Deletion(space, caller, running, startOf(chain), 0).run(chain)
+  }
+  const gone = saved.gone + (await settled(space, saved.batch))
+  const chain = await stillThere(space, saved.start)
+  if (chain === undefined) return { successes: gone, errors: 0 }
+  return new Deletion(space, caller, running, saved.start, gone).run(chain)
+}
+
+function startOf(chain: Chain): Saved['start'] {
+  const node = chain.at(-1)
+  if (node === undefined) throw new Error('a chain has at least the root')
+  return { path: node.path, id: node.id }
+}
+
+/** How many of a batch that was cut short are gone. */
+async function settled(space: Space, batch: Saved['batch']): Promise<number> {
+  let gone = 0
+  for (const [path, id] of batch) {
+    if ((await stillThere(space, { path, id })) !== undefined) continue
+    gone++
+    // it may have gone without a word
+    space.changes.append({ id, path, kind: 'removed' })
+  }
+  return gone
+}
+
+/** A container that is being emptied. */
+interface Level {
+  chain: Chain
+  /** when the chain was looked at, milliseconds */
+  seen: number
+  /** something below stays */
+  stuck: boolean
+  readonly parent: Level | undefined
+  round: number
+}
+
+interface Step {
+  readonly entry: Entry
+  /** of the container it stands in; undefined: where the job started */
+  readonly parent: Level | undefined
+  /** of the container that it is */
+  readonly level?: Level
+}
+
+class Deletion {
+  readonly #space: Space
+  readonly #caller: Caller
+  readonly #running: Running
+  readonly #start: Saved['start']
+  #gone: number
+  #errors = 0
+  #fault: FaultName | undefined
+  #batch: Step[] = []
+  #batchLength = 0
+
+  constructor(space: Space, caller: Caller, running: Running, start: Saved['start'], gone: number) {
+    this.#space = space
+    this.#caller = caller
+    this.#running = running
+    this.#start = start
+    this.#gone = gone
+  }
+
+  async run(chain: Chain): Promise<Counts> {
+    const node = chain.at(-1)
+    if (node === undefined) throw new Error('a chain has at least the root')
+    try {
+      if (node.type === 'container') await this.#empty(levelOf(chain, undefined))
+      else await this.#plan({ entry: node, parent: undefined })
+      while (this.#batch.length > 0) await this.#flush()
+    } catch (error) {
+      if (!(error instanceof TooManyErrors)) throw error
+    }
+    return { successes: this.#gone, errors: this.#errors, ...(this.#fault && { fault: this.#fault }) }
+  }
+
+  /** Plans all that is in a container, then the container. */
+  async #empty(level: Level): Promise<void> {
+    const entry = nodeOf(level.chain)
+    const held = new Map<string, Entry>()
+    let more = false
+    for await (const below of this.#below(level)) {
+      if (below.type !== 'container') await this.#plan({ entry: below, parent: level })
+      else if (held.size < HELD) held.set(below.id, below)
+      else more = true
+    }
+    for (const below of held.values()) await this.#empty(levelOf([...level.chain, below], level))
+    for await (const below of more ? this.#below(level) : []) {
+      if (below.type === 'container' && !held.has(below.id)) await this.#empty(levelOf([...level.chain, below], level))
+    }
+    await this.#plan({ entry, parent: level.parent, level })
+  }
+
+  /** What is in it; nothing when they may not list it (it goes when it is empty), or when it is gone. */
+  async *#below(level: Level): AsyncGenerator<Entry> {
+    if (!this.#isOpen(level)) return
+    const { signal } = this.#running
+    try {
+      yield* this.#space.backend.list(nodeOf(level.chain).path, { order: 'any', ...(signal && { signal }) })
+    } catch (error) {
+      if (!isFault(error, 'NodeNotFound', 'ContainerNotFound', 'TypeNotSupported')) throw error
+    }
+  }
+
+  #isOpen(level: Level): boolean {
+    return refusalOf(this.#caller, 'list', level.chain, this.#space.rules) === undefined
+  }
+
+  async #plan(step: Step): Promise<void> {
+    this.#batch.push(step)
+    this.#batchLength += step.entry.path.length
+    if (this.#batch.length >= BATCH || this.#batchLength >= BATCH_LENGTH) await this.#flush()
+  }
+
+  async #flush(): Promise<void> {
+    const batch = this.#batch
+    this.#batch = []
+    this.#batchLength = 0
+    refuseStopped(this.#running.signal)
+    const going = batch.map(({ entry }) => [entry.path, entry.id] as const)
+    this.#running.save({ start: this.#start, gone: this.#gone, batch: going } satisfies Saved)
+    const refilled: Level[] = []
+    for (const step of batch) {
+      refuseStopped(this.#running.signal)
+      if (step.level?.stuck === true) stick(step.parent)
+      else if (!(await this.#goes(step)) && step.level !== undefined) refilled.push(step.level)
+    }
+    this.#running.progress?.(this.#gone)
+    // a container before the one that it stands in, each to its end
+    for (const level of refilled) {
+      await this.#empty({ ...level, seen: 0, round: level.round + 1 })
+      if (this.#batch.length > 0) await this.#flush()
+    }
+  }
+
+  /** False: a container that is not empty after all. */
+  async #goes(step: Step): Promise<boolean> {
+    try {
+      await this.#remove(step)
+      return true
+    } catch (error) {
+      if (!isFault(error)) throw error
+      const { fault } = error
+      if (fault === 'NodeNotFound' || fault === 'ContainerNotFound') return true // as gone as we want it, by another hand
+      const { level } = step
+      const mayRefill = level !== undefined && level.round < MAX_ROUNDS && this.#isOpen(level)
+      if (fault === 'ContainerNotEmpty' && mayRefill) return false
+      stick(step.parent)
+      this.#fault ??= fault === 'ContainerNotEmpty' ? 'PermissionDenied' : fault
+      if (++this.#errors > MAX_ERRORS) throw new TooManyErrors()
+      return true
+    }
+  }
+
+  async #remove({ entry, parent }: Step): Promise<void> {
+    const { backend, changes, rules } = this.#space
+    const above = parent === undefined ? await this.#aboveStart() : await this.#freshly(parent)
+    let node = entry
+    for (let attempt = 1; ; attempt++) {
+      authorize(this.#caller, 'delete', [...above, node], rules)
+      try {
+        // a container changes with each node that leaves it
+        const version = node.type === 'container' ? {} : { version: node.version }
+        await backend.remove(node.path, node.type, { id: node.id, ...version })
+        break
+      } catch (error) {
+        if (!isFault(error, 'PreconditionFailed') || attempt === MAX_ROUNDS) throw error
+        node = await this.#again(node)
+      }
+    }
+    this.#gone++
+    changes.append({ id: node.id, path: node.path, kind: 'removed' })
+  }
+
+  async #aboveStart(): Promise<Chain> {
+    const chain = await stillThere(this.#space, this.#start)
+    if (chain === undefined) throw new Fault('NodeNotFound', this.#start.path)
+    return chain.slice(0, -1)
+  }
+
+  /** The node as it is now. */
+  async #again({ path, id }: Entry): Promise<Entry> {
+    const node = (await stillThere(this.#space, { path, id }))?.at(-1)
+    if (node === undefined) throw new Fault('NodeNotFound', path)
+    return node
+  }
+
+  /** The containers down to a level, not older than FRESH_MS. NodeNotFound when the level has gone elsewhere. */
+  async #freshly(level: Level): Promise<Chain> {
+    if (performance.now() - level.seen <= FRESH_MS) return level.chain
+    const chain = await stillThere(this.#space, nodeOf(level.chain))
+    if (chain === undefined) throw new Fault('NodeNotFound', nodeOf(level.chain).path)
+    level.chain = chain
+    level.seen = performance.now()
+    return chain
+  }
+}
+
+const levelOf = (chain: Chain, parent: Level | undefined): Level => ({
+  chain,
+  seen: parent?.seen ?? performance.now(),
+  stuck: false,
+  parent,
+  round: 1,
+})
+
+/** What is in it stays, so it stays too, and so does what it is in. */
+function stick(level: Level | undefined): void {
+  if (level !== undefined) level.stuck = true
+}
+
+function nodeOf(chain: Chain): Entry {
+  const node = chain.at(-1)
+  if (node === undefined) throw new Error('a chain has at least the root')
+  return node
+}
