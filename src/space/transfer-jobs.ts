@@ -4,6 +4,7 @@ import { Fault, isFault } from '../vospace/fault.ts'
 import { type Entry } from '../vospace/node.ts'
 import { type Job, type Transfer, TRANSFERS } from '../vospace/transfer.ts'
 import { localPath, nodeUri } from '../vospace/uri.ts'
+import { type CopyCheckpoint, copyNode, removeStaged } from './copy.ts'
 import { type MoveCheckpoint, moveNode } from './move.ts'
 import { type Preauth } from './preauth.ts'
 import { type Space } from './space.ts'
@@ -20,6 +21,7 @@ export interface TransferServices {
 export function transferKind(services: TransferServices): Kind {
   return {
     run: (context) => run(services, context),
+    undo: (context) => undo(services, context),
     isQuick: (job) => !isCopy(job),
   }
 }
@@ -35,7 +37,9 @@ async function run(services: TransferServices, context: JobContext): Promise<End
   if (transfer === undefined) throw new Fault('InvalidArgument', 'a transfer job needs a transfer document')
   if (!isNode(transfer.direction)) return negotiated(services, context, transfer)
   try {
-    const entry = isCopy(context.job) ? await copied() : await moved(services, context, transfer)
+    const entry = isCopy(context.job)
+      ? await copied(services, context, transfer)
+      : await moved(services, context, transfer)
     return { results: [{ id: 'destination', href: nodeUri(services.space.service, entry.path) }] }
   } catch (error) {
     // the one refusal that clients look into (wire.md 4.4)
@@ -44,8 +48,20 @@ async function run(services: TransferServices, context: JobContext): Promise<End
   }
 }
 
-async function copied(): Promise<Entry> {
-  throw new Fault('OperationNotSupported', 'copy')
+async function copied({ space }: TransferServices, context: JobContext, transfer: Transfer): Promise<Entry> {
+  const [from, to] = pathsOf(space, transfer)
+  return copyNode(space, context.caller, from, to, {
+    name: context.job.id,
+    signal: context.signal,
+    noted: context.checkpoint as CopyCheckpoint | undefined,
+    note: (checkpoint) => context.save(checkpoint),
+    progress: (done, total) => context.progress(done, total),
+  })
+}
+
+// A move has happened whole or not at all.
+async function undo({ space }: TransferServices, { job, checkpoint, signal }: JobContext): Promise<void> {
+  if (isCopy(job)) await removeStaged(space, checkpoint as CopyCheckpoint, signal)
 }
 
 async function negotiated(
