@@ -3,7 +3,6 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fa
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { readNode } from '../codec/node-reader.ts'
-import { writeListing, writeNode } from '../codec/node-writer.ts'
 import { allocationUsage, describe, type Detail } from '../space/describe.ts'
 import { createNode, deleteNode, getNode, listNode, type NodeListOptions, setNode } from '../space/nodes.ts'
 import { type SeenEntry, type Space } from '../space/space.ts'
@@ -12,7 +11,8 @@ import { Fault, type FaultName } from '../vospace/fault.ts'
 import { nameOf, parentOf, type NodePath } from '../vospace/path.ts'
 import { PROPERTY } from '../vospace/property.ts'
 import { encodePath, localPath, nodeUri, type Service } from '../vospace/uri.ts'
-import { answer, endpoint, type Handler, seeOther, takeOver, XML } from './endpoint.ts'
+import { answer, endpoint, type Handler, seeOther, takeOver } from './endpoint.ts'
+import { nodeFormat, type NodeFormat } from './node-format.ts'
 import { clientGone, readBody } from './request-body.ts'
 import { type HttpContext } from './services.ts'
 import { type Parameters, parametersOf, pathOf } from './target.ts'
@@ -25,17 +25,19 @@ export function nodes(app: FastifyInstance, context: HttpContext): void {
 
   const put: Handler = async (request, reply) => {
     const path = pathOf(request.raw)
+    const format = formatOf(request)
     const node = await document(request, reply)
     checkSameNode(node, path, services.service, 'InvalidURI')
     const created = await createNode(space, request.caller, path, node)
-    return answer(reply, 201, XML, await documentOf(space, created, 'none'))
+    return answer(reply, 201, format.type, format.node(await documentOf(space, created, 'none')))
   }
   const post: Handler = async (request, reply) => {
     const path = pathOf(request.raw)
+    const format = formatOf(request)
     const node = await document(request, reply)
     checkSameNode(node, path, services.service, 'InvalidArgument')
     const changed = await setNode(space, request.caller, path, node)
-    return answer(reply, 200, XML, await documentOf(space, changed, 'none'))
+    return answer(reply, 200, format.type, format.node(await documentOf(space, changed, 'none')))
   }
   const remove: Handler = async (request, reply) => {
     await deleteNode(space, request.caller, pathOf(request.raw), { signal: clientGone(reply.raw) })
@@ -57,19 +59,23 @@ async function get({ services }: HttpContext, request: FastifyRequest, reply: Fa
   const view = parameters.get('view')
   if (view?.toLowerCase() === 'data') return seeOther(reply, `${publicUrl}/files${encodePath(path)}`)
   const detail = detailOf(parameters)
+  const format = formatOf(request)
   const signal = clientGone(reply.raw)
   const options = await listOptions(space, request, path, parameters)
   const { node, children } = await listNode(space, request.caller, path, { ...options, signal })
-  if (node.type !== 'container') return answer(reply, 200, XML, await documentOf(space, node, detail))
-  const listing = writeListing({
-    node: describe(space, node, detail, await allocationUsage(space, node)),
+  const document = await documentOf(space, node, detail)
+  if (node.type !== 'container') return answer(reply, 200, format.type, format.node(document))
+  const listing = format.listing({
+    node: document,
     children: described(space, children, detail),
   })
-  return sendListing(listing, reply)
+  return sendListing(listing, format, reply)
 }
 
-async function documentOf(space: Space, seen: SeenEntry, detail: Detail): Promise<string> {
-  return writeNode(describe(space, seen, detail, await allocationUsage(space, seen)))
+const formatOf = (request: FastifyRequest): NodeFormat => nodeFormat(parametersOf(request.raw), request.headers.accept)
+
+async function documentOf(space: Space, seen: SeenEntry, detail: Detail): Promise<NodeDocument> {
+  return describe(space, seen, detail, await allocationUsage(space, seen))
 }
 
 async function* described(
@@ -84,16 +90,20 @@ async function* described(
  * A short listing goes out whole, so that its failure is a proper refusal. A long one is streamed as fast as the client reads; when it fails
  * midway the connection is cut, since a document that ends well would be taken for the whole.
  */
-async function sendListing(listing: AsyncGenerator<string, void, undefined>, reply: FastifyReply): Promise<unknown> {
+async function sendListing(
+  listing: AsyncGenerator<string, void, undefined>,
+  { type }: NodeFormat,
+  reply: FastifyReply,
+): Promise<unknown> {
   const first = await listing.next()
   const second = first.done === true ? first : await listing.next()
-  if (second.done === true) return answer(reply, 200, XML, first.value ?? '')
+  if (second.done === true) return answer(reply, 200, type, first.value ?? '')
   const chunks = async function* (): AsyncGenerator<string> {
     yield first.value ?? ''
     yield second.value
     yield* listing
   }
-  const raw = takeOver(reply, 200, { 'Content-Type': XML })
+  const raw = takeOver(reply, 200, { 'Content-Type': type })
   try {
     await pipeline(Readable.from(chunks(), { highWaterMark: 4 }), raw)
   } catch (error) {

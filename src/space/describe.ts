@@ -1,11 +1,12 @@
 /** A node as a document: stored properties and the computed ones (wire.md 1.3, 1.6 and 5). */
 import { type Usage } from '../backend/backend.ts'
-import { type NodeClass, type NodeDocument, type Property } from '../vospace/document.ts'
+import { NODE_CLASSES, type NodeClass, type NodeDocument, type Property } from '../vospace/document.ts'
 import { isFault } from '../vospace/fault.ts'
 import { linkTarget } from '../vospace/link.ts'
 import { type NodeType } from '../vospace/node.ts'
-import { dateText, PROPERTY } from '../vospace/property.ts'
+import { dateText, NODE_CLASS, PROPERTY } from '../vospace/property.ts'
 import { nodeUri } from '../vospace/uri.ts'
+import { isBusy } from './busy.ts'
 import { type SeenEntry, type Space } from './space.ts'
 
 export type Detail = 'min' | 'max' | 'properties' | 'raw' | 'none'
@@ -21,11 +22,16 @@ export function describe(space: Space, seen: SeenEntry, detail: Detail, usage?: 
   const isData = seen.type === 'data'
   return {
     uri: nodeUri(space.service, seen.path),
-    class: CLASSES[seen.type],
+    class: classOf(seen),
     properties,
-    ...(isData && detail !== 'min' && { busy: false, accepts: [], provides: [] }),
+    ...(isData && detail !== 'min' && { busy: isBusy(space, seen.path), accepts: [], provides: [] }),
     ...(seen.text !== undefined && { target: linkTarget(seen.text, seen.path, space.service) }),
   }
+}
+
+function classOf({ type, properties }: SeenEntry): NodeClass {
+  const made = type === 'data' && properties.size > 0 ? properties.get(NODE_CLASS) : undefined
+  return NODE_CLASSES.find((name) => name === made) ?? CLASSES[type]
 }
 
 /** Quota and usage of a container, where the storage has quotas and this one is within one; for `describe`. */
@@ -43,7 +49,7 @@ export async function allocationUsage(space: Space, seen: SeenEntry): Promise<Us
 function propertiesOf(seen: SeenEntry, detail: Detail, usage: Usage | undefined): Property[] {
   const properties = computedOf(seen, detail === 'max', usage)
   if (seen.properties.size === 0) return properties
-  const names = new Set(properties.map(({ uri }) => uri))
+  const names = new Set(properties.map(({ uri }) => uri)).add(NODE_CLASS)
   for (const [uri, value] of seen.properties) if (!names.has(uri)) properties.push({ uri, value })
   return properties.sort((a, b) => (a.uri < b.uri ? -1 : 1))
 }

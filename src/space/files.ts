@@ -1,5 +1,5 @@
 /** The bytes of data nodes at `/files`: links are followed within the space (wire.md 3.4). */
-import { type Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { type ByteRange, type DataDraft } from '../backend/backend.ts'
 import { ANONYMOUS, type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
@@ -8,8 +8,10 @@ import { type Entry } from '../vospace/node.ts'
 import { nameOf, type NodePath } from '../vospace/path.ts'
 import { PROPERTY } from '../vospace/property.ts'
 import { authorize, authorizeGranted, seen } from './authorize.ts'
+import { whileBusy } from './busy.ts'
 import { checkRoom } from './quota.ts'
-import { chainOf, find, resolve, type Found, type Place, type ResolveOptions } from './resolve.ts'
+import { discard, hasNullName, isNull, isNullEntry, nullEntry } from './reserved-names.ts'
+import { chainOf, find, present, resolve, type Found, type Place, type ResolveOptions } from './resolve.ts'
 import { newAccess } from './sharing.ts'
 import { type SeenEntry, type Space } from './space.ts'
 
@@ -83,6 +85,8 @@ export async function readFile(
   if (grant !== undefined && grant.kind !== 'read') throw wrongGrant(grant)
   const found = await findFile(space, caller, path, grant)
   if (grant === undefined) authorize(caller, 'read', chainOf(found), space.rules)
+  if (isNullEntry(found.node))
+    return { entry: seen(caller, chainOf(found), space.rules), name: nameOf(path), body: Readable.from([]) }
   const { entry, body } = await space.backend.read({ path: found.path, id: found.node.id }, reading)
   return { entry: seen(caller, [...found.parents, entry], space.rules), name: nameOf(path), body }
 }
@@ -119,9 +123,16 @@ function lookup(grant: FileGrant | undefined): ResolveOptions {
 }
 
 async function findFile(space: Space, caller: Caller, path: NodePath, grant: FileGrant | undefined): Promise<Found> {
-  const found = await find(space, caller, path, lookup(grant))
+  const found = hasNullName(path)
+    ? await findNull(space, caller, path, grant)
+    : await find(space, caller, path, lookup(grant))
   checkIsData(found.node)
   return found
+}
+
+async function findNull(space: Space, caller: Caller, path: NodePath, grant: FileGrant | undefined): Promise<Found> {
+  const place = await resolve(space, caller, path, lookup(grant))
+  return isNull(place) ? { ...place, node: nullEntry(place) } : present(place)
 }
 
 function checkIsData(node: Entry): void {
@@ -144,7 +155,7 @@ async function writable(space: Space, writer: Caller, path: NodePath, grant: Fil
 
 async function checkRoomFor(space: Space, place: Place, length: number | undefined): Promise<void> {
   const standing = place.node ?? place.parents.at(-1)
-  if (length === undefined || standing === undefined) return
+  if (length === undefined || standing === undefined || isNull(place)) return
   await checkRoom(space, standing.path, length - (place.node?.size ?? 0))
 }
 
@@ -157,6 +168,10 @@ async function put(
   given: FileWriteOptions,
 ) {
   const { contentType, contentEncoding, ...options } = given
+  if (isNull(place)) {
+    const entry = { ...nullEntry(place), md5: await discard(body, given) }
+    return { entry: seen(writer, [...place.parents, entry], space.rules), created: false }
+  }
   checkConditions(place, given)
   await checkRoomFor(space, place, given.length)
   const properties = new Map<string, string>()
@@ -169,11 +184,10 @@ async function put(
     throw new Fault('PreconditionFailed', `${place.path} was moved during the upload`)
   })
   const draft = fileDraft(writer, place, undefined)
-  const entry = await space.backend.put(place.path, watched, {
-    ...options,
-    draft,
-    ...(properties.size > 0 && { changes: { properties } }),
-  })
+  const changes = properties.size > 0 && { changes: { properties } }
+  const entry = await whileBusy(space, place.path, () =>
+    space.backend.put(place.path, watched, { ...options, draft, ...changes }),
+  )
   const created = last.node === undefined
   space.changes.append({ id: entry.id, path: entry.path, kind: created ? 'made' : 'bytes' })
   return { entry: seen(writer, [...last.parents, entry], space.rules), created }

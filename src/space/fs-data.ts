@@ -6,6 +6,7 @@ import { type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
 import { type Entry } from '../vospace/node.ts'
 import { authorize, seen } from './authorize.ts'
+import { whileBusy } from './busy.ts'
 import { checkConditions, fileDraft, lookingAgain } from './files.ts'
 import { checkHasBytes, locate, placeOf } from './fs-place.ts'
 import { isOurs, isWritten } from './once.ts'
@@ -124,11 +125,11 @@ async function put(
   const { mode, attempt: _attempt, ...options } = given
   let last = place
   const watched = lookingAgain(body, async () => (last = await look()))
-  const entry = await space.backend.put(place.path, watched, {
-    ...options,
-    draft: fileDraft(caller, place, mode),
-    ...(ref.id !== undefined && { id: ref.id }),
-  })
+  const draft = fileDraft(caller, place, mode)
+  const tied = ref.id !== undefined && { id: ref.id }
+  const entry = await whileBusy(space, place.path, () =>
+    space.backend.put(place.path, watched, { ...options, draft, ...tied }),
+  )
   const created = last.node === undefined
   space.changes.append({ id: entry.id, path: entry.path, kind: created ? 'made' : 'bytes' })
   return { entry: seen(caller, [...last.parents, entry], space.rules), created }
@@ -204,7 +205,9 @@ async function amend(
 ): Promise<SeenEntry> {
   const { attempt: _attempt, bytes: _bytes, ...options } = given
   const watched = lookingAgain(extents, look)
-  const entry: Entry = await space.backend.amend({ path: found.path, id: found.node.id }, watched, options)
+  const entry: Entry = await whileBusy(space, found.path, () =>
+    space.backend.amend({ path: found.path, id: found.node.id }, watched, options),
+  )
   space.changes.append({ id: entry.id, path: entry.path, kind: 'bytes' })
   return seen(caller, [...found.parents, entry], space.rules)
 }

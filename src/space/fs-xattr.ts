@@ -5,7 +5,7 @@
 import { type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
 import { type NodePath } from '../vospace/path.ts'
-import { ACCESS_PROPERTIES, checkPropertyUri, READ_ONLY } from '../vospace/property.ts'
+import { ACCESS_PROPERTIES, checkPropertyUri, NODE_CLASS, READ_ONLY } from '../vospace/property.ts'
 import { authorize, type Verb } from './authorize.ts'
 import { describe } from './describe.ts'
 import { locate } from './fs-place.ts'
@@ -21,14 +21,15 @@ const MAX_VALUE = 65_536
 /** listxattr: PermissionDenied unless the node is readable. */
 export async function xattrNames(space: Space, caller: Caller, path: NodePath): Promise<string[]> {
   const { node } = await holder(space, caller, path, 'read')
-  return [...node.properties.keys()].map((key) => `user.${key}`).filter((name) => Buffer.byteLength(name) <= MAX_NAME)
+  const keys = [...node.properties.keys()].filter((key) => key !== NODE_CLASS)
+  return keys.map((key) => `user.${key}`).filter((name) => Buffer.byteLength(name) <= MAX_NAME)
 }
 
 /** getxattr: NodeNotFound with ENODATA when there is none of that name. */
 export async function xattr(space: Space, caller: Caller, path: NodePath, name: string): Promise<Buffer> {
   const found = await holder(space, caller, path, 'read')
   const key = keyOf(name)
-  if (key === undefined) throw none(name)
+  if (key === undefined || key === NODE_CLASS) throw none(name)
   const value = found.node.properties.get(key) ?? computed(space, found, key)
   if (value === undefined) throw none(name)
   return Buffer.from(value)
@@ -99,7 +100,7 @@ function settable(name: string): string {
   const key = keyOf(name)
   if (key === undefined) throw new Fault('OperationNotSupported', `only attributes in user.* can be set, not ${name}`)
   if (Buffer.byteLength(name) > MAX_NAME) throw new Fault('InvalidArgument', 'name too long', { errno: 'ERANGE' })
-  if (key.startsWith('karst.') || READ_ONLY.has(key) || ACCESS_PROPERTIES.has(key)) {
+  if (key.startsWith('karst.') || key === NODE_CLASS || READ_ONLY.has(key) || ACCESS_PROPERTIES.has(key)) {
     throw new Fault('PermissionDenied', `${name} is the service's`, { errno: 'EPERM' })
   }
   checkPropertyUri(key)

@@ -5,6 +5,7 @@ import { type Access, type NodeType } from '../vospace/node.ts'
 import {
   ACCESS_PROPERTIES,
   checkPropertyUri,
+  NODE_CLASS,
   OBSOLETE,
   parseBoolean,
   parseGroups,
@@ -24,6 +25,8 @@ export interface Wishes {
   readonly readOnly: readonly string[]
 }
 
+const NOT_THEIRS: ReadonlySet<string> = new Set([OBSOLETE, NODE_CLASS])
+
 /** Bytes of one value: what a Linux xattr holds. */
 const MAX_VALUE = 65_536
 
@@ -36,7 +39,7 @@ export function wishesOf(given: readonly Property[], type: NodeType): Wishes {
   const properties = new Map<string, string | null>()
   for (const [uri, value] of last) {
     checkPropertyUri(uri)
-    if (ACCESS_PROPERTIES.has(uri) || READ_ONLY.has(uri) || uri === OBSOLETE) continue
+    if (ACCESS_PROPERTIES.has(uri) || READ_ONLY.has(uri) || NOT_THEIRS.has(uri)) continue
     checkValue(uri, value)
     properties.set(uri, value)
   }

@@ -66,6 +66,9 @@ const KNOWN: ReadonlySet<string> = new Set([...Object.values(PROPERTY), ...DESCR
 /** Every property URI the service itself understands, for GET /properties. */
 export const KNOWN_PROPERTIES: readonly string[] = [...KNOWN].sort()
 
+/** The class of a data node that was made as another than DataNode. Kept with its properties, never shown among them, nobody's to set. */
+export const NODE_CLASS = 'ivo://karst.local/vospace/core#class'
+
 /** Dropped silently: obsolete, still echoed by clients. */
 export const OBSOLETE = 'ivo://opencadc.org/vospace/core#creatorJWT'
 

@@ -135,7 +135,7 @@ export class VosClient {
   async children(path: string): Promise<string[]> {
     const { body } = await this.#sure(this.ask(`/nodes${encoded(path)}`), 200)
     const uris = [...body.toString().matchAll(/<vos:node uri="([^"]*)"/g)].map(([, uri = '']) => uri)
-    return uris.map((uri) => decodeURIComponent(uri.slice(uri.lastIndexOf('/') + 1)))
+    return uris.map((uri) => decodeURIComponent(uri.slice(uri.lastIndexOf('/') + 1).replaceAll('&amp;', '&')))
   }
 
   async ask(path: string, asking: Asking = {}): Promise<Answer> {
