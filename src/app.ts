@@ -14,6 +14,7 @@ import { TrustStore } from './identity/trust.ts'
 import { JobRunner } from './jobs/runner.ts'
 import { LogFile } from './log-file.ts'
 import { Preauth } from './space/preauth.ts'
+import { ASYNC_DELETE, ASYNC_SETPROPS, deleteKind, setpropsKind } from './space/recursive-jobs.ts'
 import { DEFAULT_RULES, type Space } from './space/space.ts'
 import { transferKind, type TransferServices } from './space/transfer-jobs.ts'
 import { openStore, type Store } from './store/store.ts'
@@ -205,6 +206,8 @@ async function listen(config: Config, { store, backend, trust, logger, runner }:
 /** Who does which jobs; the names are those of their lists. */
 function registerJobs(runner: JobRunner, services: TransferServices): void {
   runner.register(TRANSFERS, transferKind(services))
+  runner.register(ASYNC_DELETE, deleteKind(services.space))
+  runner.register(ASYNC_SETPROPS, setpropsKind(services.space))
 }
 
 async function tlsFiles(config: Config): Promise<{ cert: string; key: string }> {

@@ -14,6 +14,7 @@ import { healthChecks } from './health.ts'
 import { createListener, refuseMalformed, reloadTls, type TlsIdentity } from './listener.ts'
 import { lists } from './lists.ts'
 import { nodes } from './nodes.ts'
+import { recursive } from './recursive.ts'
 import { registry } from './registry.ts'
 import { HTTP_LIMITS, type HttpContext, type HttpServices } from './services.ts'
 import { synctrans } from './synctrans.ts'
@@ -31,7 +32,7 @@ export interface HttpServer {
   reloadTls(tls: TlsIdentity): void
 }
 
-const FAMILIES = [nodes, files, synctrans, transfers, vosi, registry, lists, fsV1, healthChecks] as const
+const FAMILIES = [nodes, files, synctrans, transfers, recursive, vosi, registry, lists, fsV1, healthChecks] as const
 
 /** Composes the server; it does not listen yet. */
 export async function createServer(services: HttpServices, tls: TlsIdentity): Promise<HttpServer> {

@@ -30,6 +30,12 @@ const SERVED: readonly Endpoint[] = [
   [FS_V1, '/fs/v1', 'base'],
 ]
 
+/** Nothing in them is for anonymous callers (wire.md 6.1). */
+const NAMED: readonly Endpoint[] = [
+  ['ivo://ivoa.net/std/VOSpace#recursive-delete-proto', '/async-delete', 'full'],
+  ['ivo://ivoa.net/std/VOSpace#recursive-nodeprops-proto', '/async-setprops', 'full'],
+]
+
 export function vosi(app: FastifyInstance, { services, base }: HttpContext): void {
   const capabilities = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     if (request.caller.user === undefined) reply.header('WWW-Authenticate', [...CHALLENGES])
@@ -54,5 +60,9 @@ function capabilitiesOf(publicUrl: string): string {
   const capability =
     (securityMethods: Capability['securityMethods']) =>
     ([standardId, path, use]: Endpoint): Capability => ({ standardId, url: publicUrl + path, use, securityMethods })
-  return writeCapabilities([...OPEN.map(capability([])), ...SERVED.map(capability([null, SECURITY.certificate]))])
+  return writeCapabilities([
+    ...OPEN.map(capability([])),
+    ...SERVED.map(capability([null, SECURITY.certificate])),
+    ...NAMED.map(capability([SECURITY.certificate])),
+  ])
 }

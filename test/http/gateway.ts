@@ -14,6 +14,7 @@ import { type Credential, pemCertificates } from '../../src/identity/pem.ts'
 import { TrustStore } from '../../src/identity/trust.ts'
 import { JobRunner } from '../../src/jobs/runner.ts'
 import { Preauth } from '../../src/space/preauth.ts'
+import { ASYNC_DELETE, ASYNC_SETPROPS, deleteKind, setpropsKind } from '../../src/space/recursive-jobs.ts'
 import { DEFAULT_RULES, type Rules, type Space } from '../../src/space/space.ts'
 import { transferKind } from '../../src/space/transfer-jobs.ts'
 import { openStore, type Store } from '../../src/store/store.ts'
@@ -176,6 +177,8 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
     ...options.services,
   }
   runner.register('transfers', transferKind(services))
+  runner.register(ASYNC_DELETE, deleteKind(space))
+  runner.register(ASYNC_SETPROPS, setpropsKind(space))
   runner.start()
   const server = await createServer(services, { key: host.key, cert: host.certificate })
   await server.listen(0, '127.0.0.1')

@@ -24,15 +24,17 @@ export const copyDocument = (from: string, to: string): string =>
 export class JobCalls {
   readonly #gateway: Gateway
   readonly #as: Who
+  readonly #list: string
 
-  constructor(gateway: Gateway, as: Who = 'alice') {
+  constructor(gateway: Gateway, as: Who = 'alice', list = 'transfers') {
     this.#gateway = gateway
     this.#as = as
+    this.#list = list
   }
 
   /** The reply to the creation. */
   post(body: string, query = ''): Promise<Reply> {
-    return this.#gateway.call(`/transfers${query}`, { method: 'POST', body, ...by(this.#as) })
+    return this.#gateway.call(`/${this.#list}${query}`, { method: 'POST', body, ...by(this.#as) })
   }
 
   /** URL of a new job. */
