@@ -130,9 +130,9 @@ export class StoredJobs {
     return rows.flatMap((row) => toJob(row) ?? [])
   }
 
-  /** The jobs with work left, oldest first. */
+  /** The jobs with work left: what was begun first, then the oldest. */
   held(): HeldJob[] {
-    const sql = 'SELECT * FROM jobs WHERE holder IS NOT NULL ORDER BY created, id'
+    const sql = 'SELECT * FROM jobs WHERE holder IS NOT NULL ORDER BY attempts = 0, created, id'
     return this.#database.all(sql).flatMap((row) => toHeld(row) ?? [])
   }
 
