@@ -164,7 +164,10 @@ void t.test('children that come and go while they are listed', async (t) => {
   await b.start()
   for (let i = 0; i < 50; i++) await b.put(p(`/kept${i}`), body('x'), { draft: file })
   const script = 'while :; do ln -s x l; : > f; mkdir d; mv f g; rm l g; rmdir d; ln -s y g; rm g; done'
-  const child = spawn('sh', ['-c', script], { cwd: dir, stdio: 'ignore' })
+  const child = spawn('sh', ['-c', script], { cwd: dir, stdio: ['ignore', 'pipe', 'ignore'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  // the pipe is closed when the last program of the script has ended, too: until then the folder changes
+  const ended = once(child.stdout.resume(), 'close')
   await once(child, 'spawn')
   for (let i = 0; i < 150; i++) {
     const names = await namesIn(b, ROOT)
@@ -172,7 +175,7 @@ void t.test('children that come and go while they are listed', async (t) => {
     for (const name of ['l', 'f', 'g', 'd']) await b.walk(p(`/${name}/x`))
   }
   child.kill('SIGKILL')
-  await once(child, 'exit')
+  await ended
   await b.stop()
   dispose()
 })
