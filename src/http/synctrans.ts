@@ -50,7 +50,7 @@ async function negotiated(services: HttpServices, caller: Caller, transfer: Tran
 
 /**
  * Parameter mode: refusals are answered directly. In a query string the reply is the document, or with REQUEST=redirect (pull) a redirect to
- * the best endpoint, as the standard says; a form gets the redirect always, as the Java client expects.
+ * the best endpoint, as the standard says; a form gets the redirect always, as the Java client expects (strict: as in a query string).
  */
 async function byParameters(
   services: HttpServices,
@@ -69,7 +69,8 @@ async function byParameters(
   }
   const { details, error } = await negotiated(services, request.caller, transfer)
   if (error !== undefined) throw unsupportedMethod(error, reply)
-  if (wish === undefined && source === 'query') return answer(reply, 200, XML, writeTransfer(details))
+  if (wish === undefined && (source === 'query' || services.strict))
+    return answer(reply, 200, XML, writeTransfer(details))
   const endpointUrl = details.protocols[0]?.endpoint
   if (endpointUrl === undefined) throw new Fault('ProtocolNotSupported', 'no endpoint for that protocol')
   return seeOther(reply, endpointUrl)

@@ -5,6 +5,8 @@ import { carriedText, textPath } from '../vospace/link.ts'
 import { type Entry } from '../vospace/node.ts'
 import { child, isWithin, nameOf, type NodePath } from '../vospace/path.ts'
 import { authorize, authorizeCrossing, type Chain } from './authorize.ts'
+import { deleteNode } from './delete-node.ts'
+import { checkMakeable, isNull, newPath } from './reserved-names.ts'
 import { chainOf, find, resolve, type Found } from './resolve.ts'
 import { type Space } from './space.ts'
 
@@ -31,7 +33,7 @@ export const INTO_ITSELF = {
 
 /**
  * Into `to` when that is a container (or a link to one), under its own name; else to that name, which must be free, in a container that is
- * there. `note` is told what is about to happen; `noted` is what it was told by a run that was cut short. Answers the node as it is now.
+ * there. What comes to `.null` is deleted; for `.auto` a name is made up. `note` is told what is about to happen; `noted` is what it was told by a run that was cut short. Answers the node as it is now.
  * NodeNotFound (the source), ContainerNotFound (no container at the destination), DuplicateNode, InvalidArgument (INTO_ITSELF),
  * UnreadableLinkTarget, PermissionDenied: write permission on both containers, nothing of it locked.
  */
@@ -46,6 +48,10 @@ export async function moveNode(
   if (done !== undefined) return done
   const source = await find(space, caller, from, { leaf: 'itself', way: 'follow' })
   authorize(caller, 'delete', chainOf(source), space.rules)
+  if (isNull(await resolve(space, caller, to, { leaf: 'target', way: 'follow' }))) {
+    await deleteNode(space, caller, source.path)
+    return { ...source.node, path: to }
+  }
   const { path, containers } = await destinationOf(space, caller, source, to, 'move')
   checkCrossing(space, caller, source, containers)
   note({ id: source.node.id, from: source.path, to: path })
@@ -75,7 +81,7 @@ export async function destinationOf(
   to: NodePath,
   what: keyof typeof INTO_ITSELF,
 ): Promise<Destination> {
-  const place = await resolve(space, caller, to, { leaf: 'target', way: 'follow' })
+  const place = await resolve(space, caller, newPath(to), { leaf: 'target', way: 'follow' })
   const isInside = place.node?.type === 'container'
   if (source.node.type === 'container' && isWithin(place.path, source.path)) {
     throw new Fault('InvalidArgument', INTO_ITSELF[what])
@@ -84,7 +90,8 @@ export async function destinationOf(
   const containers = isInside ? chainOf({ ...place, node: place.node }) : place.parents
   const path = isInside ? child(place.path, nameOf(source.path)) : place.path
   authorize(caller, 'create', containers, space.rules)
-  if (isInside) await checkFree(space, path)
+  if (!isInside) checkMakeable(path)
+  else await checkFree(space, path)
   return { path, containers }
 }
 

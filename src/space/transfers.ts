@@ -9,6 +9,7 @@ import { authorize } from './authorize.ts'
 import { fileDraft, type FileGrant } from './files.ts'
 import { type Preauth } from './preauth.ts'
 import { checkRoom } from './quota.ts'
+import { isNull, newPath } from './reserved-names.ts'
 import { chainOf, present, resolve, type Place } from './resolve.ts'
 import { type Space } from './space.ts'
 
@@ -64,7 +65,8 @@ export async function negotiate(
 // Everything is checked before a push makes its node: a refused transfer leaves nothing.
 async function agree(space: Space, caller: Caller, transfer: Transfer, endpoints: Endpoints): Promise<Negotiation> {
   const direction = directionOf(transfer)
-  const asked = targetOf(space, transfer)
+  const target = targetOf(space, transfer)
+  const asked = direction === 'write' ? newPath(target) : target
   checkView(transfer, direction)
   const protocols = usable(transfer, direction, endpoints)
   const place = await resolve(space, caller, asked, { leaf: 'target', way: 'follow' })
@@ -150,6 +152,7 @@ function offer(
 }
 
 function checkPull(space: Space, caller: Caller, place: Place): void {
+  if (isNull(place)) return
   const found = present(place)
   checkIsData(place)
   authorize(caller, 'read', chainOf(found), space.rules)
@@ -161,6 +164,7 @@ async function preparePush(space: Space, caller: Caller, place: Place, length: n
   const parent = parents.at(-1)
   if (node === undefined) authorize(caller, 'create', parents, space.rules)
   else authorize(caller, 'write', [...parents, node], space.rules)
+  if (isNull(place)) return
   await checkRoom(space, node?.path ?? parent?.path ?? path, (length ?? 0) - (node?.size ?? 0))
   if (node === undefined) await makeEmpty(space, caller, place)
 }
