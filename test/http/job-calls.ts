@@ -61,7 +61,8 @@ export class JobCalls {
   async done(body: string): Promise<{ job: string; phase: string; error: string; destinations: string[] }> {
     const job = await this.create(body)
     await this.form(`${job}/phase`, 'phase=RUN')
-    await this.get(`${job}?WAIT=30`)
+    // a negotiated transfer stays EXECUTING
+    if (body.includes('<vos:direction>vos:')) await this.get(`${job}?WAIT=30`)
     const { text } = await this.get(job)
     const destinations = [...text.matchAll(/<uws:result id="destination" xlink:href="([^"]*)"/g)].map(
       ([, it = '']) => it,
