@@ -8,7 +8,7 @@ import { credentials, host, renewedHost } from './people.ts'
 
 await t.test('a caller', async (t) => {
   const gateway = await startGateway(t)
-  await t.test('is the end entity behind a proxy, and behind a proxy of a proxy', async (t) => {
+  await t.test('row 57: is the end entity behind a proxy, and behind a proxy of a proxy', async (t) => {
     t.equal((await gateway.call('/fs/v1', { as: 'alice' })).headers['x-vo-authenticated'], 'alice')
     const second = await createProxy(credentials.alice, { hours: 1, newKey: 'ec' })
     const reply = await gateway.call('/fs/v1', { as: second })

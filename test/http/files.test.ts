@@ -13,7 +13,7 @@ const put = (gateway: Gateway, path: string, body: string | Buffer, headers: Cal
 
 await t.test('PUT of bytes', async (t) => {
   const gateway = await startGateway(t)
-  await t.test('trap 16: is 201, empty, with the digest', async (t) => {
+  await t.test('row 44: trap 16: is 201, empty, with the digest', async (t) => {
     const reply = await put(gateway, '/home/alice/a.txt', 'hello')
     t.equal(reply.status, 201)
     t.equal(reply.body.length, 0)
@@ -33,7 +33,7 @@ await t.test('PUT of bytes', async (t) => {
     t.equal(after.status, 201)
     t.not(before.headers.etag, after.headers.etag)
   })
-  await t.test('with a wrong digest is 412 and leaves what was there', async (t) => {
+  await t.test('row 44: with a wrong digest is 412 and leaves what was there', async (t) => {
     await put(gateway, '/home/alice/d', 'old')
     const reply = await put(gateway, '/home/alice/d', 'new', { digest: md5('other') })
     t.match(reply, { status: 412, text: /^PreconditionFailed: / })
@@ -99,7 +99,7 @@ await t.test('GET and HEAD of bytes', async (t) => {
   const get = (headers = {}, path = '/home/alice/f.txt', method = 'GET') =>
     gateway.call(`/files${path}`, { as: 'alice', headers, method })
 
-  await t.test('have every header that clients read', async (t) => {
+  await t.test('row 45: have every header that clients read', async (t) => {
     for (const method of ['GET', 'HEAD']) {
       const { status, headers, text } = await get({}, '/home/alice/f.txt', method)
       t.equal(status, 200)
@@ -114,7 +114,7 @@ await t.test('GET and HEAD of bytes', async (t) => {
       t.equal(text, method === 'GET' ? content : '')
     }
   })
-  await t.test('trap 17: an empty file is 204, its HEAD 200', async (t) => {
+  await t.test('row 45: trap 17: an empty file is 204, its HEAD 200', async (t) => {
     await put(gateway, '/home/alice/empty', '')
     const reply = await get({}, '/home/alice/empty')
     t.equal(reply.status, 204)
@@ -126,7 +126,7 @@ await t.test('GET and HEAD of bytes', async (t) => {
       headers: { 'content-range': 'bytes */0' },
     })
   })
-  await t.test('answer one range', async (t) => {
+  await t.test('row 45: answer one range', async (t) => {
     const cases: [range: string, text: string, contentRange: string][] = [
       ['bytes=0-3', '0123', 'bytes 0-3/10'],
       ['bytes=3-', '3456789', 'bytes 3-9/10'],
@@ -192,14 +192,14 @@ await t.test('GET and HEAD of bytes', async (t) => {
       if (status === 304) t.match(reply, { text: '', headers: { etag } })
     }
   })
-  await t.test('HEAD needs no permission to read, GET does', async (t) => {
+  await t.test('row 46: HEAD needs no permission to read, GET does', async (t) => {
     await put(gateway, '/pub/private', 'secret')
     t.equal((await gateway.call('/files/pub/private', { method: 'HEAD', as: 'bob' })).status, 200)
     t.match(await gateway.call('/files/pub/private', { as: 'bob' }), { status: 403, text: /^PermissionDenied: / })
     t.match(await gateway.call('/files/pub/private', { as: 'bob', headers: { range: 'bytes=0-0' } }), { status: 403 })
     t.equal((await gateway.call('/files/home/alice/f.txt', { method: 'HEAD', as: 'bob' })).status, 403, 'the path does')
   })
-  await t.test('are refused for containers, for nothing, and for links out of the space', async (t) => {
+  await t.test('row 6: are refused for containers, for nothing, and for links out of the space', async (t) => {
     t.match(await get({}, '/home/alice'), { status: 400, text: /^InvalidArgument: / })
     t.match(await get({}, '/home/alice/nothing'), { status: 404, text: /^NodeNotFound: / })
     t.match(await get({}, '/home/alice/nothing', 'HEAD'), { status: 404, text: '' })
@@ -262,13 +262,16 @@ await t.test('a pre-authorised URL', async (t) => {
     })
   const at = (value: string, rest = '/home/alice/p%20q') => `/files/preauth:${value}${rest}`
 
-  await t.test('reads without credentials, several times, and whoever shows a certificate besides', async (t) => {
-    for (const as of [undefined, undefined, 'carol', 'dave'] as const) {
-      const reply = await gateway.call(at(token('read')), { ...(as && { as }) })
-      t.match(reply, { status: 200, text: 'content' })
-      t.equal(reply.headers['content-disposition'], 'inline; filename="p q"')
-    }
-  })
+  await t.test(
+    'row 39: reads without credentials, several times, and whoever shows a certificate besides',
+    async (t) => {
+      for (const as of [undefined, undefined, 'carol', 'dave'] as const) {
+        const reply = await gateway.call(at(token('read')), { ...(as && { as }) })
+        t.match(reply, { status: 200, text: 'content' })
+        t.equal(reply.headers['content-disposition'], 'inline; filename="p q"')
+      }
+    },
+  )
   await t.test('writes as the user it was given to', async (t) => {
     const write = token('write')
     t.equal((await gateway.call(at(write), { method: 'PUT', body: 'x', headers: { digest: md5('y') } })).status, 412)

@@ -21,14 +21,14 @@ await t.test('PUT of a node', async (t) => {
   const put = (target: string, body: string, headers = {}) =>
     gateway.call(`/nodes${target}`, { method: 'PUT', as: 'alice', body, headers })
 
-  await t.test('is 201 with the node, and nothing but text/xml as its type (trap 2)', async (t) => {
+  await t.test('row 10: is 201 with the node, and nothing but text/xml as its type (trap 2)', async (t) => {
     const reply = await put('/home/alice/dir', node('/home/alice/dir'), { 'content-type': 'text/xml' })
     t.equal(reply.status, 201)
     t.equal(reply.headers['content-type'], 'text/xml')
     t.match(reply.text, 'xsi:type="vos:ContainerNode"')
     t.match(reply.text, `uri="${VOS}/home/alice/dir"`)
   })
-  await t.test('trap 3: is read whatever its Content-Type says, or without one', async (t) => {
+  await t.test('row 63: trap 3: is read whatever its Content-Type says, or without one', async (t) => {
     const types = [
       undefined,
       '',
@@ -52,13 +52,13 @@ await t.test('PUT of a node', async (t) => {
   await t.test('ignores a slash at the end of the URL', async (t) => {
     t.equal((await put('/home/alice/slash/', node('/home/alice/slash'))).status, 201)
   })
-  await t.test('takes both separators, and names encoded or raw, as one', async (t) => {
+  await t.test('row 2: takes both separators, and names encoded or raw, as one', async (t) => {
     const bang = node('/home/alice/bang').replace('karst.local~karst', 'karst.local!karst')
     t.equal((await put('/home/alice/bang', bang)).status, 201)
     t.equal((await put('/home/alice/sp%20%C3%A9+', node('/home/alice/sp é+'))).status, 201)
     t.match((await gateway.call('/nodes/home/alice', { as: 'alice' })).text, 'sp%20%C3%A9+')
   })
-  await t.test('is InvalidURI when the document is of another node', async (t) => {
+  await t.test('row 12: is InvalidURI when the document is of another node', async (t) => {
     for (const path of ['/home/alice/other', '/home/alice/x/y', '/home/bob/x']) {
       const reply = await put('/home/alice/x', node(path))
       t.equal(reply.status, 400)
@@ -69,7 +69,7 @@ await t.test('PUT of a node', async (t) => {
       /^InvalidURI/,
     )
   })
-  await t.test('is refused as wire.md says', async (t) => {
+  await t.test('row 11: is refused as wire.md says', async (t) => {
     t.match(await put('/home/alice/dir', node('/home/alice/dir')), { status: 409, text: /^DuplicateNode: / })
     t.match(await put('/home/alice/no/way', node('/home/alice/no/way')), { status: 404, text: /^ContainerNotFound: / })
     t.match(await put('/home/bob/x', node('/home/bob/x')), { status: 403, text: /^PermissionDenied: / })
@@ -79,7 +79,7 @@ await t.test('PUT of a node', async (t) => {
     t.match(anonymous, { status: 403, text: /^PermissionDenied: / })
   })
   await t.test(
-    'trap 9 and 10: read-only properties are ignored, made-up standard ones refused, others kept',
+    'row 16: trap 9 and 10: read-only properties are ignored, made-up standard ones refused, others kept',
     async (t) => {
       const at = (name: string, uri: string) =>
         put(`/home/alice/${name}`, node(`/home/alice/${name}`, 'DataNode', property(uri, '123')))
@@ -169,13 +169,13 @@ await t.test('GET of a container', async (t) => {
   await make(gateway, '/home/alice/c/l', 'LinkNode', `<vos:target>${VOS}/home/alice/c</vos:target>`)
   const get = (query = '', as: 'alice' | 'bob' = 'alice') => gateway.call(`/nodes/home/alice/c${query}`, { as })
 
-  await t.test('lists it whole, in the order of the names', async (t) => {
+  await t.test('row 21: lists it whole, in the order of the names', async (t) => {
     const reply = await get()
     t.equal(reply.headers['content-type'], 'text/xml')
     t.same(childrenIn(reply.text), ['a', 'b', 'd', 'l', 'sub'])
   })
   await t.test(
-    'traps 6, 7 and 8: every node has its date and ispublic, every container nodes, every link its target',
+    'rows 8, 9, 24 and 25: traps 6, 7 and 8: every node has its date and ispublic, every container nodes, every link its target',
     async (t) => {
       const { text } = await get()
       t.equal(text.split(`${CORE}date"`).length - 1, 6)
@@ -186,7 +186,7 @@ await t.test('GET of a container', async (t) => {
       t.equal(text.split('xsi:type="vos:').length - 1, 6, 'trap 5')
     },
   )
-  await t.test('trap 12: has no children with limit=0, without looking at them', async (t) => {
+  await t.test('row 19: trap 12: has no children with limit=0, without looking at them', async (t) => {
     const reply = await get('?limit=0')
     t.equal(reply.status, 200)
     t.same(childrenIn(reply.text), [])
@@ -199,7 +199,7 @@ await t.test('GET of a container', async (t) => {
     t.equal(reply.status, 200)
   })
   await t.test(
-    'pages from a child, inclusive, named with either separator and in any case of the parameter',
+    'row 18: pages from a child, inclusive, named with either separator and in any case of the parameter',
     async (t) => {
       const from = encodeURIComponent(`${VOS}/home/alice/c/b`)
       t.same(childrenIn((await get(`?limit=2&uri=${from}`)).text), ['b', 'd'])
@@ -230,7 +230,7 @@ await t.test('GET of a container', async (t) => {
     }
   })
   await t.test(
-    'sorts by length and date, either way; anything else is refused in the words clients look for',
+    'row 23: sorts by length and date, either way; anything else is refused in the words clients look for',
     async (t) => {
       const length = encodeURIComponent(`${CORE}length`)
       t.equal((await get(`?sort=${length}&order=desc`)).status, 200)
@@ -243,7 +243,7 @@ await t.test('GET of a container', async (t) => {
   await t.test('ignores parameters it does not know, and detail levels too', async (t) => {
     t.same(childrenIn((await get('?offset=3&detail=everything&x')).text).length, 5)
   })
-  await t.test('has no properties with detail=min, and rights with detail=max', async (t) => {
+  await t.test('row 20: has no properties with detail=min, and rights with detail=max', async (t) => {
     t.notMatch((await get('?detail=min')).text, '<vos:property ')
     t.same(childrenIn((await get('?detail=min')).text).length, 5)
     t.match((await get('?detail=max')).text, /core#writable" readOnly="true">true/)
@@ -262,7 +262,7 @@ await t.test('GET of a container', async (t) => {
       t.same(childrenIn(reply.text), ['home', 'pub'])
     }
   })
-  await t.test('view=data leads to the bytes, absolutely', async (t) => {
+  await t.test('rows 22 and 59: view=data leads to the bytes, absolutely', async (t) => {
     const reply = await gateway.call('/nodes/home/alice/c/a%20%C3%A9?view=data&limit=1', { as: 'alice' })
     t.equal(reply.status, 303)
     t.equal(reply.headers.location, `${gateway.url}/files/home/alice/c/a%20%C3%A9`)
@@ -289,7 +289,7 @@ await t.test('POST of a node', async (t) => {
     t.match(reply.text, '>T</vos:property>')
     t.match(reply.text, '>good</vos:property>')
   })
-  await t.test('trap 11: grants groups separated by blanks', async (t) => {
+  await t.test('row 26: trap 11: grants groups separated by blanks', async (t) => {
     await post(node('/home/alice', 'ContainerNode', property(`${CORE}groupread`, GROUP)), 'alice', '/home/alice')
     const two = `${GROUP} ivo://karst.local/gms?other`
     t.match(
@@ -299,7 +299,7 @@ await t.test('POST of a node', async (t) => {
     t.equal((await gateway.call('/nodes/home/alice/n', { as: 'bob' })).status, 200)
     t.equal((await gateway.call('/nodes/home/alice/n', { as: 'carol' })).status, 403)
   })
-  await t.test('removes what is nil', async (t) => {
+  await t.test('row 14: removes what is nil', async (t) => {
     const nil = `<vos:properties><vos:property uri="quality" ${XSI} xsi:nil="true"/></vos:properties>`
     t.notMatch((await post(node('/home/alice/n', 'DataNode', nil))).text, 'quality')
   })
@@ -378,15 +378,18 @@ await t.test('a long listing', async (t) => {
     await t.rejects(gateway.call('/nodes/pub/broken'), { code: 'ECONNRESET' })
     t.match(gateway.log.find(({ level }) => level === 'warn')?.text, 'cut')
   })
-  await t.test('that fails at once is an InternalFault with a request id, its reason in the log only', async (t) => {
-    const reply = await gateway.call('/nodes/pub/broken-at-once')
-    t.equal(reply.status, 500)
-    t.match(reply.text, /^InternalFault: .*request [0-9a-f]{12}\n$/)
-    t.notMatch(reply.text, 'fire')
-    t.ok(
-      gateway.log.some(
-        ({ level, fields }) => level === 'error' && String((fields as { err: unknown }).err).includes('fire'),
-      ),
-    )
-  })
+  await t.test(
+    'row 60: that fails at once is an InternalFault with a request id, its reason in the log only',
+    async (t) => {
+      const reply = await gateway.call('/nodes/pub/broken-at-once')
+      t.equal(reply.status, 500)
+      t.match(reply.text, /^InternalFault: .*request [0-9a-f]{12}\n$/)
+      t.notMatch(reply.text, 'fire')
+      t.ok(
+        gateway.log.some(
+          ({ level, fields }) => level === 'error' && String((fields as { err: unknown }).err).includes('fire'),
+        ),
+      )
+    },
+  )
 })

@@ -29,7 +29,7 @@ await t.test('a push by document', async (t) => {
   t.match(details, /\/results\/transferDetails$/)
   const job = details.replace('/results/transferDetails', '')
   const shown = await gateway.call(details, { as: 'alice' })
-  await t.test('trap 15: has one endpoint, which works without credentials, twice', async (t) => {
+  await t.test('row 38: trap 15: has one endpoint, which works without credentials, twice', async (t) => {
     t.match(shown, { status: 200, headers: { 'content-type': 'text/xml' } })
     const [endpoint = '', ...more] = endpoints(shown.text)
     t.same(more, [])
@@ -39,7 +39,7 @@ await t.test('a push by document', async (t) => {
     t.equal((await gateway.call(endpoint, { method: 'PUT', body: 'x', headers: wrong })).status, 412)
     t.equal((await gateway.call(endpoint, { method: 'PUT', body: 'x' })).status, 201)
   })
-  await t.test('has a job that its owner sees, its phase a bare word (trap 13)', async (t) => {
+  await t.test('row 37: has a job that its owner sees, its phase a bare word (trap 13)', async (t) => {
     t.equal(await phase(gateway, job), 'EXECUTING')
     const document = await gateway.call(job, { as: 'alice' })
     t.equal(document.headers['content-type'], 'text/xml')
@@ -74,7 +74,7 @@ await t.test('a push by document', async (t) => {
     t.equal((await gateway.call('/transfers?phase=LATER', { as: 'alice' })).status, 400)
     t.equal((await gateway.call('/transfers')).status, 403)
   })
-  await t.test('is waited for, until its phase changes', async (t) => {
+  await t.test('row 51: is waited for, until its phase changes', async (t) => {
     const waiting = gateway.call(`${job}?WAIT=30`, { as: 'alice' })
     const other = gateway.call(`${job}/phase?wait=-1&phase=executing`, { as: 'alice' })
     t.match((await gateway.call(`${job}/phase?WAIT=30&PHASE=PENDING`, { as: 'alice' })).text, /^EXECUTING$/)
@@ -109,7 +109,7 @@ await t.test(
   },
 )
 
-await t.test('trap 14: a refusal by document is 303 too; the job tells it, in the bare word', async (t) => {
+await t.test('row 31: trap 14: a refusal by document is 303 too; the job tells it, in the bare word', async (t) => {
   const gateway = await startGateway(t)
   const cases: [target: string, direction: string, protocols: string, error: string][] = [
     ['/home/alice/none', 'pullFromVoSpace', GET, 'NodeNotFound'],
@@ -151,7 +151,7 @@ await t.test('parameter mode', async (t) => {
   const query = (target: string, direction: string, protocol: string, more = '') =>
     `Target=${encodeURIComponent(VOS + target)}&DIRECTION=${direction}&protocol=${encodeURIComponent(CORE + protocol)}${more}`
   const get = (text: string, as: Name = 'alice') => gateway.call(`/synctrans?${text}`, { as })
-  await t.test('in the query answers the document', async (t) => {
+  await t.test('row 32: in the query answers the document', async (t) => {
     const reply = await get(query('/home/alice/f', 'pullFromVoSpace', 'httpsget'))
     t.match(reply, { status: 200, headers: { 'content-type': 'text/xml' } })
     t.equal(endpoints(reply.text).length, 2)
@@ -168,7 +168,7 @@ await t.test('parameter mode', async (t) => {
     t.equal((await get(query('/home/alice/f', 'pullFromVoSpace', 'httpsget', '&request=x'))).status, 400)
     t.equal((await get(query('/home/alice/f', 'pushToVoSpace', 'httpsput', '&request=redirect'))).status, 400)
   })
-  await t.test('in a form leads to the first endpoint always, with its Content-Type or without', async (t) => {
+  await t.test('row 33: in a form leads to the first endpoint always, with its Content-Type or without', async (t) => {
     for (const headers of [{ 'content-type': 'application/x-www-form-urlencoded' }, {}]) {
       const body = query('/home/alice/h', 'pushToVoSpace', 'httpsput')
       const reply = await post(gateway, body, 'alice', headers)

@@ -3,7 +3,7 @@ import { startGateway } from './gateway.ts'
 
 await t.test('/capabilities', async (t) => {
   const gateway = await startGateway(t)
-  await t.test('it is open to all, and tells anonymous callers how they could authenticate', async (t) => {
+  await t.test('row 48: it is open to all, and tells anonymous callers how they could authenticate', async (t) => {
     const reply = await gateway.call('/capabilities')
     t.equal(reply.status, 200)
     t.equal(reply.headers['content-type'], 'text/xml')
@@ -29,7 +29,7 @@ await t.test('/capabilities', async (t) => {
     t.equal(reply.body.length, 0)
   })
   await t.test(
-    'trap 18: the Server header names karst and nothing a client would take for another service',
+    'row 62: trap 18: the Server header names karst and nothing a client would take for another service',
     async (t) => {
       const { headers } = await gateway.call('/capabilities')
       t.equal(headers['server'], 'karst/0.0.0')
@@ -41,7 +41,7 @@ await t.test('/capabilities', async (t) => {
 await t.test('/availability', async (t) => {
   const state = { available: true, upSince: Date.now(), notes: ['all is well'] }
   const gateway = await startGateway(t, { services: { health: { check: async () => state } } })
-  await t.test('it says since when the service is up, and whose address asks', async (t) => {
+  await t.test('row 48: it says since when the service is up, and whose address asks', async (t) => {
     const reply = await gateway.call('/availability')
     t.equal(reply.headers['content-type'], 'text/xml')
     t.match(reply.text, /<vosi:available>true</)
@@ -63,7 +63,7 @@ await t.test('it has a registry of itself, with one "=" a line', async (t) => {
   t.equal(reply.text, `ivo://karst.local/karst = ${gateway.url}/capabilities\n`)
 })
 
-await t.test('it lists protocols, views and properties', async (t) => {
+await t.test('row 47: it lists protocols, views and properties', async (t) => {
   const gateway = await startGateway(t)
   for (const [name, uri] of [
     ['protocols', 'ivo://ivoa.net/vospace/core#httpsput'],
