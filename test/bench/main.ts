@@ -1,10 +1,15 @@
 /** `npm run bench`: each case beside its peer in one run, medians and ratios. `npm run bench -- fuse` runs the cases whose suite has that name. */
 import { fuseBench } from './fuse.ts'
 import { httpBench } from './http.ts'
+import { jobsBench } from './jobs.ts'
 import { type BenchRow } from './row.ts'
 import { tableOf } from './table.ts'
 
-const SUITES: Readonly<Record<string, () => Promise<BenchRow[]>>> = { http: httpBench, fuse: fuseBench }
+const SUITES: Readonly<Record<string, () => Promise<BenchRow[]>>> = {
+  http: httpBench,
+  fuse: fuseBench,
+  jobs: jobsBench,
+}
 
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !(name in SUITES))

@@ -50,7 +50,7 @@ export function tmpfs(size: string): Scratch {
 }
 
 /** XFS with reflinks in a sparse file. */
-export function xfs(): Scratch {
+export function xfs(mebibytes = 320): Scratch {
   const missing = needs('mkfs.xfs')
   if (missing !== false) throw new Error(missing)
   const image = directory()
@@ -58,7 +58,7 @@ export function xfs(): Scratch {
   const file = join(image.dir, 'image')
   try {
     writeFileSync(file, '')
-    truncateSync(file, 320 << 20)
+    truncateSync(file, mebibytes * 2 ** 20)
     execFileSync('mkfs.xfs', ['-q', '-m', 'reflink=1', file], { stdio: 'pipe' })
     execFileSync('mount', ['-o', 'loop', file, mounted.dir], { stdio: 'pipe' })
   } catch (error) {
