@@ -11,6 +11,7 @@
 import { type Readable } from 'node:stream'
 import { type Access, type Entry, type NodeType } from '../vospace/node.ts'
 import { type NodePath } from '../vospace/path.ts'
+import { type Trash } from './trash.ts'
 
 export interface Backend {
   readonly capabilities: Capabilities
@@ -66,6 +67,8 @@ export interface Backend {
   usage(path: NodePath): Promise<Usage>
   /** OperationNotSupported without the capability. */
   setQuota(container: NodePath, bytes: number | null): Promise<void>
+  /** Where deleted trees wait; without it what is removed is gone. */
+  readonly trash?: Trash
   /** A short-lived URL at which a client moves the bytes itself; OperationNotSupported without the capability. */
   directUrl(path: NodePath, options: { readonly direction: 'read' | 'write'; readonly seconds: number }): Promise<URL>
 }

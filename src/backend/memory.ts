@@ -24,6 +24,8 @@ import {
   type Usage,
 } from './backend.ts'
 import { countedIds } from './counted-ids.ts'
+import { checkVersion, draftOf, type Kept, replaceable, type Stored, within } from './memory-node.ts'
+import { MemoryTrash } from './memory-trash.ts'
 import { amended, collect, noRoom } from './memory-bytes.ts'
 import {
   changed,
@@ -46,22 +48,6 @@ export interface MemoryOptions {
   readonly allocationParents?: readonly NodePath[]
 }
 
-type Kept = { -readonly [K in keyof ReturnType<typeof changed>]: ReturnType<typeof changed>[K] }
-
-interface Stored extends Kept {
-  readonly id: string
-  readonly type: NodeType
-  path: NodePath
-  readonly children: Map<string, Stored>
-  readonly text?: Buffer
-  bytes: Buffer
-  quota: number | null
-  mtime: bigint
-  ctime: bigint
-  contentVersion: string
-  version: string
-}
-
 const TOTAL = 2 ** 40
 
 export class MemoryBackend implements Backend {
@@ -75,6 +61,7 @@ export class MemoryBackend implements Backend {
     reflink: false,
     snapshots: false,
   }
+  readonly trash: MemoryTrash<Stored>
   readonly #ids: Ids
   readonly #parents: readonly NodePath[]
   readonly #byId = new Map<string, Stored>()
@@ -93,6 +80,13 @@ export class MemoryBackend implements Backend {
       inherit: false,
       locked: false,
     }
+    this.trash = new MemoryTrash<Stored>({
+      cut: (path, seen) => this.#cut(path, seen),
+      plant: (stored, to) => this.#plant(stored, to),
+      nodeAt: (path) => this.#need({ path }),
+      pathOf: ({ path }) => path,
+      allocationParents: this.#parents,
+    })
     this.#root = this.#fresh(ROOT, { type: 'container', access, mode: 0o755 })
     this.#root.quota = options.quota ?? null
   }
@@ -175,7 +169,7 @@ export class MemoryBackend implements Backend {
     if (there === stored) return this.#entry(stored)
     if (isWithin(to, from)) throw new Fault('InvalidArgument', `${from} into itself`)
     if (there !== undefined) replaceable(stored, there)
-    this.#moveRoom(stored, to, there === undefined ? 0 : sizeOf(there))
+    this.#moveRoom(stored, to, there === undefined ? 0 : this.#sizeOf(there))
     if (there !== undefined) this.#byId.delete(there.id)
     this.#need({ path: parentOf(from) }).children.delete(nameOf(from))
     this.#place(stored, to)
@@ -205,14 +199,14 @@ export class MemoryBackend implements Backend {
     if (stored.type !== type && (type !== 'leaf' || stored.type === 'container'))
       throw wrongType(path, type, stored.type)
     if (path === ROOT) throw new Fault('PermissionDenied', 'the root stays', { errno: 'EBUSY' })
-    if (stored.children.size > 0) throw new Fault('ContainerNotEmpty', path)
+    if (stored.children.size > 0 || this.trash.keptBy(stored).length > 0) throw new Fault('ContainerNotEmpty', path)
     this.#need({ path: parentOf(path) }).children.delete(nameOf(path))
     this.#byId.delete(stored.id)
   }
 
   async usage(path: NodePath): Promise<Usage> {
     const limited = this.#limits(path).at(-1) ?? this.#root
-    const used = sizeOf(limited)
+    const used = this.#sizeOf(limited)
     const total = limited.quota ?? TOTAL
     return { used, quota: limited.quota, total, free: this.#room(path), files: this.#byId.size, filesFree: null }
   }
@@ -223,6 +217,21 @@ export class MemoryBackend implements Backend {
 
   async directUrl(): Promise<URL> {
     throw new Fault('OperationNotSupported', 'no direct URLs')
+  }
+
+  #cut(path: NodePath, seen: Seen): Stored {
+    const stored = this.#need({ path })
+    refuseUnseen(stored, seen, path)
+    this.#need({ path: parentOf(path) }).children.delete(nameOf(path))
+    for (const below of within(stored)) this.#byId.delete(below.id)
+    return stored
+  }
+
+  #plant(stored: Stored, to: NodePath): Entry {
+    if (to === ROOT || this.#parent(to).children.has(nameOf(to))) throw new Fault('DuplicateNode', to)
+    for (const below of within(stored)) this.#byId.set(below.id, below)
+    this.#place(stored, to)
+    return this.#entry(stored)
   }
 
   #putTarget(path: NodePath, options: PutOptions): Stored | undefined {
@@ -241,8 +250,8 @@ export class MemoryBackend implements Backend {
     const { path: from } = a
     const { path: to } = b
     if (a !== b && (isWithin(to, from) || isWithin(from, to))) throw new Fault('InvalidArgument', `${from} into ${to}`)
-    this.#moveRoom(a, to, sizeOf(b))
-    this.#moveRoom(b, from, sizeOf(a))
+    this.#moveRoom(a, to, this.#sizeOf(b))
+    this.#moveRoom(b, from, this.#sizeOf(a))
     this.#place(b, from)
     this.#place(a, to)
     return this.#entry(a)
@@ -342,18 +351,28 @@ export class MemoryBackend implements Backend {
     return found
   }
 
+  /** With what waits in the trash of its allocations. */
+  #sizeOf(stored: Stored): number {
+    let sum = 0
+    for (const below of within(stored)) {
+      sum += below.bytes.length
+      for (const kept of this.trash.keptBy(below)) sum += this.#sizeOf(kept)
+    }
+    return sum
+  }
+
   #limits(path: NodePath): Stored[] {
     return this.#along(path).filter((stored) => stored.quota !== null)
   }
 
   #room(path: NodePath): number {
-    return Math.min(TOTAL, ...this.#limits(path).map((stored) => (stored.quota ?? TOTAL) - sizeOf(stored)))
+    return Math.min(TOTAL, ...this.#limits(path).map((stored) => (stored.quota ?? TOTAL) - this.#sizeOf(stored)))
   }
 
   #moveRoom(stored: Stored, to: NodePath, freed: number): void {
     for (const limit of this.#limits(parentOf(to))) {
       if (isWithin(stored.path, limit.path)) continue
-      if (sizeOf(limit) + sizeOf(stored) - freed > (limit.quota ?? TOTAL)) throw noRoom()
+      if (this.#sizeOf(limit) + this.#sizeOf(stored) - freed > (limit.quota ?? TOTAL)) throw noRoom()
     }
   }
 
@@ -373,27 +392,4 @@ export class MemoryBackend implements Backend {
       ...(text !== undefined && { text: Buffer.from(text) }),
     } // prettier-ignore
   }
-}
-
-function draftOf(options: PutOptions): { readonly type: 'data' } & DataDraft {
-  if (options.draft === undefined) throw new Fault('NodeNotFound', 'no node to replace')
-  return { type: 'data', ...options.draft }
-}
-
-function checkVersion(stored: Stored, wanted: string | undefined): void {
-  if (wanted !== undefined && wanted !== stored.contentVersion) throw new Fault('PreconditionFailed', 'another version')
-}
-
-function sizeOf(stored: Stored): number {
-  let sum = stored.bytes.length
-  for (const below of stored.children.values()) sum += sizeOf(below)
-  return sum
-}
-
-/** The rules of rename(2) for a target that exists. */
-function replaceable(from: Stored, to: Stored): void {
-  if (isWithin(from.path, to.path)) throw new Fault('ContainerNotEmpty', to.path)
-  if (from.type === 'container' && to.type !== 'container') throw wrongType(to.path, 'container', to.type)
-  if (from.type !== 'container' && to.type === 'container') throw wrongType(to.path, 'leaf', to.type)
-  if (to.children.size > 0) throw new Fault('ContainerNotEmpty', to.path)
 }

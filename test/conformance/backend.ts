@@ -7,6 +7,7 @@ import { type Backend, type Capabilities } from '../../src/backend/backend.ts'
 import { ROOT } from '../../src/vospace/path.ts'
 import { ATTRIBUTES, MOVES } from './cases-attributes.ts'
 import { BYTES } from './cases-bytes.ts'
+import { TRASH } from './cases-trash.ts'
 import { TREE } from './cases-tree.ts'
 import { body, container, file, type Harness, link, namesIn, p, refused } from './cases.ts'
 
@@ -39,6 +40,19 @@ export function backendConformance(name: string, make: () => Promise<Harness>, e
           await harness.dispose()
         })
         await run(t, harness.backend, harness)
+      })
+    }
+    for (const [sentence, run] of Object.entries(TRASH)) {
+      await t.test(`its trash ${sentence}`, async (t) => {
+        const harness = await make()
+        await harness.backend.start()
+        t.teardown(async () => {
+          await harness.backend.stop()
+          await harness.dispose()
+        })
+        const { trash } = harness.backend
+        if (trash === undefined) return void t.fail('it has no trash')
+        await run(t, harness.backend, trash, harness)
       })
     }
     await t.test('it tells the truth about its capabilities', async (t) => {

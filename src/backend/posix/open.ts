@@ -163,7 +163,7 @@ function sweepStaging(store: Store, keeper: NodePath): number {
 }
 
 /** The root and every allocation there is. */
-function keepers(store: Store): NodePath[] {
+export function keepers(store: Store): NodePath[] {
   const found: NodePath[] = [ROOT]
   for (const parent of store.allocationParents) {
     let dir: number

@@ -31,6 +31,7 @@ import {
   reservesIn,
   wrongType,
 } from '../contract.ts'
+import { type Trash } from '../trash.ts'
 import { aclOfMode } from './acl.ts'
 import { amend } from './amend.ts'
 import { entryOf, readInode, versionOf } from './inode.ts'
@@ -42,9 +43,11 @@ import { read } from './read.ts'
 import { codeOf, refusing } from './refusal.ts'
 import { discard, dropSidecar, occupant, renameFresh, stageSpot } from './staging.ts'
 import { missing, noted, onNode, onQuietNode, type Store } from './store.ts'
+import { PosixTrash } from './trash.ts'
 import { spot, type Spot } from './tree.ts'
 
 export class PosixBackend implements Backend {
+  readonly trash: Trash = new PosixTrash(() => this.#store)
   readonly #options: PosixOptions
   #opened: Opened | undefined
 

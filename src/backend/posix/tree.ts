@@ -21,8 +21,8 @@ export interface Spot {
 }
 
 /** Folders below `.karst` */
-export type Folder = 'staging' | 'journal' | 'sidecar'
-export const FOLDERS: readonly Folder[] = ['staging', 'journal', 'sidecar']
+export type Folder = 'staging' | 'journal' | 'sidecar' | 'trash'
+export const FOLDERS: readonly Folder[] = ['staging', 'journal', 'sidecar', 'trash']
 
 export function spot(dir: number, name: string): Spot {
   return { dir, name, file: `/proc/self/fd/${dir}/${name}` }
