@@ -3,10 +3,12 @@ import { fuseBench } from './fuse.ts'
 import { httpBench } from './http.ts'
 import { jobsBench } from './jobs.ts'
 import { type BenchRow } from './row.ts'
+import { statBench } from './stat.ts'
 import { tableOf } from './table.ts'
 
 const SUITES: Readonly<Record<string, () => Promise<BenchRow[]>>> = {
   http: httpBench,
+  stat: statBench,
   fuse: fuseBench,
   jobs: jobsBench,
 }

@@ -188,9 +188,9 @@ await t.test('row 61: a service that cannot just now says 503 and when to come a
   const gateway = await startGateway(t, {
     backend: (memory) =>
       overlay(memory, {
-        walk: async (path, options) => {
+        walk: async (path) => {
           if (storage.away) throw new Fault('ServiceBusy', 'the storage is away')
-          return memory.walk(path, options)
+          return memory.walk(path)
         },
       }),
   })
