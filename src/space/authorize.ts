@@ -200,6 +200,13 @@ export function authorizeCrossing(caller: Caller, chain: Chain, container: Chain
 const holdsAllocations = (entry: Entry, { allocationParents }: Allocations): boolean =>
   entry.type === 'container' && allocationParents.some((parent) => isWithin(parent, entry.path))
 
+/** Whether all of the trash kept by the container that ends the chain is theirs: its owner's; of the root, an administrator's too. */
+export function ownsTrash(caller: Caller, chain: Chain, rules: Allocations): boolean {
+  const keeper = chain.at(-1)
+  if (keeper === undefined || caller.user === undefined) return false
+  return keeper.access.owner === caller.user || (caller.admin && holdsAllocations(keeper, rules))
+}
+
 /** The node that ends the chain as this caller sees it. `writable` of a container: something may be created inside. */
 export function seen(caller: Caller, chain: Chain, rules: Allocations): SeenEntry {
   const node = chain.at(-1)

@@ -10,7 +10,7 @@
 import { type Caller } from '../vospace/caller.ts'
 import { Fault, isFault, type FaultName } from '../vospace/fault.ts'
 import { type Entry } from '../vospace/node.ts'
-import { type NodePath } from '../vospace/path.ts'
+import { parentOf, type NodePath } from '../vospace/path.ts'
 import { authorize, refusalOf, type Chain } from './authorize.ts'
 import {
   BATCH,
@@ -23,7 +23,9 @@ import {
   stillThere,
   TooManyErrors,
 } from './recursion.ts'
+import { type Discarding, discardedBefore, discardRecursively, NoRoom } from './recursive-discard.ts'
 import { type Space } from './space.ts'
+import { keepsTrash } from './trash.ts'
 
 /** Containers of one container that are remembered until its other nodes went; those beyond are listed again. */
 const HELD = 512
@@ -50,16 +52,44 @@ export async function deleteRecursively(
   target: string,
   running: Running,
 ): Promise<Counts> {
-  const saved = running.checkpoint as Saved | undefined
+  const saved = running.checkpoint as Saved | Discarding | undefined
   if (saved === undefined) {
     const chain = await startAt(space, caller, target, running.signal)
     authorize(caller, 'delete', chain, space.rules)
-    return new Deletion(space, caller, running, startOf(chain), 0).run(chain)
+    const start = startOf(chain)
+    return keepsTrash(space)
+      ? discardOrDelete(space, caller, chain, { start, gone: 0 }, running)
+      : new Deletion(space, caller, running, start, 0).run(chain)
   }
-  const gone = saved.gone + (await settled(space, saved.batch))
+  const isByNode = 'batch' in saved
+  const gone = isByNode ? saved.gone + (await settled(space, saved.batch)) : await discardedBefore(space, saved)
   const chain = await stillThere(space, saved.start)
   if (chain === undefined) return { successes: gone, errors: 0 }
-  return new Deletion(space, caller, running, saved.start, gone).run(chain)
+  return isByNode
+    ? new Deletion(space, caller, running, saved.start, gone).run(chain)
+    : discardOrDelete(space, caller, chain, { start: saved.start, gone }, running)
+}
+
+/** To the trash; node by node where that has no room. */
+async function discardOrDelete(
+  space: Space,
+  caller: Caller,
+  chain: Chain,
+  saved: Discarding,
+  running: Running,
+): Promise<Counts> {
+  try {
+    return await discardRecursively(space, caller, chain, saved, running)
+  } catch (error) {
+    if (!(error instanceof NoRoom)) throw error
+    return new Deletion(space, caller, running, saved.start, error.gone).run(chain)
+  }
+}
+
+/** Removes a tree whose every node may go, for good; the first that may not after all is refused. */
+export async function deleteTree(space: Space, caller: Caller, chain: Chain, signal?: AbortSignal): Promise<void> {
+  const running = { save: () => undefined, signal }
+  await new Deletion(space, caller, running, startOf(chain), 0, { strict: true }).run(chain)
 }
 
 function startOf(chain: Chain): Saved['start'] {
@@ -104,13 +134,22 @@ class Deletion {
   readonly #caller: Caller
   readonly #running: Running
   readonly #start: Saved['start']
+  readonly #strict: boolean
   #gone: number
   #errors = 0
   #fault: FaultName | undefined
   #batch: Step[] = []
   #batchLength = 0
 
-  constructor(space: Space, caller: Caller, running: Running, start: Saved['start'], gone: number) {
+  constructor(
+    space: Space,
+    caller: Caller,
+    running: Running,
+    start: Saved['start'],
+    gone: number,
+    options: { readonly strict?: boolean } = {},
+  ) {
+    this.#strict = options.strict === true
     this.#space = space
     this.#caller = caller
     this.#running = running
@@ -201,12 +240,23 @@ class Deletion {
       if (fault === 'NodeNotFound' || fault === 'ContainerNotFound') return true // as gone as we want it, by another hand
       const { level } = step
       const mayRefill = level !== undefined && level.round < MAX_ROUNDS && this.#isOpen(level)
-      if (fault === 'ContainerNotEmpty' && mayRefill) return false
+      if (fault === 'ContainerNotEmpty' && mayRefill) {
+        await this.#emptyTrash(step.entry)
+        return false
+      }
+      if (this.#strict) throw error
       stick(step.parent)
       this.#fault ??= fault === 'ContainerNotEmpty' ? 'PermissionDenied' : fault
       if (++this.#errors > MAX_ERRORS) throw new TooManyErrors()
       return true
     }
+  }
+
+  /** An allocation takes its trash with it. */
+  async #emptyTrash({ path }: Entry): Promise<void> {
+    const { backend, rules } = this.#space
+    if (!rules.allocationParents.includes(parentOf(path))) return
+    for await (const note of backend.trash?.list(path) ?? []) await backend.trash?.purge(path, note.id)
   }
 
   async #remove({ entry, parent }: Step): Promise<void> {

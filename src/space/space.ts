@@ -15,9 +15,17 @@ export interface Rules {
   readonly maxHops: number
   /** Links may have targets elsewhere (`file:`, `http:`); they are kept, and never followed. */
   readonly externalLinks: boolean
+  /** How long what is deleted through VOSpace waits in the trash; 0: it is gone at once. */
+  readonly trashDays: number
 }
 
-export const DEFAULT_RULES: Rules = { allocationParents: [], strict: false, maxHops: 20, externalLinks: true }
+export const DEFAULT_RULES: Rules = {
+  allocationParents: [],
+  strict: false,
+  maxHops: 20,
+  externalLinks: true,
+  trashDays: 0,
+}
 
 /** Passed first to every function of this folder. */
 export interface Space {

@@ -72,9 +72,9 @@ t.test(
     let removals = 0
     const remove = backend.remove.bind(backend)
     await file(backend, '/home/alice/d/g')
-    backend.remove = async (path, type) => {
+    backend.remove = async (...given) => {
       if (removals++ === 0) await backend.set({ path: at('/home/alice/d/g') }, { access: { locked: true } })
-      return remove(path, type)
+      return remove(...given)
     }
     t.equal(await outcome(deleteNode(space, alice, at('/home/alice/d'))), 'PermissionDenied EPERM')
     t.same(await tree(backend, '/home/alice'), ['/home/alice/d', '/home/alice/d/g'])
@@ -87,9 +87,10 @@ t.test('deleteNode takes what comes while it works, and stops when cancelled', a
   await file(backend, '/home/alice/d/f')
   const remove = backend.remove.bind(backend)
   let late = 0
-  backend.remove = async (path, type) => {
+  backend.remove = async (...given) => {
+    const [path] = given
     if (path === '/home/alice/d' && late++ === 0) await file(backend, '/home/alice/d/late')
-    return remove(path, type)
+    return remove(...given)
   }
   await deleteNode(space, alice, at('/home/alice/d'))
   t.same(await tree(backend, '/home/alice'), [])
