@@ -1,7 +1,7 @@
 // What stat shows of an inode, and what chmod, chown, utimens and truncate change.
 import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { Fault } from '../src/vospace/fault.ts'
-import { checkNotRetired, inodeNumber, type Inode } from './cache.ts'
+import { inodeNumber, type Inode } from './cache.ts'
 import { now } from './content.ts'
 import { type Attributes as RemoteAttributes } from './remote.ts'
 import { type Tree } from './tree.ts'
@@ -81,7 +81,7 @@ export interface AttributeChanges {
 
 /** setattr of the kernel. Throws what the gateway refuses. */
 export async function setAttributes(tree: Tree, inode: Inode, changes: AttributeChanges): Promise<void> {
-  checkNotRetired(inode)
+  tree.checkNotRetired(inode)
   if (changes.size !== undefined) await resize(tree, inode, changes.size, changes.open === true)
   await inode.turns.take(async () => {
     const rest = remaining(tree, inode, changes)

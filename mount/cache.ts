@@ -200,11 +200,6 @@ export class InodeTable {
   }
 }
 
-/** Throws ESTALE: then the kernel looks up the name again by which it came. */
-export function checkNotRetired({ retired, entry }: Inode): void {
-  if (retired) throw new Fault('NodeNotFound', `${entry.path}: its name is another's`, { errno: 'ESTALE' })
-}
-
 /** 53 bits of a string, well mixed (cyrb53): the number stat shows. Never 0 or 1. */
 export function inodeNumber(id: string): number {
   let a = 0xdeadbeef

@@ -2,7 +2,7 @@
 import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { Fault, isFault } from '../src/vospace/fault.ts'
 import { isWithin, type NodePath } from '../src/vospace/path.ts'
-import { checkNotRetired, InodeTable, type Inode } from './cache.ts'
+import { InodeTable, type Inode } from './cache.ts'
 import { now } from './content.ts'
 import { type HiddenNames } from './hidden-names.ts'
 import { type Attributes, type Identity, type Remote, type SpaceLeft } from './remote.ts'
@@ -27,7 +27,7 @@ type Place = readonly [Inode, string, Inode | undefined]
 const ATTEMPTS = 4
 /** Bytes still at the gateway above which a file that is removed while open is hidden instead of fetched. */
 const LARGE = 64 << 20
-const EMPTY = () => nothing()
+const EMPTY = async function* (): AsyncGenerator<Uint8Array> {}
 
 export class Tree {
   readonly remote: Remote
@@ -43,6 +43,8 @@ export class Tree {
   invalidateName: (parent: Inode, name: string) => Promise<void> = () => Promise.resolve()
   hiddenNames: HiddenNames | undefined
   #tick = 0
+  /** When the kernel was last told to look a name up again: by what was known before it would get the same answer. */
+  #doubted = -Infinity
 
   /** Use `openTree`. */
   constructor(remote: Remote, identity: Identity, root: SeenEntry, path: NodePath, options: TreeOptions) {
@@ -118,17 +120,26 @@ export class Tree {
    * the name up again by which it came, when that has become another's.
    */
   async confirm(inode: Inode): Promise<void> {
-    checkNotRetired(inode)
+    this.checkNotRetired(inode)
     const stood = this.table.stands(inode)
     await this.refresh(inode)
-    if (!stood || inode.unlinked || this.table.stands(inode)) return
-    throw new Fault('NodeNotFound', inode.entry.path, { errno: 'ESTALE' })
+    if (stood && !inode.unlinked && !this.table.stands(inode)) throw this.#stale(inode)
+  }
+
+  /** Throws ESTALE when the node is found under another number by now. */
+  checkNotRetired(inode: Inode): void {
+    if (inode.retired) throw this.#stale(inode)
+  }
+
+  #stale({ entry }: Inode, cause?: Error): Fault {
+    this.#doubted = performance.now()
+    return new Fault('NodeNotFound', entry.path, { errno: 'ESTALE', ...(cause !== undefined && { cause }) })
   }
 
   /** ESTALE, of which the kernel looks the name up again: so what is known of it is forgotten. */
   #missing(inode: Inode, cause: Error): Fault {
     this.#leave(inode)
-    return new Fault('NodeNotFound', inode.entry.path, { errno: 'ESTALE', cause })
+    return this.#stale(inode, cause)
   }
 
   /** Changes attributes at the gateway, in the inode's turn. Throws ESTALE when the node is gone. */
@@ -173,7 +184,7 @@ export class Tree {
   async lookup(parent: Inode, name: string): Promise<Inode | undefined> {
     for (let attempt = 1; ; attempt++) {
       const known = this.table.child(parent, name)
-      if (known !== undefined && this.freshFor(known) > 0) return known
+      if (known !== undefined && this.freshFor(known) > 0 && known.fetched > this.#doubted) return known
       const tick = this.#tick
       const entry = await this.#find(parent, name)
       if (entry === undefined) {
@@ -364,7 +375,7 @@ export class Tree {
     const moved = entry.type === 'container' && parent !== to ? 1 : 0
     this.#namesChanged(parent, entry.ctime, -moved)
     this.#namesChanged(to, entry.ctime, moved)
-    if (flags !== 'exchange' && target !== undefined) await this.#lostName(target)
+    if (flags !== 'exchange' && target !== undefined && target !== inode) await this.#lostName(target)
   }
 
   async readlink(inode: Inode): Promise<Buffer> {
@@ -385,8 +396,4 @@ export async function openTree(remote: Remote, path: NodePath, options: TreeOpti
   if (!root.readable) throw new Fault('PermissionDenied', `${path} is not readable for ${identity.user ?? 'nobody'}`)
   if (!isWithin(path, root.path)) throw new Fault('InternalFault', `asked for ${path}, got ${root.path}`)
   return new Tree(remote, identity, root, path, options)
-}
-
-async function* nothing(): AsyncGenerator<Uint8Array> {
-  return
 }
