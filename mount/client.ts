@@ -25,6 +25,8 @@ export interface ConnectOptions {
 
 /** bytes of a JSON answer; far above any entry */
 const JSON_LIMIT = 4 << 20
+/** bytes of a body that is sent with its headers */
+const AT_ONCE = 1 << 16
 
 /** Seconds that a gateway has to say hello: who mounts is waiting, and more often a port is wrong than a gateway slow. */
 const GREETING = 10
@@ -86,7 +88,7 @@ export class Client implements Remote {
     return listing(page, signal)
   }
 
-  put(ref: RemoteRef, body: () => AsyncIterable<Uint8Array>, attributes: PutAttributes): Promise<SeenEntry> {
+  async put(ref: RemoteRef, body: () => AsyncIterable<Uint8Array>, attributes: PutAttributes): Promise<SeenEntry> {
     const { ifAbsent, ifContentVersion, mode, mtime, length } = attributes
     const query = { ...ref, mode: mode === undefined ? undefined : `0${mode.toString(8)}`, mtime }
     const headers = {
@@ -96,7 +98,8 @@ export class Client implements Remote {
       ...ifMatch(ifContentVersion),
     }
     const target = this.#target('data', query)
-    return this.#change({ method: 'PUT', target, headers, body, accept: json(entryFrom), isBulk: true })
+    const whole = length <= AT_ONCE ? await gathered(body()) : undefined
+    return this.#change({ method: 'PUT', target, headers, body: whole ?? body, accept: json(entryFrom), isBulk: true })
   }
 
   async read(
@@ -115,16 +118,17 @@ export class Client implements Remote {
     }
   }
 
-  amend(
+  async amend(
     ref: RemoteRef,
     extents: () => AsyncIterable<WireExtent>,
     options: { readonly length: number; readonly ifContentVersion?: string; readonly mtime?: bigint },
   ): Promise<SeenEntry> {
+    const body = () => writeExtents(extents())
     return this.#change({
       method: 'PATCH',
       target: this.#target('data', { path: ref.path, id: ref.id, length: options.length, mtime: options.mtime }),
       headers: { 'content-type': EXTENTS_TYPE, ...ifMatch(options.ifContentVersion) },
-      body: () => writeExtents(extents()),
+      body: (await gathered(body())) ?? body,
       accept: json(entryFrom),
       isBulk: true,
     })
@@ -205,6 +209,17 @@ export class Client implements Remote {
     const pairs = parameters.map(([name, value]) => `${name}=${encoded(String(value))}`)
     return `${this.#base}${call === '' ? '' : `/${call}`}${pairs.length === 0 ? '' : `?${pairs.join('&')}`}`
   }
+}
+
+/** The whole in one buffer, so that it leaves with its headers in one write; undefined when it is too much for that. */
+async function gathered(parts: AsyncIterable<Uint8Array>): Promise<Buffer | undefined> {
+  const all: Uint8Array[] = []
+  let length = 0
+  for await (const part of parts) {
+    if ((length += part.length) > AT_ONCE) return undefined
+    all.push(part)
+  }
+  return Buffer.concat(all)
 }
 
 type Query = Readonly<Record<string, string | number | bigint | undefined>>

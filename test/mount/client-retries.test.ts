@@ -54,21 +54,33 @@ for (const [how, lose] of LOSSES) {
     let bodies = 0
     async function* body(): AsyncGenerator<Uint8Array> {
       bodies++
-      yield Buffer.from('ab')
-      yield Buffer.from('c')
+      yield Buffer.alloc(60_000, 'a')
+      yield Buffer.alloc(10_000, 'b')
     }
     gateway.handler = applying(2, lose, applied)
-    t.equal((await client.put({ path: A }, body, { ifAbsent: true, length: 3 })).path, A)
+    t.equal((await client.put({ path: A }, body, { ifAbsent: true, length: 70_000 })).path, A)
     t.equal(bodies, 3, 'a body for each attempt')
-    t.same(
-      gateway.requests.map((request) => String(request.body)),
-      ['abc', 'abc', 'abc'],
-    )
+    const sent = gateway.requests.map((request) => String(request.body))
+    t.same(sent, Array(3).fill('a'.repeat(60_000) + 'b'.repeat(10_000)))
     gateway.handler = applying(2, lose, applied)
     t.equal((await client.mkdir(A, 0o755)).path, A)
     gateway.handler = applying(1, lose, applied)
     await client.remove(A, 'container')
     t.equal(applied.length, 3, 'each change once')
+  })
+
+  t.test(`it repeats a small change with the same bytes when ${how}`, async (t) => {
+    const applied: string[] = []
+    let written = 'abc'
+    async function* body(): AsyncGenerator<Uint8Array> {
+      yield Buffer.from(written)
+      written = 'changed meanwhile'
+    }
+    gateway.handler = applying(2, lose, applied)
+    await client.put({ path: A }, body, { ifAbsent: true, length: 3 })
+    const sent = gateway.requests.map((request) => [String(request.body), request.headers['content-length']])
+    t.same(sent, Array(3).fill(['abc', '3']))
+    t.equal(applied.length, 1)
   })
 
   t.test(`it repeats a read when ${how}`, async (t) => {
