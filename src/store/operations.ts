@@ -41,11 +41,14 @@ const SWEEP_PAUSE_MS = 10_000
 
 export class Operations {
   readonly #database: Database
+  readonly #quick: Database
   readonly #self = thisProcess()
   #nextSweep = 0
 
-  constructor(database: Database) {
+  /** `quick` is the same file, committed without an fsync. */
+  constructor(database: Database, quick: Database) {
     this.#database = database
+    this.#quick = quick
   }
 
   /**
@@ -71,16 +74,19 @@ export class Operations {
     return this.begin(user, id, fingerprint, now)
   }
 
-  /** Keeps the answer, refusals too; durable when it returns. */
+  /**
+   * Keeps the answer, refusals too. It survives the death of the process; a power cut may take it (no fsync), which is then as if the
+   * gateway had been killed just before: the intent is there, and a repetition looks at what was done.
+   */
   finish(user: string | undefined, id: string, status: number, body: string, now: number = Date.now()): void {
     const sql = 'UPDATE operations SET finished = ?, status = ?, body = ? WHERE user = ? AND id = ?'
-    this.#database.run(sql, now, status, body, user ?? '', id)
+    this.#quick.run(sql, now, status, body, user ?? '', id)
   }
 
   /** It failed, and nobody can say whether it had an effect: a repetition is an attempt like that after a crash. */
   abandon(user: string | undefined, id: string): void {
     const sql = "UPDATE operations SET holder = '' WHERE user = ? AND id = ? AND finished IS NULL"
-    this.#database.run(sql, user ?? '', id)
+    this.#quick.run(sql, user ?? '', id)
   }
 
   // Of several who find a dead one's intent, the one whose update hits takes it over.
@@ -105,7 +111,7 @@ export class Operations {
     if (now < this.#nextSweep) return
     const sql = `DELETE FROM operations WHERE (user, id) IN (SELECT user, id FROM operations
       WHERE finished < ?1 OR (finished IS NULL AND began < ?2) LIMIT ${SWEEP_ROWS})`
-    const swept = this.#database.run(sql, now - KEEP_MS, now - KEEP_INTENT_MS)
+    const swept = this.#quick.run(sql, now - KEEP_MS, now - KEEP_INTENT_MS)
     this.#nextSweep = swept === SWEEP_ROWS ? now : now + SWEEP_PAUSE_MS
   }
 }

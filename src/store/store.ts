@@ -23,7 +23,8 @@ export interface Store {
  * Opens the file, makes it when it is missing (readable by its owner only) and brings its schema up to date. `:memory:` is for tests.
  * Throws InternalFault that names the file: no database, of another program, of a newer karst, not writable.
  *
- * Two connections: what is promised to survive a power cut (identities, operations) is committed with an fsync each, the rest without.
+ * Two connections: what is promised to survive a power cut (identities, what operations are about to do) is committed with an fsync
+ * each, the rest without.
  */
 export function openStore(file: string): Store {
   if (file !== ':memory:') create(file)
@@ -39,7 +40,7 @@ export function openStore(file: string): Store {
     const groups = new Groups(durable, users)
     const ids = new StoredIds(durable, users, groups)
     const changes = new StoredChanges(quick)
-    const operations = new Operations(durable)
+    const operations = new Operations(durable, quick)
     return { users, groups, operations, changes, jobs: new StoredJobs(quick), ids: () => ids, close }
   } catch (error) {
     close()
