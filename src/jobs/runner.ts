@@ -136,11 +136,13 @@ export class JobRunner {
     this.#store.sweep(this.#clock.now())
   }
 
-  /** Milliseconds since 1970, at most 30 days from now; a time that has passed: now. */
+  /** Milliseconds since 1970, at most 30 days from now, and for what is nobody's no later than it was; a time that has passed: now. */
   setDestruction(id: string, time: number): void {
-    const destruction = Math.min(Math.max(time, 0), this.#clock.now() + MAX_DESTRUCTION_MS)
-    if (destruction <= this.#clock.now()) this.remove(id)
-    else this.#change(id, (job) => ({ ...job, destruction }))
+    const now = this.#clock.now()
+    if (time <= now) return this.remove(id)
+    const latest = ({ owner, destruction }: Job): number =>
+      owner === undefined ? destruction : now + MAX_DESTRUCTION_MS
+    this.#change(id, (job) => ({ ...job, destruction: Math.min(time, latest(job)) }))
   }
 
   /** Seconds, at most a week; 0: as long as may be. Counted from the last start. */

@@ -12,7 +12,7 @@ import { PROPERTY } from '../vospace/property.ts'
 import { authorize, type Chain } from './authorize.ts'
 import { destinationOf } from './move.ts'
 import { checkRoom } from './quota.ts'
-import { chainOf, find } from './resolve.ts'
+import { chainOf, entryAt, find } from './resolve.ts'
 import { newAccess } from './sharing.ts'
 import { type Space } from './space.ts'
 
@@ -50,7 +50,7 @@ export async function copyNode(
   to: NodePath,
   run: CopyRun,
 ): Promise<Entry> {
-  const published = run.noted?.id === undefined ? undefined : await at(space, run.noted.to)
+  const published = run.noted?.id === undefined ? undefined : await entryAt(space, run.noted.to)
   if (published !== undefined && published.id === run.noted?.id) return published
   const source = await find(space, caller, from, { leaf: 'itself', way: 'follow' })
   const chain = chainOf(source)
@@ -62,22 +62,21 @@ export async function copyNode(
     await checkRoom(space, container.path, size.bytes)
     run.note({ to: path, staged })
   }
-  const { entry } = await new Copy(space, caller, run, { from: source.path, to: path, staged, total: size.nodes }).make(
-    chain,
-    container.access,
-  )
+  const places = { from: source.path, to: path, staged, total: size.nodes }
+  const entry = await new Copy(space, caller, run, places).make(source.path, container.access)
+  if (entry === undefined) throw new Fault('NodeNotFound', source.path)
   return publish(space, caller, run, { to: path, staged, id: entry.id })
 }
 
-/** Removes what a copy that does not go on has made. */
-export async function removeStaged(space: Space, { staged }: CopyCheckpoint, signal: AbortSignal): Promise<void> {
-  const entry = await at(space, staged)
-  if (entry !== undefined) await removeTree(space, entry, signal)
-}
-
-async function at(space: Space, path: NodePath): Promise<Entry | undefined> {
-  const last = (await space.backend.walk(path)).at(-1)
-  return last?.path === path ? last : undefined
+/** Removes what a copy that does not go on has made for `owner`: what somebody has put in its place is not touched. */
+export async function removeStaged(
+  space: Space,
+  owner: string | undefined,
+  { staged }: CopyCheckpoint,
+  signal: AbortSignal,
+): Promise<void> {
+  const entry = await entryAt(space, staged)
+  if (entry?.access.owner === owner) await removeTree(space, entry, signal)
 }
 
 /** The container that `path` is to come into; looked at anew at each step, since others may have closed it. */
@@ -125,46 +124,67 @@ interface Places {
   readonly total: number
 }
 
-/** One copy that grows. */
+/** How often a node is looked at again that was another one when it had been copied. */
+const MAX_LOOKS = 5
+
+/**
+ * One copy that grows. It takes its time, and others may put something else where it reads and where it writes: so each node is looked at
+ * where it stands, right before it is copied and after, and so is what it comes into.
+ */
 class Copy {
   readonly #space: Space
   readonly #caller: Caller
   readonly #run: CopyRun
   readonly #places: Places
+  readonly #owner: string
   #done = 0
 
   constructor(space: Space, caller: Caller, run: CopyRun, places: Places) {
+    if (caller.user === undefined) throw new Fault('PermissionDenied', 'anonymous callers never write')
     this.#space = space
     this.#caller = caller
+    this.#owner = caller.user
     this.#run = run
     this.#places = places
   }
 
-  /** The node that ends the chain, and what is below, in a container with this sharing. */
-  async make(chain: Chain, into: Access): Promise<{ entry: Entry }> {
-    const { signal, progress } = this.#run
-    signal.throwIfAborted()
-    authorize(this.#caller, 'read', chain, this.#space.rules)
-    const source = chain.at(-1)
-    if (source === undefined || this.#caller.user === undefined) throw new Fault('PermissionDenied', 'nobody to own it')
-    const access = newAccess(source.type, {}, into, this.#caller.user)
-    const entry = (await this.#made(source)) ?? (await this.#makeOne(source, access))
-    if (source.type === 'container') {
-      for await (const below of childrenOf(this.#space, source.path, signal))
-        await this.#below([...chain, below], access)
+  /** The node and what is below, in a container with this sharing. Undefined: there is no such node any more. */
+  async make(path: NodePath, into: Access): Promise<Entry | undefined> {
+    for (let look = 1; ; look++) {
+      this.#run.signal.throwIfAborted()
+      const chain = await this.#space.backend.walk(path)
+      const source = chain.at(-1)
+      if (source?.path !== path) return undefined
+      authorize(this.#caller, 'read', chain, this.#space.rules)
+      const access = newAccess(source.type, {}, into, this.#owner)
+      const entry = await this.#unlessGone(
+        source,
+        async () => (await this.#made(source)) ?? this.#makeOne(source, access),
+      )
+      if (entry === undefined) continue
+      if (source.type === 'container') await this.#children(source, access)
+      else if ((await entryAt(this.#space, path))?.id !== source.id) {
+        if (look === MAX_LOOKS) throw new Fault('NodeBusy', `${path} changes all the time`)
+        await this.#space.backend.remove(entry.path, entry.type)
+        continue
+      }
+      this.#run.progress(++this.#done, Math.max(this.#done, this.#places.total))
+      return entry
     }
-    progress(++this.#done, Math.max(this.#done, this.#places.total))
-    return { entry }
   }
 
-  // What somebody has removed since its container was listed is not there to be copied.
-  async #below(chain: Chain, access: Access): Promise<void> {
+  async #children(source: Entry, access: Access): Promise<void> {
+    for await (const { path } of childrenOf(this.#space, source.path, this.#run.signal)) await this.make(path, access)
+  }
+
+  // What somebody has removed meanwhile is not there to be copied; then the place to come into is.
+  async #unlessGone(source: Entry, work: () => Promise<Entry>): Promise<Entry | undefined> {
     try {
-      await this.make(chain, access)
+      return await work()
     } catch (error) {
-      const source = chain.at(-1)?.path
-      if (!isFault(error, 'NodeNotFound', 'ContainerNotFound') || source === undefined) throw error
-      if ((await at(this.#space, source)) !== undefined) throw error
+      if (!isFault(error, 'NodeNotFound', 'ContainerNotFound', 'TypeNotSupported')) throw error
+      if ((await entryAt(this.#space, source.path))?.id === source.id) throw error
+      return undefined
     }
   }
 
@@ -175,7 +195,7 @@ class Copy {
   /** What a run that was cut short has made; data nodes are whole or not there. */
   async #made(source: Entry): Promise<Entry | undefined> {
     if (this.#run.noted === undefined) return undefined
-    const entry = await at(this.#space, this.#path(source.path, this.#places.staged))
+    const entry = await entryAt(this.#space, this.#path(source.path, this.#places.staged))
     if (entry === undefined || entry.type !== source.type) return undefined
     return entry.type === 'data' ? this.#mutable(entry) : entry
   }
@@ -183,6 +203,7 @@ class Copy {
   async #makeOne(source: Entry, access: Access): Promise<Entry> {
     const { backend } = this.#space
     const path = this.#path(source.path, this.#places.staged)
+    if (path !== this.#places.staged) await this.#checkOwn(parentOf(path))
     if (source.type === 'data') {
       const draft = { access, mode: createdMode('data', dataMode(source.mode), access), signal: this.#run.signal }
       return this.#mutable(await backend.copy(source.path, path, draft))
@@ -192,6 +213,11 @@ class Copy {
     if (source.type === 'container') return backend.make(path, { type: 'container', access, mode, properties })
     const kept = backend.capabilities.linkProperties ? properties : new Map<string, string>()
     return backend.make(path, { type: 'link', access, mode, properties: kept, text: this.#text(source) })
+  }
+
+  async #checkOwn(container: NodePath): Promise<void> {
+    const entry = await entryAt(this.#space, container)
+    if (entry?.access.owner !== this.#owner) throw new Fault('ContainerNotFound', `${container} is not of the copy`)
   }
 
   // Immutable is a lock, and a copy has none.
@@ -219,19 +245,24 @@ async function publish(
   checkpoint: CopyCheckpoint & { readonly id: string },
 ): Promise<Entry> {
   await openContainer(space, caller, checkpoint.to)
+  if ((await entryAt(space, checkpoint.staged))?.id !== checkpoint.id) {
+    throw new Fault('NodeNotFound', `${checkpoint.staged}, a copy on its way, was taken away`)
+  }
   run.note(checkpoint)
   const entry = await space.backend.move(checkpoint.staged, checkpoint.to)
   space.changes.append({ id: entry.id, path: entry.path, kind: 'made' })
   return entry
 }
 
+/** Nodes held at a time for each level of the tree. */
+const BATCH = 256
 /** How often a container is emptied again because somebody else goes on writing into it. */
 const MAX_ROUNDS = 5
 
 async function removeTree(space: Space, node: Entry, signal: AbortSignal): Promise<void> {
   for (let round = 1; ; round++) {
     signal.throwIfAborted()
-    if (node.type === 'container') await removeBelow(space, node.path, signal)
+    if (node.type === 'container') await removeBelow(space, node, signal)
     try {
       return await space.backend.remove(node.path, node.type)
     } catch (error) {
@@ -242,14 +273,15 @@ async function removeTree(space: Space, node: Entry, signal: AbortSignal): Promi
 }
 
 // In batches from the start: a listing that goes on while its container changes could leave some out.
-async function removeBelow(space: Space, path: NodePath, signal: AbortSignal): Promise<void> {
+async function removeBelow(space: Space, { path, access: { owner } }: Entry, signal: AbortSignal): Promise<void> {
   for (;;) {
     const batch: Entry[] = []
     for await (const entry of space.backend.list(path, { order: 'any', signal })) {
+      if (entry.access.owner !== owner) throw new Fault('PermissionDenied', `${entry.path} is not of the copy`)
       batch.push(entry)
-      if (batch.length === 256) break
+      if (batch.length === BATCH) break
     }
-    if (batch.length === 0) return
     for (const entry of batch) await removeTree(space, entry, signal)
+    if (batch.length < BATCH) return
   }
 }

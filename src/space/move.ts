@@ -6,8 +6,8 @@ import { type Entry } from '../vospace/node.ts'
 import { child, isWithin, nameOf, type NodePath } from '../vospace/path.ts'
 import { authorize, authorizeCrossing, type Chain } from './authorize.ts'
 import { deleteNode } from './delete-node.ts'
-import { checkMakeable, isNull, newPath } from './reserved-names.ts'
-import { chainOf, find, resolve, type Found } from './resolve.ts'
+import { checkMakeable, hasNullName, isNull, newPath } from './reserved-names.ts'
+import { chainOf, entryAt, find, resolve, type Found } from './resolve.ts'
 import { type Space } from './space.ts'
 
 /** Where something is to come, under a name that is free. */
@@ -33,7 +33,8 @@ export const INTO_ITSELF = {
 
 /**
  * Into `to` when that is a container (or a link to one), under its own name; else to that name, which must be free, in a container that is
- * there. What comes to `.null` is deleted; for `.auto` a name is made up. `note` is told what is about to happen; `noted` is what it was told by a run that was cut short. Answers the node as it is now.
+ * there. What comes to `.null` is deleted; for `.auto` a name is made up. `note` is told what is about to happen; `noted` is what it was told
+ * by a run that was cut short. Answers where it is now.
  * NodeNotFound (the source), ContainerNotFound (no container at the destination), DuplicateNode, InvalidArgument (INTO_ITSELF),
  * UnreadableLinkTarget, PermissionDenied: write permission on both containers, nothing of it locked.
  */
@@ -43,34 +44,37 @@ export async function moveNode(
   from: NodePath,
   to: NodePath,
   { note, noted }: { readonly note: (checkpoint: MoveCheckpoint) => void; readonly noted: MoveCheckpoint | undefined },
-): Promise<Entry> {
-  const done = noted && (await standing(space, noted))
-  if (done !== undefined) return done
+): Promise<NodePath> {
+  const done = noted !== undefined && (await isDone(space, noted))
+  if (done) return noted.to
   const source = await find(space, caller, from, { leaf: 'itself', way: 'follow' })
   authorize(caller, 'delete', chainOf(source), space.rules)
   if (isNull(await resolve(space, caller, to, { leaf: 'target', way: 'follow' }))) {
+    note({ id: source.node.id, from: source.path, to })
     await deleteNode(space, caller, source.path)
-    return { ...source.node, path: to }
+    return to
   }
   const { path, containers } = await destinationOf(space, caller, source, to, 'move')
   checkCrossing(space, caller, source, containers)
   note({ id: source.node.id, from: source.path, to: path })
   const text = source.node.text && carriedText(source.node.text, source.path, path, space.service)
-  if (text !== undefined && !text.equals(source.node.text ?? text)) return relink(space, source.node, path, text)
+  if (text !== undefined && !text.equals(source.node.text ?? text)) {
+    await relink(space, source.node, path, text)
+    return path
+  }
   const entry = await space.backend.move(source.path, path)
   space.changes.append({ id: entry.id, path, kind: 'moved', from: source.path })
-  return entry
+  return path
 }
 
 // A link whose text would lead elsewhere from its new place: a storage keeps texts as they are, so another link takes its place.
-async function relink({ backend, changes }: Space, link: Entry, path: NodePath, text: Buffer): Promise<Entry> {
+async function relink({ backend, changes }: Space, link: Entry, path: NodePath, text: Buffer): Promise<void> {
   const { access, mode, properties } = link
   const kept = backend.capabilities.linkProperties ? properties : new Map<string, string>()
   const entry = await backend.make(path, { type: 'link', access, mode, text, properties: kept })
   changes.append({ id: entry.id, path, kind: 'made' })
   await backend.remove(link.path, 'link')
   changes.append({ id: link.id, path: link.path, kind: 'removed' })
-  return entry
 }
 
 /** Where a source comes to when it is moved or copied to `to`, looked at with write permission. Refuses as moveNode does. */
@@ -97,8 +101,7 @@ export async function destinationOf(
 
 // The storage looks again, in the same step; here it is for the order of refusals.
 async function checkFree(space: Space, path: NodePath): Promise<void> {
-  const last = (await space.backend.walk(path)).at(-1)
-  if (last?.path === path) throw new Fault('DuplicateNode', path)
+  if ((await entryAt(space, path)) !== undefined) throw new Fault('DuplicateNode', path)
 }
 
 // A program that gets EXDEV copies instead; here it is simply not allowed.
@@ -111,17 +114,17 @@ function checkCrossing(space: Space, caller: Caller, source: Found, containers: 
   }
 }
 
-// Of a link that was made anew the old one may be left, or already gone.
-async function standing(space: Space, { id, from, to }: MoveCheckpoint): Promise<Entry | undefined> {
-  const last = (await space.backend.walk(to)).at(-1)
-  if (last?.path !== to) return undefined
-  if (last.id === id) return last
-  const source = (await space.backend.walk(from)).at(-1)
-  const target = last.text && textPath(last.text, to)
-  if (target === undefined) return undefined
-  if (source?.path !== from) return last
-  if (source.id !== id || source.text === undefined || textPath(source.text, from) !== target) return undefined
+/** Whether a move that was cut short has happened. Of a link that was made anew the old one may be left. */
+async function isDone(space: Space, { id, from, to }: MoveCheckpoint): Promise<boolean> {
+  const source = await entryAt(space, from)
+  const isGone = source?.id !== id
+  if (hasNullName(to)) return isGone
+  const moved = await entryAt(space, to)
+  if (moved?.id === id) return true
+  const target = moved?.text && textPath(moved.text, to)
+  if (target === undefined || isGone) return target !== undefined
+  if (source.text === undefined || textPath(source.text, from) !== target) return false
   await space.backend.remove(from, 'link')
   space.changes.append({ id, path: from, kind: 'removed' })
-  return last
+  return true
 }

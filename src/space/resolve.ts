@@ -86,6 +86,12 @@ export function present(place: Place): Found {
   return { ...place, node }
 }
 
+/** What stands at the very path, whoever may see it. */
+export async function entryAt({ backend }: Space, path: NodePath): Promise<Entry | undefined> {
+  const last = (await backend.walk(path)).at(-1)
+  return last?.path === path ? last : undefined
+}
+
 /** What the decisions of authorize.ts are made from. */
 export const chainOf = ({ parents, node }: Found): Chain => [...parents, node]
 

@@ -1,7 +1,7 @@
 /** The kind of job that does transfer documents: negotiations, moves and copies (VOSpace 2.1 section on transfers; wire.md 4). */
 import { type Ending, type JobContext, type Kind } from '../jobs/kind.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
-import { type Entry } from '../vospace/node.ts'
+import { type NodePath } from '../vospace/path.ts'
 import { type Job, type Transfer, TRANSFERS } from '../vospace/transfer.ts'
 import { localPath, nodeUri } from '../vospace/uri.ts'
 import { type CopyCheckpoint, copyNode, removeStaged } from './copy.ts'
@@ -37,10 +37,10 @@ async function run(services: TransferServices, context: JobContext): Promise<End
   if (transfer === undefined) throw new Fault('InvalidArgument', 'a transfer job needs a transfer document')
   if (!isNode(transfer.direction)) return negotiated(services, context, transfer)
   try {
-    const entry = isCopy(context.job)
+    const path = isCopy(context.job)
       ? await copied(services, context, transfer)
       : await moved(services, context, transfer)
-    return { results: [{ id: 'destination', href: nodeUri(services.space.service, entry.path) }] }
+    return { results: [{ id: 'destination', href: nodeUri(services.space.service, path) }] }
   } catch (error) {
     // the one refusal that clients look into (wire.md 4.4)
     if (isFault(error, 'InvalidArgument')) return { phase: 'ERROR', error: `${error.fault}: ${error.detail}` }
@@ -48,20 +48,21 @@ async function run(services: TransferServices, context: JobContext): Promise<End
   }
 }
 
-async function copied({ space }: TransferServices, context: JobContext, transfer: Transfer): Promise<Entry> {
+async function copied({ space }: TransferServices, context: JobContext, transfer: Transfer): Promise<NodePath> {
   const [from, to] = pathsOf(space, transfer)
-  return copyNode(space, context.caller, from, to, {
+  const { path } = await copyNode(space, context.caller, from, to, {
     name: context.job.id,
     signal: context.signal,
     noted: context.checkpoint as CopyCheckpoint | undefined,
     note: (checkpoint) => context.save(checkpoint),
     progress: (done, total) => context.progress(done, total),
   })
+  return path
 }
 
 // A move has happened whole or not at all.
 async function undo({ space }: TransferServices, { job, checkpoint, signal }: JobContext): Promise<void> {
-  if (isCopy(job)) await removeStaged(space, checkpoint as CopyCheckpoint, signal)
+  if (isCopy(job)) await removeStaged(space, job.owner, checkpoint as CopyCheckpoint, signal)
 }
 
 async function negotiated(
@@ -73,7 +74,7 @@ async function negotiated(
   return negotiatedJob(negotiation, `${publicUrl}/${TRANSFERS}/${job.id}/results/transferDetails`)
 }
 
-async function moved({ space }: TransferServices, context: JobContext, transfer: Transfer): Promise<Entry> {
+async function moved({ space }: TransferServices, context: JobContext, transfer: Transfer): Promise<NodePath> {
   const [from, to] = pathsOf(space, transfer)
   const noted = context.checkpoint as MoveCheckpoint | undefined
   return moveNode(space, context.caller, from, to, { note: (checkpoint) => context.save(checkpoint), noted })
