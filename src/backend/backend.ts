@@ -11,7 +11,6 @@
 import { type Readable } from 'node:stream'
 import { type Access, type Entry, type NodeType } from '../vospace/node.ts'
 import { type NodePath } from '../vospace/path.ts'
-import { type Trash } from './trash.ts'
 
 export interface Backend {
   readonly capabilities: Capabilities
@@ -71,6 +70,49 @@ export interface Backend {
   readonly trash?: Trash
   /** A short-lived URL at which a client moves the bytes itself; OperationNotSupported without the capability. */
   directUrl(path: NodePath, options: { readonly direction: 'read' | 'write'; readonly seconds: number }): Promise<URL>
+}
+
+/** What is written down of a deletion. */
+export interface TrashNote {
+  /** 1 to 64 letters, digits, `-` and `_` */
+  readonly id: string
+  /** where it stood */
+  readonly path: NodePath
+  readonly type: NodeType
+  /** milliseconds since 1970 */
+  readonly deleted: number
+  /** who deleted it; undefined: not known any more */
+  readonly by?: string
+  /** how many nodes, itself included; undefined: nobody counted */
+  readonly nodes?: number
+}
+
+/**
+ * Where deleted nodes wait until they come back or their time is over; kept by the backend because it is one rename there. What waits counts in
+ * the usage of the allocation it was taken from.
+ *
+ * `keeper` is the allocation a node stands in, or the root for what stands in none (an allocation itself, too): vospace/allocation.ts. NodeNotFound for
+ * an id that is not there. A container that keeps something is not empty (ContainerNotEmpty from `remove`), and takes it along when it moves.
+ */
+export interface Trash {
+  /**
+   * Takes a node with everything below out of its place, whole or not at all. NodeNotFound (ESTALE), PreconditionFailed: it is not as it was
+   * seen; DuplicateNode: the id is in use; QuotaExceeded: no room to write it down; PermissionDenied (EBUSY) for the root.
+   */
+  put(path: NodePath, seen: Seen, note: TrashNote): Promise<void>
+  /** In any order. */
+  list(keeper: NodePath): AsyncIterable<TrashNote>
+  /**
+   * Puts it where it was or anywhere else of the same keeper, with ids, access and properties. DuplicateNode, ContainerNotFound,
+   * OperationNotSupported (EXDEV) for a place that another one keeps, PermissionDenied when it holds `.karst` that would be hidden or shown.
+   */
+  restore(keeper: NodePath, id: string, to: NodePath): Promise<Entry>
+  /** Removes one for good. */
+  purge(keeper: NodePath, id: string): Promise<void>
+  /** Removes for good what was put before that time, and what is left of purges that were cut short; answers how many. */
+  sweep(keeper: NodePath, before: number): Promise<number>
+  /** Where something may wait. */
+  keepers(): AsyncIterable<NodePath>
 }
 
 /** What this store can do. `false` means: the call refuses with OperationNotSupported, and nothing is emulated. */

@@ -2,25 +2,13 @@
 import { Fault, isFault } from '../vospace/fault.ts'
 import { agreeing, LINK_MODE } from '../vospace/mode.ts'
 import { groupList, type Access, type NodeType } from '../vospace/node.ts'
-import { isWithin, nameOf, parentOf, stepsOf, type NodePath } from '../vospace/path.ts'
+import { nameOf, parentOf, type NodePath } from '../vospace/path.ts'
 import { type ByteRange, type Changes, type Seen } from './backend.ts'
+
+export { allocationOf } from '../vospace/allocation.ts'
 
 /** The name reserved at the top of the store and of every allocation: staging, journal, sidecars. */
 export const RESERVED = '.karst'
-
-/** The allocation that a path stands in: the container right under an allocation parent; undefined outside of every one. */
-export function allocationOf(path: NodePath, allocationParents: readonly NodePath[]): NodePath | undefined {
-  let longest: NodePath | undefined
-  for (const parent of allocationParents) {
-    if (path === parent || !isWithin(path, parent)) continue
-    if (longest === undefined || parent.length > longest.length) longest = parent
-  }
-  if (longest === undefined) return undefined
-  const depth = stepsOf(longest).length
-  return `/${stepsOf(path)
-    .slice(0, depth + 1)
-    .join('/')}` as NodePath
-}
 
 /** Whether `.karst` in this container is ours. */
 export function reservesIn(container: NodePath, allocationParents: readonly NodePath[]): boolean {

@@ -2,8 +2,9 @@
 import { Fault } from '../vospace/fault.ts'
 import { ROOT, type NodePath } from '../vospace/path.ts'
 import { type Entry } from '../vospace/node.ts'
-import { type Seen } from './backend.ts'
-import { checkKeeper, checkTrashId, keeperOf, notInTrash, type Trash, type TrashNote } from './trash.ts'
+import { type Seen, type Trash, type TrashNote } from './backend.ts'
+import { checkKeeper, checkTrashId, notInTrash } from './trash.ts'
+import { keeperOf } from '../vospace/allocation.ts'
 
 /** What the trash needs of the tree. `T` is a node with all below. */
 export interface Grove<T> {

@@ -3,8 +3,8 @@
  * allocation sees all of it; everybody else what they have deleted themselves.
  */
 import { randomBytes } from 'node:crypto'
-import { allocationOf } from '../backend/contract.ts'
-import { keeperOf, type Trash, type TrashNote } from '../backend/trash.ts'
+import { type Trash, type TrashNote } from '../backend/backend.ts'
+import { allocationOf, keeperOf } from '../vospace/allocation.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { ROOT, type NodePath } from '../vospace/path.ts'

@@ -1,7 +1,6 @@
 /** The contract of the trash, for backends that have one. */
 import { type Test } from 'tap'
-import { type Backend } from '../../src/backend/backend.ts'
-import { type Trash, type TrashNote } from '../../src/backend/trash.ts'
+import { type Backend, type Trash, type TrashNote } from '../../src/backend/backend.ts'
 import { child, ROOT, type NodePath } from '../../src/vospace/path.ts'
 import { body, bytesOf, container, entryAt, file, link, namesIn, p, refused, type Harness } from './cases.ts'
 

@@ -1,6 +1,5 @@
 import t from 'tap'
-import { type Backend } from '../../src/backend/backend.ts'
-import { type Trash } from '../../src/backend/trash.ts'
+import { type Backend, type Trash } from '../../src/backend/backend.ts'
 import { deleteNode } from '../../src/space/nodes.ts'
 import { deleteRecursively } from '../../src/space/recursive-delete.ts'
 import { type Running } from '../../src/space/recursion.ts'

@@ -19,6 +19,7 @@ import {
   type ReadOptions,
   type Ref,
   type Seen,
+  type Trash,
   type Usage,
 } from '../backend.ts'
 import {
@@ -31,7 +32,6 @@ import {
   reservesIn,
   wrongType,
 } from '../contract.ts'
-import { type Trash } from '../trash.ts'
 import { aclOfMode } from './acl.ts'
 import { amend } from './amend.ts'
 import { entryOf, readInode, versionOf } from './inode.ts'
