@@ -11,6 +11,7 @@ export class Database {
   readonly #connection: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
   readonly #file: string
+  #writes = 0
 
   /** `full`: a commit survives a power cut, at the cost of one fsync; else it survives only the death of the process. */
   constructor(file: string, options: { readonly full: boolean }) {
@@ -39,12 +40,19 @@ export class Database {
 
   /** Answers how many rows changed. */
   run(sql: string, ...values: SQLInputValue[]): number {
+    this.#writes++
     return naming(this.#file, () => Number(this.#statement(sql).run(...values).changes))
   }
 
   /** As `run`, answering the row id that was given. */
   insert(sql: string, ...values: SQLInputValue[]): number {
+    this.#writes++
     return naming(this.#file, () => Number(this.#statement(sql).run(...values).lastInsertRowid))
+  }
+
+  /** Grows with everything that this connection writes. */
+  get writes(): number {
+    return this.#writes
   }
 
   get(sql: string, ...values: SQLInputValue[]): Row | undefined {

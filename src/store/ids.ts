@@ -15,6 +15,8 @@ export class StoredIds implements Ids {
   #gids = new Map<string, number>()
   #groupUris = new Map<number, string>()
   #seen = -1
+  /** writes of this process when it was last looked, in this turn of the event loop; undefined: not in this turn */
+  #looked: number | undefined
 
   constructor(database: Database, users: Users, groups: Groups) {
     this.#database = database
@@ -48,7 +50,15 @@ export class StoredIds implements Ids {
     return look()
   }
 
+  // A path has several owners that nobody knows: one look a turn tells of them all.
   #refresh(): boolean {
+    if (this.#looked === this.#database.writes) return false
+    if (this.#looked === undefined) setImmediate(() => (this.#looked = undefined))
+    this.#looked = this.#database.writes
+    return this.#read()
+  }
+
+  #read(): boolean {
     const now = identitiesVersion(this.#database)
     if (now === this.#seen) return false
     const users = this.#users.list()
