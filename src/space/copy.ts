@@ -76,7 +76,7 @@ export async function removeStaged(
   signal: AbortSignal,
 ): Promise<void> {
   const entry = await entryAt(space, staged)
-  if (entry?.access.owner === owner) await removeTree(space, entry, signal)
+  if (entry !== undefined && entry.access.owner === owner) await removeTree(space, entry, signal)
 }
 
 /** The container that `path` is to come into; looked at anew at each step, since others may have closed it. */

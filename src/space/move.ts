@@ -25,6 +25,13 @@ export interface MoveCheckpoint {
   readonly to: NodePath
 }
 
+/** How a move is tied to its job: `noted` is what `note` was told by a run that was cut short. */
+export interface MoveRun {
+  readonly note: (checkpoint: MoveCheckpoint) => void
+  readonly noted: MoveCheckpoint | undefined
+  readonly signal?: AbortSignal
+}
+
 /** What a container is told that would come into itself; the Java suite looks for these words (wire.md 4.4). */
 export const INTO_ITSELF = {
   move: 'Cannot move container node into its descendants',
@@ -33,8 +40,7 @@ export const INTO_ITSELF = {
 
 /**
  * Into `to` when that is a container (or a link to one), under its own name; else to that name, which must be free, in a container that is
- * there. What comes to `.null` is deleted; for `.auto` a name is made up. `note` is told what is about to happen; `noted` is what it was told
- * by a run that was cut short. Answers where it is now.
+ * there. What comes to `.null` is deleted; for `.auto` a name is made up. Answers where it is now.
  * NodeNotFound (the source), ContainerNotFound (no container at the destination), DuplicateNode, InvalidArgument (INTO_ITSELF),
  * UnreadableLinkTarget, PermissionDenied: write permission on both containers, nothing of it locked.
  */
@@ -43,7 +49,7 @@ export async function moveNode(
   caller: Caller,
   from: NodePath,
   to: NodePath,
-  { note, noted }: { readonly note: (checkpoint: MoveCheckpoint) => void; readonly noted: MoveCheckpoint | undefined },
+  { note, noted, signal }: MoveRun,
 ): Promise<NodePath> {
   const done = noted !== undefined && (await isDone(space, noted))
   if (done) return noted.to
@@ -51,7 +57,7 @@ export async function moveNode(
   authorize(caller, 'delete', chainOf(source), space.rules)
   if (isNull(await resolve(space, caller, to, { leaf: 'target', way: 'follow' }))) {
     note({ id: source.node.id, from: source.path, to })
-    await deleteNode(space, caller, source.path)
+    await deleteNode(space, caller, source.path, signal && { signal })
     return to
   }
   const { path, containers } = await destinationOf(space, caller, source, to, 'move')

@@ -5,7 +5,7 @@ import { type NodePath } from '../vospace/path.ts'
 import { type Job, type Transfer, TRANSFERS } from '../vospace/transfer.ts'
 import { localPath, nodeUri } from '../vospace/uri.ts'
 import { type CopyCheckpoint, copyNode, removeStaged } from './copy.ts'
-import { type MoveCheckpoint, moveNode } from './move.ts'
+import { INTO_ITSELF as WORDS, type MoveCheckpoint, moveNode } from './move.ts'
 import { type Preauth } from './preauth.ts'
 import { type Space } from './space.ts'
 import { negotiate, negotiatedJob } from './transfers.ts'
@@ -22,15 +22,20 @@ export function transferKind(services: TransferServices): Kind {
   return {
     run: (context) => run(services, context),
     undo: (context) => undo(services, context),
-    isQuick: (job) => !isCopy(job),
+    isQuick: (job) => !isCopy(job) && !isDeletion(job),
   }
 }
+
+const INTO_ITSELF: ReadonlySet<string> = new Set(Object.values(WORDS))
 
 const isNode = (direction: string): boolean => /^vos:/i.test(direction.trim())
 
 /** With a node as direction, keepBytes says copy or move; it is true where a document does not say (the clients' default). */
 const isCopy = ({ transfer }: Job): boolean =>
   transfer !== undefined && isNode(transfer.direction) && transfer.keepBytes !== false
+
+/** A move to the bit bucket */
+const isDeletion = ({ transfer }: Job): boolean => transfer !== undefined && /\.null\/?\s*$/.test(transfer.direction)
 
 async function run(services: TransferServices, context: JobContext): Promise<Ending> {
   const { transfer } = context.job
@@ -43,7 +48,8 @@ async function run(services: TransferServices, context: JobContext): Promise<End
     return { results: [{ id: 'destination', href: nodeUri(services.space.service, path) }] }
   } catch (error) {
     // the one refusal that clients look into (wire.md 4.4)
-    if (isFault(error, 'InvalidArgument')) return { phase: 'ERROR', error: `${error.fault}: ${error.detail}` }
+    if (isFault(error, 'InvalidArgument') && INTO_ITSELF.has(error.detail))
+      return { phase: 'ERROR', error: `${error.fault}: ${error.detail}` }
     throw error
   }
 }
@@ -77,7 +83,8 @@ async function negotiated(
 async function moved({ space }: TransferServices, context: JobContext, transfer: Transfer): Promise<NodePath> {
   const [from, to] = pathsOf(space, transfer)
   const noted = context.checkpoint as MoveCheckpoint | undefined
-  return moveNode(space, context.caller, from, to, { note: (checkpoint) => context.save(checkpoint), noted })
+  const { signal } = context
+  return moveNode(space, context.caller, from, to, { note: (checkpoint) => context.save(checkpoint), noted, signal })
 }
 
 /** Source and destination. InvalidArgument: several targets; InvalidURI: not of this service. */

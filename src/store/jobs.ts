@@ -132,7 +132,8 @@ export class StoredJobs {
 
   /** The jobs with work left: what was begun first, then the oldest. */
   held(): HeldJob[] {
-    const sql = 'SELECT * FROM jobs WHERE holder IS NOT NULL ORDER BY attempts = 0, created, id'
+    const begun = "json_extract(document, '$.started')"
+    const sql = `SELECT * FROM jobs WHERE holder IS NOT NULL ORDER BY ${begun} IS NULL, ${begun}, created, id`
     return this.#database.all(sql).flatMap((row) => toHeld(row) ?? [])
   }
 
