@@ -113,7 +113,8 @@ m.close()`
       ['InternalFault', 'EIO'],
     ] as const) {
       remote.write(`${HOME}/refused`, 'old')
-      remote.failNext(2, new Fault(fault, 'on order', { errno }), 'put', 'amend')
+      // more than enough: the release of the file before may still be trying
+      remote.failNext(1000, new Fault(fault, 'on order', { errno }), 'put', 'amend')
       const told = await js<number[]>(
         `const fd = fs.openSync(argv[0] + '/refused', 'w'); fs.writeSync(fd, 'precious')
          const error = (call) => { try { call(); return 0 } catch (error) { return -error.errno } }

@@ -120,7 +120,8 @@ void t.test('swept-names', { skip }, async (t) => {
   )
   await until(
     () => remote.paths(),
-    (paths) => paths.some((path) => path.includes('.karst-unlinked-')),
+    // and its folder is gone, which comes after
+    (paths) => paths.length === 3 && paths.some((path) => path.includes('.karst-unlinked-')),
   )
   child.kill('SIGKILL')
   await exited
