@@ -16,6 +16,7 @@ import { LogFile } from './log-file.ts'
 import { Preauth } from './space/preauth.ts'
 import { ASYNC_DELETE, ASYNC_SETPROPS, deleteKind, setpropsKind } from './space/recursive-jobs.ts'
 import { DEFAULT_RULES, type Space } from './space/space.ts'
+import { sweepHourly } from './space/trash-sweep.ts'
 import { transferKind, type TransferServices } from './space/transfer-jobs.ts'
 import { openStore, type Store } from './store/store.ts'
 import { isFault } from './vospace/fault.ts'
@@ -68,6 +69,7 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     const backend = makeBackend(config, store, logger)
     await backend.start()
     open.push(() => backend.stop())
+    const space = makeSpace(config, store, backend)
     const trust = await Promise.all(config.trust.map((place) => TrustStore.load(place)))
     for (const problem of trust.flatMap((anchors) => anchors.problems)) logger.warn({ problem }, 'trust')
     const runner = new JobRunner({
@@ -75,11 +77,12 @@ export async function startGateway(config: Config, options: { readonly logFile?:
       callerOf: (owner, admin) => callerNamed(owner, admin, store.users, store.groups),
       log: logger,
     })
-    const server = await listen(config, { store, backend, trust, logger, runner })
+    const server = await listen(config, { store, space, trust, logger, runner })
     open.push(() => server.close(DRAIN_SECONDS))
     // before the server: who waits for a job is answered then
     open.push(() => runner.stop())
     runner.start()
+    open.push(sweepHourly(space, logger))
     return {
       url: config.service.url,
       provision: (nodes) => provision(backend, nodes),
@@ -159,23 +162,26 @@ function makeBackend(config: Config, store: Store, logger: Logger): Backend {
   })
 }
 
+function makeSpace(config: Config, store: Store, backend: Backend): Space {
+  const { allocations: allocationParents, strict, trash } = config
+  return {
+    backend,
+    service: service(config.service.resourceId),
+    rules: { ...DEFAULT_RULES, allocationParents, strict, trashDays: trash.days },
+    changes: store.changes,
+    ids: store.ids(),
+  }
+}
+
 interface Parts {
   readonly store: Store
-  readonly backend: Backend
+  readonly space: Space
   readonly trust: readonly TrustStore[]
   readonly logger: Logger
   readonly runner: JobRunner
 }
 
-async function listen(config: Config, { store, backend, trust, logger, runner }: Parts): Promise<HttpServer> {
-  const of = service(config.service.resourceId)
-  const space: Space = {
-    backend,
-    service: of,
-    rules: { ...DEFAULT_RULES, allocationParents: config.allocations, strict: config.strict },
-    changes: store.changes,
-    ids: store.ids(),
-  }
+async function listen(config: Config, { store, space, trust, logger, runner }: Parts): Promise<HttpServer> {
   const started = Date.now()
   const preauth = new Preauth(await secret(config), { seconds: config.preauthorizedSeconds })
   registerJobs(runner, { space, preauth, publicUrl: config.service.url })
@@ -186,9 +192,9 @@ async function listen(config: Config, { store, backend, trust, logger, runner }:
       jobs: runner,
       operations: store.operations,
       callers: new Callers({ trust, users: store.users, groups: store.groups }),
-      health: { check: () => health(backend, started) },
+      health: { check: () => health(space.backend, started) },
       publicUrl: config.service.url,
-      service: of,
+      service: space.service,
       logger,
       version: version(),
       strict: config.strict,

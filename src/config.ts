@@ -23,6 +23,8 @@ export interface Config {
   /** seconds */
   readonly preauthorizedSeconds: number
   readonly strict: boolean
+  /** how long what is deleted through VOSpace waits in the trash; 0: it is gone at once */
+  readonly trash: { readonly days: number }
   readonly logLevel: string
 }
 
@@ -51,6 +53,7 @@ export interface ConfigDocument {
   groups?: { uri: string; owner: string; members: string[] }[]
   preauthorizedSeconds?: number
   strict?: boolean
+  trash?: { days?: number }
   logLevel?: string
 }
 
@@ -156,6 +159,7 @@ function complete(document: ConfigDocument, folder: string): Config {
     groups: document.groups ?? [],
     preauthorizedSeconds: document.preauthorizedSeconds ?? 3600,
     strict: document.strict ?? false,
+    trash: { days: document.trash?.days ?? 7 },
     logLevel: document.logLevel ?? 'info',
   }
 }

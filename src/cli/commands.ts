@@ -5,8 +5,9 @@ import { complain, say, UsageError, type Command } from './command.ts'
 import { mount, umount } from './mount.ts'
 import { quickstart } from './quickstart.ts'
 import { serve } from './serve.ts'
+import { trash } from './trash.ts'
 
-export const COMMANDS: readonly Command[] = [quickstart, serve, mount, umount]
+export const COMMANDS: readonly Command[] = [quickstart, serve, mount, umount, trash]
 
 /** Runs `karst WORDS`; answers the exit code. What went wrong is said in one sentence; a bug also with its stack. */
 export async function run(commands: readonly Command[], words: readonly string[]): Promise<number> {

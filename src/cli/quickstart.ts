@@ -160,6 +160,8 @@ async function configuration(
       ...(tree !== undefined && name === 'alice' && { uid: owner.uid }),
     })),
     groups: [{ uri: GROUP, owner: 'alice', members: identities.users.map(({ name }) => name) }],
+    // a tree of one's own is left as it was
+    ...(tree !== undefined && { trash: { days: 0 } }),
     logLevel: 'info',
   }
 }

@@ -20,6 +20,7 @@ import { HTTP_LIMITS, type HttpContext, type HttpServices } from './services.ts'
 import { synctrans } from './synctrans.ts'
 import { loggedTarget, routed } from './target.ts'
 import { transfers } from './transfers.ts'
+import { trash } from './trash.ts'
 import { vosi } from './vosi.ts'
 
 export interface HttpServer {
@@ -32,7 +33,7 @@ export interface HttpServer {
   reloadTls(tls: TlsIdentity): void
 }
 
-const FAMILIES = [nodes, files, synctrans, transfers, recursive, vosi, registry, lists, fsV1, healthChecks] as const
+const FAMILIES = [nodes, files, synctrans, transfers, recursive, trash, vosi, registry, lists, fsV1, healthChecks] as const
 
 /** Composes the server; it does not listen yet. */
 export async function createServer(services: HttpServices, tls: TlsIdentity): Promise<HttpServer> {

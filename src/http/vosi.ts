@@ -9,6 +9,8 @@ import { parametersOf } from './target.ts'
 
 /** The mount API, schemas/fs-v1.md. */
 export const FS_V1 = 'ivo://karst.local/std/karst#fs-1.0'
+/** The trash, trash.ts. */
+const TRASH = 'ivo://karst.local/std/karst#trash-1.0'
 
 type Endpoint = readonly [standardId: string, path: string, use: 'full' | 'base']
 
@@ -34,6 +36,7 @@ const SERVED: readonly Endpoint[] = [
 const NAMED: readonly Endpoint[] = [
   ['ivo://ivoa.net/std/VOSpace#recursive-delete-proto', '/async-delete', 'full'],
   ['ivo://ivoa.net/std/VOSpace#recursive-nodeprops-proto', '/async-setprops', 'full'],
+  [TRASH, '/trash', 'base'],
 ]
 
 export function vosi(app: FastifyInstance, { services, base }: HttpContext): void {

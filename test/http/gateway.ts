@@ -146,6 +146,7 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
   const memory = new MemoryBackend({
     ids: store.ids(),
     ...(options.quota !== undefined && { quota: options.quota }),
+    ...(options.rules?.allocationParents && { allocationParents: options.rules.allocationParents }),
   })
   await furnish(memory)
   const of = service('ivo://karst.local/karst')

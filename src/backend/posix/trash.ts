@@ -145,11 +145,10 @@ export class PosixTrash implements Trash {
   }
 
   async #removeItem(keeper: NodePath, name: string): Promise<void> {
-    const store = this.#open()
-    const folder = store.tree.findReserved(keeper, 'trash')
+    const folder = this.#open().tree.findReserved(keeper, 'trash')
     if (folder === undefined) return
     try {
-      await refusingAsync(keeper, () => new Removal(store).remove(folder, Buffer.from(name)))
+      await refusingAsync(keeper, () => new Removal(this.#open).remove(folder, Buffer.from(name)))
     } finally {
       closeSync(folder)
     }
@@ -232,15 +231,20 @@ function isOld({ file }: Spot): boolean {
 
 /** Removes trees, in slices. Names are bytes: what is no UTF-8 goes too. */
 class Removal {
-  readonly #store: Store
+  readonly #open: () => Store
+  #store: Store
   #count = 0
 
-  constructor(store: Store) {
-    this.#store = store
+  constructor(open: () => Store) {
+    this.#open = open
+    this.#store = open()
   }
 
   async remove(dir: number, name: Buffer): Promise<void> {
-    if (++this.#count % SLICE === 0) await pause()
+    if (++this.#count % SLICE === 0) {
+      await pause()
+      this.#store = this.#open() // refuses when the gateway has stopped: the rest goes after the next start
+    }
     const file = Buffer.concat([Buffer.from(`/proc/self/fd/${dir}/`), name])
     const stat = lstatSync(file, { throwIfNoEntry: false })
     if (stat === undefined) return
