@@ -77,6 +77,10 @@ t.test('two run at a time, quick ones besides, and owners take turns', async (t)
   await all.works.get(bob)?.end()
   t.same(phases(), ['C', 'E', 'C', 'A', 'C', 'E'])
   t.notOk(all.works.has(a4), 'aborted in the queue: never begun')
+  const [running, waiting] = [begun(all), begun(all)]
+  all.runner.update(waiting, { phase: 'ABORTED' })
+  await all.works.get(running)?.end()
+  t.notOk(all.works.has(waiting), 'by another gateway')
 })
 
 t.test('an abort ends a job in any active phase, and takes back what was made', async (t) => {
@@ -117,8 +121,11 @@ t.test('its destruction time is enforced: an active job is ended first', async (
   const ids = [made(all), begun(all), begun(all)]
   await all.works.get(ids[1] ?? '')?.end()
   all.works.get(ids[2] ?? '')?.context.save({})
-  for (const id of ids) all.runner.setExecutionDuration(id, 0)
-  await all.clock.pass(7 * DAY + 30_000)
+  all.runner.setDestruction(ids[2] ?? '', all.clock.now() + DAY / 24)
+  await all.clock.pass(DAY / 24 + 30_000)
+  t.equal(all.runner.get(ids[2] ?? ''), undefined)
+  t.same(all.undone, [ids[2]], 'before its execution time is over')
+  await all.clock.pass(7 * DAY)
   for (const id of ids) t.equal(all.runner.get(id), undefined)
   t.same(all.undone, [ids[2]])
   const later = made(all)
