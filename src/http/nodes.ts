@@ -64,7 +64,8 @@ async function get({ services }: HttpContext, request: FastifyRequest, reply: Fa
   const options = await listOptions(space, request, path, parameters)
   const { node, children } = await listNode(space, request.caller, path, { ...options, signal })
   const document = await documentOf(space, node, detail)
-  if (node.type !== 'container') return answer(reply, 200, format.type, format.node(document))
+  // what clients ask most needs no stream (wire.md trap 12)
+  if (node.type !== 'container' || options.limit === 0) return answer(reply, 200, format.type, format.node(document))
   const listing = format.listing({
     node: document,
     children: described(space, children, detail),

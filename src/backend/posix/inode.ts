@@ -69,7 +69,7 @@ export function readInode(file: string, keeping: Keeping): Inode | undefined {
 }
 
 function readKept(file: string, type: NodeType, stat: BigIntStats, keeping: Keeping): Inode {
-  const found = attributes(file, type, keeping)
+  const found = type === 'container' ? keptAttributes(file, stat, keeping) : attributes(file, type, keeping)
   const self = selfOf(stat)
   const side = sidecarOf(self, type, found.record, keeping)
   const record = { ...found.record, ...side?.record }
@@ -125,6 +125,27 @@ interface Found {
   readonly hasDefaultAcl: boolean
   readonly inline: ReadonlyMap<string, string>
   readonly foreign: readonly string[]
+}
+
+/** Attributes of containers as they were read, by device and inode: each path is walked from the root, so the upper ones are read always. */
+const known = new WeakMap<Keeping, Map<string, { readonly ctime: bigint; readonly found: Found }>>()
+const MOST_KNOWN = 4096
+/** A change within one tick of the clock leaves ctime as it was: what was read so soon after a change is not trusted (nanoseconds). */
+const SETTLED = 2_000_000_000n
+
+/** As `attributes`: read again only when ctime, which changes with every attribute and is nobody's to set, is another. */
+function keptAttributes(file: string, stat: BigIntStats, keeping: Keeping): Found {
+  const inodes = known.get(keeping) ?? new Map<string, { ctime: bigint; found: Found }>()
+  known.set(keeping, inodes)
+  const key = `${stat.dev}:${stat.ino}`
+  const before = inodes.get(key)
+  if (before?.ctime === stat.ctimeNs) return before.found
+  const found = attributes(file, 'container', keeping)
+  const isSettled = BigInt(Date.now()) * 1_000_000n - stat.ctimeNs > SETTLED
+  if (inodes.size >= MOST_KNOWN) inodes.clear()
+  if (isSettled) inodes.set(key, { ctime: stat.ctimeNs, found })
+  else inodes.delete(key)
+  return found
 }
 
 function attributes(file: string, type: NodeType, keeping: Keeping): Found {
