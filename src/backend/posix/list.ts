@@ -1,6 +1,7 @@
 /** Listing: names of one readdir in byte order, then what is kept of each, a batch at a time between other work. */
 import { isUtf8 } from 'node:buffer'
 import { closeSync, readdir } from 'node:fs'
+import { opendir } from 'node:fs/promises'
 import { setImmediate as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { Fault } from '../../vospace/fault.ts'
@@ -15,6 +16,8 @@ import { onNode, type Store } from './store.ts'
 import { type Spot } from './tree.ts'
 
 const BATCH = 100
+/** Names read from a directory at a time. */
+const READ_AHEAD = 512
 const read = promisify(readdir)
 
 export interface Unservable {
@@ -28,19 +31,22 @@ export async function* list(store: Store, container: NodePath, options: ListOpti
     return openContainer(at)
   })
   try {
-    const names = await refusingAsync(container, () => namesIn(dir, options, unservable))
+    const batches =
+      options.order === 'any'
+        ? namesAsRead(dir, unservable)
+        : slices(await refusingAsync(container, () => namesInOrder(dir, options, unservable)))
     const hidden = reservesIn(container, store.allocationParents)
     const prefix = container === '/' ? '/' : `${container}/`
-    for (const [i, name] of names.entries()) {
-      if (i % BATCH === BATCH - 1) {
-        await pause()
-        refuseAborted(options.signal)
+    for await (const names of batches) {
+      for (const name of names) {
+        if (hidden && name === RESERVED) continue
+        const inode = refusing(name, () => readInode(`/proc/self/fd/${dir}/${name}`, store.keeping))
+        // gone this instant, or a socket, FIFO or device
+        if (inode === undefined) unservable.count++
+        else yield entryOf(inode, `${prefix}${name}` as NodePath, store.keeping)
       }
-      if (hidden && name === RESERVED) continue
-      const inode = refusing(name, () => readInode(`/proc/self/fd/${dir}/${name}`, store.keeping))
-      // gone this instant, or a socket, FIFO or device
-      if (inode === undefined) unservable.count++
-      else yield entryOf(inode, `${prefix}${name}` as NodePath, store.keeping)
+      await pause()
+      refuseAborted(options.signal)
     }
   } finally {
     closeSync(dir)
@@ -56,13 +62,32 @@ function openContainer(at: Spot): number {
   }
 }
 
-/** Names that are UTF-8; in byte order and from `from` on when that is asked for. */
-async function namesIn(dir: number, { order, from }: ListOptions, unservable: Unservable): Promise<string[]> {
+/** Names that are UTF-8, in byte order and from `from` on. */
+async function namesInOrder(dir: number, { from }: ListOptions, unservable: Unservable): Promise<string[]> {
   const raw = await read(`/proc/self/fd/${dir}/.`, { encoding: 'buffer' })
   const names = raw.filter((name) => isUtf8(name))
   unservable.count += raw.length - names.length
-  if (order === 'any') return names.map(String)
   names.sort((a, b) => Buffer.compare(a, b))
   const first = from === undefined ? undefined : Buffer.from(from)
   return names.filter((name) => first === undefined || Buffer.compare(name, first) >= 0).map(String)
+}
+
+function* slices(names: readonly string[]): Generator<readonly string[]> {
+  for (let at = 0; at < names.length; at += BATCH) yield names.slice(at, at + BATCH)
+}
+
+/** Names that are UTF-8, as the directory is read: a million of them take no memory, and may be removed meanwhile. */
+async function* namesAsRead(dir: number, unservable: Unservable): AsyncGenerator<readonly string[]> {
+  // typed for text only, though it gives bytes too
+  const options = { encoding: 'buffer' as BufferEncoding, bufferSize: READ_AHEAD }
+  let batch: string[] = []
+  for await (const { name } of await opendir(`/proc/self/fd/${dir}/.`, options)) {
+    const bytes = Buffer.from(name)
+    if (isUtf8(bytes)) batch.push(bytes.toString())
+    else unservable.count++
+    if (batch.length < BATCH) continue
+    yield batch
+    batch = []
+  }
+  yield batch
 }
