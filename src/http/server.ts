@@ -33,7 +33,19 @@ export interface HttpServer {
   reloadTls(tls: TlsIdentity): void
 }
 
-const FAMILIES = [nodes, files, synctrans, transfers, recursive, trash, vosi, registry, lists, fsV1, healthChecks] as const
+const FAMILIES = [
+  nodes,
+  files,
+  synctrans,
+  transfers,
+  recursive,
+  trash,
+  vosi,
+  registry,
+  lists,
+  fsV1,
+  healthChecks,
+] as const
 
 /** Composes the server; it does not listen yet. */
 export async function createServer(services: HttpServices, tls: TlsIdentity): Promise<HttpServer> {
