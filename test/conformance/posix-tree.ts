@@ -7,7 +7,8 @@ import { type Ids } from '../../src/backend/backend.ts'
 import { type PosixOptions } from '../../src/backend/posix/open.ts'
 import { PosixBackend } from '../../src/backend/posix/posix.ts'
 import { type NodePath } from '../../src/vospace/path.ts'
-import { type Harness } from './backend.ts'
+// not inline: that would load the suite, and tap with it, in the bench too
+import type { Harness } from './backend.ts'
 import { needs } from '../parts.ts'
 
 /** False, or why mode root cannot be tested here. */
