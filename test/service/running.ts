@@ -54,6 +54,16 @@ export async function sh(script: string, options: RunOptions = {}): Promise<stri
   return ended.stdout
 }
 
+/** What a start has written; undefined: nothing yet, or what a killed one left was just taken away. */
+function reportIn(file: string): QuickstartReport | undefined {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as QuickstartReport
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
 /** Removes a folder, unless something is still mounted in it: what is removed through a mount is gone at the gateway too. */
 export function removeUnmounted(folder: string): void {
   if (readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${folder}/`))
@@ -133,8 +143,7 @@ export class Quickstart {
     const file = join(this.state, 'quickstart.json')
     for (let waited = 0; waited < 60_000; waited += 50) {
       if (child.exitCode !== null || child.signalCode !== null) throw new Error(`quickstart ended:\n${this.#output}`)
-      if (existsSync(file) && (JSON.parse(readFileSync(file, 'utf8')) as QuickstartReport).pid === child.pid)
-        return this.report
+      if (reportIn(file)?.pid === child.pid) return this.report
       await new Promise((done) => setTimeout(done, 50))
     }
     throw new Error(`quickstart does not answer:\n${this.#output}`)
