@@ -6,7 +6,7 @@ import { Fault } from '../vospace/fault.ts'
 import { type Job, type Phase, PHASES } from '../vospace/transfer.ts'
 import { answer, endpoint, type Handler, seeOther, TEXT, XML } from './endpoint.ts'
 import { clientGone, readBody } from './request-body.ts'
-import { type HttpContext } from './services.ts'
+import { type HttpContext, type JobDraft } from './services.ts'
 import { Parameters, parametersOf } from './target.ts'
 
 /** Longest WAIT in seconds; -1 means this one. */
@@ -57,13 +57,15 @@ export async function runJob({ services: { jobs } }: HttpContext, id: string): P
   await jobs.settled(id, QUICK)
 }
 
-/** 303 to a new job; with PHASE=RUN in the query or the form it is started (UWS 1.1, section on creating jobs). */
+/** Makes a job of the caller's and answers 303 to it; with a phase (RUN) it is started (UWS 1.1, section on creating jobs). */
 export async function created(
   context: HttpContext,
-  job: Job,
+  { caller }: FastifyRequest,
+  draft: Omit<JobDraft, 'admin'>,
   phase: string | undefined,
   reply: FastifyReply,
 ): Promise<unknown> {
+  const job = context.services.jobs.create(caller.user, { ...draft, ...(caller.admin && { admin: true }) })
   if (phase?.toUpperCase() === 'RUN') await runJob(context, job.id)
   return seeOther(reply, `${context.services.publicUrl}/${job.kind}/${job.id}`)
 }

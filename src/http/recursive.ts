@@ -12,23 +12,19 @@ import { type HttpContext } from './services.ts'
 import { Parameters, parametersOf } from './target.ts'
 
 export function recursive(app: FastifyInstance, context: HttpContext): void {
-  const { services, limits } = context
+  const { limits } = context
   const deletion: Handler = async (request, reply) => {
     const body = await readBody(request.raw, reply.raw, { limit: limits.transfer, timeout: limits.documentTimeout })
     const form = new Parameters(body.toString('utf8'))
     const query = parametersOf(request.raw)
     const phase = creationPhase(form) ?? creationPhase(query)
     const parameters = { target: form.get('target') ?? query.require('target') }
-    const { user, admin } = request.caller
-    const job = services.jobs.create(user, { kind: ASYNC_DELETE, parameters, ...(admin && { admin }) })
-    return created(context, job, phase, reply)
+    return created(context, request, { kind: ASYNC_DELETE, parameters }, phase, reply)
   }
   const setprops: Handler = async (request, reply) => {
     const phase = creationPhase(parametersOf(request.raw))
     const body = await readBody(request.raw, reply.raw, { limit: limits.transfer, timeout: limits.documentTimeout })
-    const { user, admin } = request.caller
-    const job = services.jobs.create(user, { kind: ASYNC_SETPROPS, node: readNode(body), ...(admin && { admin }) })
-    return created(context, job, phase, reply)
+    return created(context, request, { kind: ASYNC_SETPROPS, node: readNode(body) }, phase, reply)
   }
   jobList(app, context, ASYNC_DELETE, deletion)
   jobList(app, context, ASYNC_SETPROPS, setprops)

@@ -9,14 +9,12 @@ import { type HttpContext } from './services.ts'
 import { parametersOf } from './target.ts'
 
 export function transfers(app: FastifyInstance, context: HttpContext): void {
-  const { services, limits } = context
+  const { limits } = context
   // What the document asks for is judged when the job runs; here it must be a transfer at all.
   const create: Handler = async (request, reply) => {
     const phase = creationPhase(parametersOf(request.raw))
     const body = await readBody(request.raw, reply.raw, { limit: limits.transfer, timeout: limits.documentTimeout })
-    const { user, admin } = request.caller
-    const job = services.jobs.create(user, { kind: TRANSFERS, transfer: readTransfer(body), ...(admin && { admin }) })
-    return created(context, job, phase, reply)
+    return created(context, request, { kind: TRANSFERS, transfer: readTransfer(body) }, phase, reply)
   }
   jobList(app, context, TRANSFERS, create)
 }
