@@ -17,6 +17,8 @@ function recovered({ state }: Driven): { name: string; bytes: string; origin: st
   return fs
     .readdirSync(folder)
     .filter((name) => !name.endsWith('.origin'))
+    // the bytes come first: one without its origin is still being kept
+    .filter((name) => fs.existsSync(path.join(folder, `${name}.origin`)))
     .map((name) => ({
       name,
       bytes: fs.readFileSync(path.join(folder, name), 'latin1'),
