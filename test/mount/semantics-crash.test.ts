@@ -14,16 +14,18 @@ const skip = await fuseSkip()
 function recovered({ state }: Driven): { name: string; bytes: string; origin: string }[] {
   const folder = path.join(state, 'recovered')
   if (!fs.existsSync(folder)) return []
-  return fs
-    .readdirSync(folder)
-    .filter((name) => !name.endsWith('.origin'))
-    // the bytes come first: one without its origin is still being kept
-    .filter((name) => fs.existsSync(path.join(folder, `${name}.origin`)))
-    .map((name) => ({
-      name,
-      bytes: fs.readFileSync(path.join(folder, name), 'latin1'),
-      origin: fs.readFileSync(path.join(folder, `${name}.origin`), 'utf8').trim(),
-    }))
+  return (
+    fs
+      .readdirSync(folder)
+      .filter((name) => !name.endsWith('.origin'))
+      // the bytes come first: one without its origin is still being kept
+      .filter((name) => fs.existsSync(path.join(folder, `${name}.origin`)))
+      .map((name) => ({
+        name,
+        bytes: fs.readFileSync(path.join(folder, name), 'latin1'),
+        origin: fs.readFileSync(path.join(folder, `${name}.origin`), 'utf8').trim(),
+      }))
+  )
 }
 
 void t.test('failed-close-keeps', { skip }, async (t) => {
