@@ -2,11 +2,12 @@
  * Who is asking, settled once per request. The chain is verified once per connection and again when trust changes; its end is compared
  * with the clock at every request, since connections outlive proxies. A bad certificate is refused, never taken as anonymous.
  */
+import { type IncomingMessage } from 'node:http'
 import { type Socket } from 'node:net'
 import { type Callers } from '../identity/caller.ts'
 import { CertificateFault } from '../identity/certificate-fault.ts'
 import { peerOf } from '../identity/peer.ts'
-import { type VerifiedChain } from '../identity/verify.ts'
+import { type Proof, proofOfChain } from '../identity/proof.ts'
 import { type Caller } from '../vospace/caller.ts'
 
 /** Challenges of a 401, and of what anonymous callers may read but others too (IVOA SSO; auth.md E). */
@@ -16,24 +17,28 @@ export const AUTHENTICATED_HEADER = 'X-VO-Authenticated'
 
 interface Verdict {
   readonly generation: number
-  readonly answer: VerifiedChain | CertificateFault
+  readonly answer: Proof | CertificateFault
 }
 
 const verdicts = new WeakMap<Socket, Verdict>()
 
 /**
- * The caller at the other end of a connection. Throws CertificateFault (401) for a certificate that proves nobody, expired ones included,
- * and PermissionDenied for a person unknown here.
+ * The caller who sent a request. Throws CertificateFault (401) for a certificate that proves nobody, expired ones included, and
+ * PermissionDenied for a person unknown here. A promise only where another service has to be asked.
  */
-export function authenticate(socket: Socket, callers: Callers, now: number = Date.now()): Caller {
+export function authenticate(
+  { socket }: IncomingMessage,
+  callers: Callers,
+  now: number = Date.now(),
+): Caller | Promise<Caller> {
   const { chain } = peerOf(socket)
   if (chain.length === 0) return callers.callerOf(undefined)
-  const verified = verdictOf(socket, chain, callers)
-  if (verified instanceof CertificateFault) throw verified
-  if (verified.expires.getTime() <= now) {
-    throw new CertificateFault('EXPIRED', `the certificate expired at ${verified.expires.toISOString()}`)
+  const proof = verdictOf(socket, chain, callers)
+  if (proof instanceof CertificateFault) throw proof
+  if (proof.expires <= now) {
+    throw new CertificateFault('EXPIRED', `the certificate expired at ${new Date(proof.expires).toISOString()}`)
   }
-  return callers.callerOf(verified)
+  return callers.callerOf(proof)
 }
 
 function verdictOf(socket: Socket, chain: readonly Buffer[], callers: Callers): Verdict['answer'] {
@@ -47,7 +52,7 @@ function verdictOf(socket: Socket, chain: readonly Buffer[], callers: Callers): 
 
 function judge(chain: readonly Buffer[], callers: Callers): Verdict['answer'] {
   try {
-    return callers.verify(chain)
+    return proofOfChain(callers.verify(chain))
   } catch (error) {
     if (error instanceof CertificateFault) return error
     throw error

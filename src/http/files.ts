@@ -17,7 +17,7 @@ import { targetOf } from './target.ts'
 
 export function files(app: FastifyInstance, context: HttpContext): void {
   const get: Handler = async (request, reply) => {
-    const { caller, path, grant } = admit(context, request, reply, 'read')
+    const { caller, path, grant } = await admit(context, request, reply, 'read')
     const { space } = context.services
     const granted = grant && { grant }
     const look: Source['look'] = async () => {
@@ -29,7 +29,7 @@ export function files(app: FastifyInstance, context: HttpContext): void {
   }
   const head: Handler = async (request, reply) => {
     // with a URL to put to as well: Python asks before it sends
-    const { caller, path, grant } = admit(context, request, reply, 'any')
+    const { caller, path, grant } = await admit(context, request, reply, 'any')
     const { entry, name } = await headFile(context.services.space, caller, path, grant && { grant })
     checkUnchanged(request.headers, entry)
     if (isUnmodified(request.headers, entry)) return answerHead(reply, 304, fileHeaders(entry, name))
@@ -50,16 +50,16 @@ interface Admitted {
  * Who asks for which file. `/preauth:<token>` in front of the path stands for all credentials, and acts for the user of the token;
  * without it the caller is whoever the certificate says.
  */
-function admit(
+async function admit(
   { services }: HttpContext,
   request: FastifyRequest,
   reply: FastifyReply,
   kind: FileGrant['kind'] | 'any',
-): Admitted {
+): Promise<Admitted> {
   const { rest } = targetOf(request.raw)
   const token = /^\/preauth(?::|%3a)([^/]*)(\/.*)?$/i.exec(rest)
   if (token === null) {
-    request.caller = authenticate(request.raw.socket, services.callers)
+    request.caller = await authenticate(request.raw, services.callers)
     if (request.caller.user !== undefined) reply.header(AUTHENTICATED_HEADER, request.caller.user)
     return { caller: request.caller, path: decodePath(rest) }
   }
@@ -69,7 +69,7 @@ function admit(
 
 async function upload(context: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const { space } = context.services
-  const { caller, path, grant } = admit(context, request, reply, 'write')
+  const { caller, path, grant } = await admit(context, request, reply, 'write')
   if (request.headers['content-range'] !== undefined) {
     // RFC 9110, 14.5: taken for the whole it would destroy the rest
     throw new Fault('InvalidArgument', 'a part of a file cannot be put')

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { type Server } from 'node:https'
 import { type AddressInfo, type Socket } from 'node:net'
 import fastify, { LogController, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import { ANONYMOUS } from '../vospace/caller.ts'
+import { ANONYMOUS, type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
 import { authenticate, AUTHENTICATED_HEADER } from './authenticate.ts'
 import { replyFault } from './fault-reply.ts'
@@ -118,12 +118,17 @@ function admit(
     return
   }
   try {
-    request.caller = authenticate(request.raw.socket, services.callers)
+    const caller = authenticate(request.raw, services.callers)
+    if (caller instanceof Promise) caller.then((known) => admitted(request, reply, known, done), done)
+    else admitted(request, reply, caller, done)
   } catch (error) {
     done(error as Error)
-    return
   }
-  if (request.caller.user !== undefined) reply.header(AUTHENTICATED_HEADER, request.caller.user)
+}
+
+function admitted(request: FastifyRequest, reply: FastifyReply, caller: Caller, done: () => void): void {
+  request.caller = caller
+  if (caller.user !== undefined) reply.header(AUTHENTICATED_HEADER, caller.user)
   done()
 }
 

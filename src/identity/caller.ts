@@ -1,8 +1,10 @@
-// From a verified chain to a local user: the identity is the canonical DN of the end entity, nothing else of the certificate.
+// From what a request proves to a local user. Of a certificate nothing counts but the canonical DN of its end entity, of a token its
+// issuer and subject.
 import { ANONYMOUS, type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
 import { CertificateFault } from './certificate-fault.ts'
 import { ChainCache, type ChainCacheOptions } from './chain-cache.ts'
+import { type Identity, type Proof } from './proof.ts'
 import { type TrustStore } from './trust.ts'
 import { type VerifiedChain } from './verify.ts'
 
@@ -13,10 +15,12 @@ export interface LocalUser {
   /** the user's own group */
   readonly gid: number
   readonly admin: boolean
+  /** keeps their files and gets nowhere */
+  readonly suspended?: boolean
 }
 
 export interface UserDirectory {
-  byDn(canonicalDn: string): LocalUser | undefined
+  byIdentity(identity: Identity): LocalUser | undefined
 }
 
 export interface GroupDirectory {
@@ -24,28 +28,66 @@ export interface GroupDirectory {
   of(user: string): ReadonlySet<string>
 }
 
-/**
- * The caller of a verified chain; without a chain the anonymous one. PermissionDenied for a certificate that proves somebody
- * who is no user here: authenticated, and yet nobody.
- */
-export function callerFrom(verified: VerifiedChain | undefined, users: UserDirectory, groups: GroupDirectory): Caller {
-  if (verified === undefined) return ANONYMOUS
-  const user = users.byDn(verified.dn)
-  if (user === undefined) throw new Fault('PermissionDenied', `no user here has the distinguished name ${verified.dn}`)
-  return {
-    user: user.name,
-    groups: groups.of(user.name),
-    // a limited proxy moves data; it does not administer (auth.md B2)
-    admin: user.admin && !verified.limited,
-    uid: user.uid,
-    gid: user.gid,
-    dn: verified.dn,
-  }
+/** Groups kept by other services, asked with the user's own credential. Empty when there is none that may be asked. */
+export interface RemoteGroups {
+  of(user: LocalUser, proof: Proof | undefined): ReadonlySet<string> | Promise<ReadonlySet<string>>
+}
+
+/** What the caller of a request is made of. */
+export interface Directories {
+  readonly users: UserDirectory
+  readonly groups: GroupDirectory
+  readonly remoteGroups?: RemoteGroups
+  /** Asked about a person who proved who they are and is no user here: may make one (policy of the site). */
+  readonly newcomer?: (proof: Proof) => LocalUser | undefined
 }
 
 /**
+ * The caller of a proof; without a proof the anonymous one. PermissionDenied for somebody proved who is no user here, or whose account
+ * is suspended. A promise only where other services have to be asked.
+ */
+export function callerFrom(proof: Proof | undefined, directories: Directories): Caller | Promise<Caller> {
+  if (proof === undefined) return ANONYMOUS
+  const { users, groups, remoteGroups, newcomer } = directories
+  const user = users.byIdentity(proof.identity) ?? newcomer?.(proof)
+  if (user === undefined) throw unknownPerson(proof)
+  if (user.suspended === true) throw new Fault('PermissionDenied', `the account ${user.name} is suspended`)
+  const local = groups.of(user.name)
+  const remote = remoteGroups?.of(user, proof)
+  if (remote instanceof Promise) return remote.then((more) => callerWith(proof, user, local, more))
+  return callerWith(proof, user, local, remote)
+}
+
+function callerWith(
+  proof: Proof,
+  user: LocalUser,
+  local: ReadonlySet<string>,
+  remote: ReadonlySet<string> | undefined,
+): Caller {
+  return {
+    user: user.name,
+    groups: remote === undefined || remote.size === 0 ? local : new Set([...local, ...remote]),
+    // a limited proxy moves data; it does not administer (auth.md B2)
+    admin: user.admin && !proof.limited,
+    uid: user.uid,
+    gid: user.gid,
+    method: proof.method,
+    ...(proof.limited && { limited: true }),
+    ...(proof.identity.kind === 'x509' && { dn: proof.identity.value }),
+  }
+}
+
+const unknownPerson = ({ identity, method }: Proof): Fault =>
+  new Fault(
+    'PermissionDenied',
+    method === 'certificate'
+      ? `no user here has the distinguished name ${identity.value}`
+      : `no user here is known to the token's issuer as ${identity.value}`,
+  )
+
+/**
  * The caller that work goes on for after its request: who is anonymous stays so. `admin`: whether it was asked with an administrator's
- * rights. PermissionDenied when there is no such user any more.
+ * rights. PermissionDenied when there is no such user any more, or their account is suspended.
  */
 export function callerNamed(
   name: string | undefined,
@@ -56,29 +98,36 @@ export function callerNamed(
   if (name === undefined) return ANONYMOUS
   const user = users.byName(name)
   if (user === undefined) throw new Fault('PermissionDenied', `there is no user ${name} any more`)
+  if (user.suspended === true) throw new Fault('PermissionDenied', `the account ${name} is suspended`)
   return { user: name, groups: groups.of(name), admin: admin && user.admin, uid: user.uid, gid: user.gid }
 }
 
-export interface CallersOptions {
+/** Tokens to proofs; identity/token.ts has it. */
+export interface TokenVerifier {
+  /** Throws TokenFault (NotAuthenticated) for a token that proves nobody. */
+  verify(token: string): Proof | Promise<Proof>
+}
+
+export interface CallersOptions extends Directories {
   /** Each judges by itself: a chain is good when one of them finds it so. */
   readonly trust: readonly TrustStore[]
-  readonly users: UserDirectory
-  readonly groups: GroupDirectory
+  /** Absent: no tokens are taken here. */
+  readonly tokens?: TokenVerifier
   readonly rules?: ChainCacheOptions
 }
 
-/** Chains to callers, for the authorities trusted and the users known here. */
+/** Chains and tokens to callers, for the authorities trusted and the users known here. */
 export class Callers {
   readonly #trust: readonly TrustStore[]
   readonly #chains: readonly ChainCache[]
-  readonly #users: UserDirectory
-  readonly #groups: GroupDirectory
+  readonly #directories: Directories
+  readonly tokens: TokenVerifier | undefined
 
-  constructor({ trust, users, groups, rules }: CallersOptions) {
+  constructor({ trust, rules, tokens, ...directories }: CallersOptions) {
     this.#trust = trust
     this.#chains = trust.map((store) => new ChainCache(store, rules))
-    this.#users = users
-    this.#groups = groups
+    this.#directories = directories
+    this.tokens = tokens
   }
 
   /** Grows when trust changes: what was verified under an older one is to be verified again. */
@@ -101,7 +150,7 @@ export class Callers {
   }
 
   /** As callerFrom. Asked anew for every request, since groups change. */
-  callerOf(verified: VerifiedChain | undefined): Caller {
-    return callerFrom(verified, this.#users, this.#groups)
+  callerOf(proof: Proof | undefined): Caller | Promise<Caller> {
+    return callerFrom(proof, this.#directories)
   }
 }

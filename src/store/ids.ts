@@ -1,6 +1,8 @@
 /** Names and numbers in memory, for backends that keep numbers: synchronous, read again only when somebody was added. */
 import { type Database } from './database.ts'
-import { type Groups, identitiesVersion, type Ids, type Users } from './identities.ts'
+import { type Groups } from './groups.ts'
+import { identitiesVersion, type Ids } from './numbers.ts'
+import { type Users } from './users.ts'
 
 /**
  * Owners nobody knows are `uid:N`. A name never changes its number and is never deleted, so what was found stays true:

@@ -3,11 +3,13 @@ import { closeSync, openSync } from 'node:fs'
 import { Fault } from '../vospace/fault.ts'
 import { StoredChanges } from './changes.ts'
 import { Database } from './database.ts'
-import { Groups, type Ids, Users } from './identities.ts'
+import { Groups } from './groups.ts'
 import { StoredIds } from './ids.ts'
 import { StoredJobs } from './jobs.ts'
 import { checkOurs, migrate } from './migrations.ts'
+import { type Ids } from './numbers.ts'
 import { Operations } from './operations.ts'
+import { Users } from './users.ts'
 
 export interface Store {
   readonly users: Users
@@ -23,8 +25,8 @@ export interface Store {
  * Opens the file, makes it when it is missing (readable by its owner only) and brings its schema up to date. `:memory:` is for tests.
  * Throws InternalFault that names the file: no database, of another program, of a newer karst, not writable.
  *
- * Two connections: what is promised to survive a power cut (identities, what operations are about to do) is committed with an fsync
- * each, the rest without.
+ * Two connections: what is promised to survive a power cut (identities, what operations are about to do, what clients were told of
+ * jobs) is committed with an fsync each, the rest without.
  */
 export function openStore(file: string): Store {
   if (file !== ':memory:') create(file)
@@ -41,7 +43,7 @@ export function openStore(file: string): Store {
     const ids = new StoredIds(durable, users, groups)
     const changes = new StoredChanges(quick)
     const operations = new Operations(durable, quick)
-    return { users, groups, operations, changes, jobs: new StoredJobs(quick), ids: () => ids, close }
+    return { users, groups, operations, changes, jobs: new StoredJobs(durable, quick), ids: () => ids, close }
   } catch (error) {
     close()
     throw error

@@ -18,8 +18,8 @@ t.test('users get numbers from 20000, and are found by name and by certificate',
   users.addIdentity('alice', { kind: 'x509', value: 'cn=alice,o=karst' })
   users.addIdentity('alice', { kind: 'x509', value: 'cn=alice,o=karst' })
   users.addIdentity('alice', { kind: 'x509', value: 'cn=alice 2,o=karst' })
-  t.equal(users.byDn('cn=alice 2,o=karst')?.name, 'alice')
-  t.equal(users.byDn('cn=mallory,o=karst'), undefined)
+  t.equal(users.byIdentity({ kind: 'x509', value: 'cn=alice 2,o=karst' })?.name, 'alice')
+  t.equal(users.byIdentity({ kind: 'x509', value: 'cn=mallory,o=karst' }), undefined)
   t.equal(users.byName('alice')?.uid, 20_000)
   t.same(
     users.list().map(({ name }) => name),

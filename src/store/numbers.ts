@@ -1,0 +1,52 @@
+/** Numbers of users and groups: one set for both, none given twice. */
+import { type Database } from './database.ts'
+
+/** Owners and groups as numbers; the same shape as the backend's. */
+export interface Ids {
+  uidOf(owner: string): number | undefined
+  ownerOf(uid: number): string
+  gidOfUser(owner: string): number | undefined
+  gidOf(groupUri: string): number | undefined
+  groupOf(gid: number): string | undefined
+}
+
+/** First numbers given out; those below are the system's. */
+const FIRST = { uid: 20_000, gid: 90_000 } as const
+/** The largest a Linux kernel takes; the next is "no id". */
+export const LAST_ID = 0xfffffffe
+
+export const IDENTITIES_1 = `
+  CREATE TABLE users (name TEXT PRIMARY KEY, uid INTEGER NOT NULL UNIQUE, admin INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE identities (kind TEXT NOT NULL, value TEXT NOT NULL, user TEXT NOT NULL REFERENCES users(name),
+    PRIMARY KEY (kind, value)) STRICT, WITHOUT ROWID;
+  CREATE TABLE groups (uri TEXT PRIMARY KEY, gid INTEGER NOT NULL UNIQUE, owner TEXT NOT NULL REFERENCES users(name))
+    STRICT, WITHOUT ROWID;
+  CREATE TABLE members (user TEXT NOT NULL REFERENCES users(name), uri TEXT NOT NULL REFERENCES groups(uri),
+    PRIMARY KEY (user, uri)) STRICT, WITHOUT ROWID;
+  CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+`
+
+// A user's own group has the user's number: so users and groups draw from one set of numbers, and none is given twice.
+export function allocate(database: Database, name: keyof typeof FIRST): number {
+  let next = Math.max(FIRST[name], counted(database, name))
+  while (isTaken(database, next)) next++
+  count(database, name, next + 1)
+  return next
+}
+
+/** Grows with every user and group made, by whatever process. */
+export function identitiesVersion(database: Database): number {
+  return counted(database, 'version')
+}
+
+const counted = (database: Database, name: string): number =>
+  database.number('SELECT value FROM counters WHERE name = ?', name)
+
+export function count(database: Database, name: string, value: number): void {
+  database.run('INSERT INTO counters VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2', name, value)
+}
+
+export function isTaken(database: Database, number: number): boolean {
+  const sql = 'SELECT EXISTS (SELECT 1 FROM users WHERE uid = ?1) OR EXISTS (SELECT 1 FROM groups WHERE gid = ?1)'
+  return database.number(sql, number) === 1
+}
