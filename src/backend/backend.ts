@@ -232,6 +232,8 @@ export interface Usage {
 
 /** Owners and groups as numbers, for stores that keep numbers. Unknown numbers are `uid:N`, `gid:N`; the mapping is loaded and synchronous. */
 export interface Ids {
+  /** Another one when somebody was added, so that an owner or a group unknown before may have a name now. Absent: nothing is to be remembered. */
+  readonly version?: number
   /** undefined: no such user */
   uidOf(owner: string): number | undefined
   ownerOf(uid: number): string

@@ -12,6 +12,11 @@ export class Database {
   readonly #statements = new Map<string, StatementSync>()
   readonly #file: string
   #writes = 0
+  #version = 0
+  /** what SQLite said of other connections' commits, and our own writes, when it was last looked at */
+  #state = ''
+  /** our own writes at the last look in this turn of the event loop; undefined: not looked in this turn */
+  #looked: number | undefined
 
   /** `full`: a commit survives a power cut, at the cost of one fsync; else it survives only the death of the process. */
   constructor(file: string, options: { readonly full: boolean }) {
@@ -55,6 +60,25 @@ export class Database {
     return this.#writes
   }
 
+  /**
+   * Another number whenever something may have been written, by this connection or any other of any process. Other processes are looked for
+   * once a turn of the event loop: what was committed before a request came in is seen by it (https://sqlite.org/pragma.html#pragma_data_version).
+   */
+  get version(): number {
+    if (this.#looked === this.#writes) return this.#version
+    if (this.#looked === undefined) setImmediate(() => (this.#looked = undefined))
+    const state = `${this.number('PRAGMA data_version')} ${this.#writes}`
+    this.#looked = this.#writes
+    if (state !== this.#state) this.#version++
+    this.#state = state
+    return this.#version
+  }
+
+  /** Within a transaction: what is read now may never have been. */
+  get isChanging(): boolean {
+    return this.#connection.isTransaction
+  }
+
   get(sql: string, ...values: SQLInputValue[]): Row | undefined {
     return naming(this.#file, () => this.#statement(sql).get(...values))
   }
@@ -88,6 +112,7 @@ export class Database {
 
   // SQLite itself rolls back after some errors (a full disk): then there is nothing left to roll back, and saying so would hide the error.
   #rollback(): void {
+    this.#writes++
     if (this.#connection.isTransaction) this.#connection.exec('ROLLBACK')
   }
 

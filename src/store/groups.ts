@@ -3,6 +3,7 @@ import { Fault } from '../vospace/fault.ts'
 import { isGroupUri } from '../vospace/property.ts'
 import { type Database, type Row } from './database.ts'
 import { allocate, count, identitiesVersion } from './numbers.ts'
+import { Unchanged } from './unchanged.ts'
 import { known, type Users } from './users.ts'
 
 export interface Group {
@@ -12,14 +13,16 @@ export interface Group {
   readonly owner: string
 }
 
-/** Local groups. Membership is read anew at each call: what is withdrawn is withdrawn at once. */
+/** Local groups. Membership is that of this moment: what is withdrawn, by whatever process, is withdrawn at once. */
 export class Groups {
   readonly #database: Database
   readonly #users: Users
+  readonly #memberships: Unchanged<ReadonlySet<string>>
 
   constructor(database: Database, users: Users) {
     this.#database = database
     this.#users = users
+    this.#memberships = new Unchanged(database)
   }
 
   /** A gid from 90000 is given. DuplicateNode when it exists; InvalidArgument: no group URI, no such user. */
@@ -54,8 +57,11 @@ export class Groups {
   }
 
   of(user: string): ReadonlySet<string> {
-    const rows = this.#database.all('SELECT uri FROM members WHERE user = ?', user)
-    return new Set(rows.map((row) => String(row['uri'])))
+    // asked at every request
+    return this.#memberships.of(user, () => {
+      const rows = this.#database.all('SELECT uri FROM members WHERE user = ?', user)
+      return new Set(rows.map((row) => String(row['uri'])))
+    })
   }
 
   members(uri: string): string[] {

@@ -17,13 +17,18 @@ export class StoredIds implements Ids {
   #gids = new Map<string, number>()
   #groupUris = new Map<number, string>()
   #seen = -1
-  /** writes of this process when it was last looked, in this turn of the event loop; undefined: not in this turn */
-  #looked: number | undefined
+  /** the store's version when it was last looked */
+  #looked = -1
 
   constructor(database: Database, users: Users, groups: Groups) {
     this.#database = database
     this.#users = users
     this.#groups = groups
+  }
+
+  get version(): number {
+    this.#refresh()
+    return this.#seen
   }
 
   uidOf(owner: string): number | undefined {
@@ -52,11 +57,10 @@ export class StoredIds implements Ids {
     return look()
   }
 
-  // A path has several owners that nobody knows: one look a turn tells of them all.
   #refresh(): boolean {
-    if (this.#looked === this.#database.writes) return false
-    if (this.#looked === undefined) setImmediate(() => (this.#looked = undefined))
-    this.#looked = this.#database.writes
+    const { version } = this.#database
+    if (version === this.#looked) return false
+    this.#looked = version
     return this.#read()
   }
 

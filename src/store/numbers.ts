@@ -3,6 +3,7 @@ import { type Database } from './database.ts'
 
 /** Owners and groups as numbers; the same shape as the backend's. */
 export interface Ids {
+  readonly version: number
   uidOf(owner: string): number | undefined
   ownerOf(uid: number): string
   gidOfUser(owner: string): number | undefined

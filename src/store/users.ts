@@ -2,6 +2,7 @@
 import { Fault } from '../vospace/fault.ts'
 import { type Database, type Row } from './database.ts'
 import { allocate, count, identitiesVersion, isTaken, LAST_ID } from './numbers.ts'
+import { Unchanged } from './unchanged.ts'
 
 export interface User {
   readonly name: string
@@ -20,9 +21,11 @@ export interface Identity {
 /** Local users. Never deleted, since files keep their numbers. */
 export class Users {
   readonly #database: Database
+  readonly #known: Unchanged<User | undefined>
 
   constructor(database: Database) {
     this.#database = database
+    this.#known = new Unchanged(database)
   }
 
   /** The next free uid from 20000 unless one is given. DuplicateNode when the name or the number is taken; InvalidArgument. */
@@ -47,7 +50,8 @@ export class Users {
 
   byIdentity({ kind, value }: Identity): User | undefined {
     const sql = 'SELECT u.* FROM identities i JOIN users u ON u.name = i.user WHERE i.kind = ? AND i.value = ?'
-    return toUser(this.#database.get(sql, kind, value))
+    // asked at every request
+    return this.#known.of(`${kind} ${value}`, () => toUser(this.#database.get(sql, kind, value)))
   }
 
   /** Again for the same user: nothing happens. DuplicateNode when it is another user's; InvalidArgument: no such user. */

@@ -27,6 +27,7 @@ const TASKS: Record<string, (store: Store, ...rest: string[]) => unknown> = {
     Array.from({ length: Number(count) }, () => store.changes.append({ id: 'n', path: nodePath('/n'), kind: 'bytes' })),
   users: (store, prefix = '', count = '0') =>
     Array.from({ length: Number(count) }, (_, i) => store.users.create({ name: `${prefix}${i}` }).uid),
+  leave: (store, uri = '', user = '') => store.groups.remove(uri, user) ?? null,
   addUser: (store, name = '', uid = '') => store.users.create({ name, uid: Number(uid) }).uid,
 }
 
