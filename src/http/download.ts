@@ -20,6 +20,8 @@ export interface Source {
     readonly ifContentVersion: string
     readonly signal: AbortSignal
   }): Promise<{ readonly body: Readable }>
+  /** The last byte of the file has gone out. */
+  sent?(): void
 }
 
 /** Answers a GET of bytes. */
@@ -32,7 +34,9 @@ export async function sendFile(source: Source, request: FastifyRequest, reply: F
     const range = rangeOf(request, reply, entry)
     try {
       const { body } = await source.open({ ...(range && { range }), ifContentVersion: entry.contentVersion, signal })
-      return await sendBytes(reply, { body, entry, headers, range })
+      const isWhole = await sendBytes(reply, { body, entry, headers, range })
+      if (isWhole && (range === undefined || range.end === entry.size - 1)) source.sent?.()
+      return reply
     } catch (error) {
       // replaced between the two looks: what was said of the old bytes must not go with the new
       if (!isFault(error, 'PreconditionFailed')) throw error
@@ -59,11 +63,12 @@ interface Bytes {
   readonly range: WholeRange | undefined
 }
 
-/** 200, 206, or 204 for an empty file (wire.md trap 17). */
-async function sendBytes(reply: FastifyReply, { body, entry, headers, range }: Bytes): Promise<unknown> {
+/** 200, 206, or 204 for an empty file (wire.md trap 17). False: the client went away before the end. */
+async function sendBytes(reply: FastifyReply, { body, entry, headers, range }: Bytes): Promise<boolean> {
   if (entry.size === 0) {
     body.destroy()
-    return answerHead(reply, 204, headers)
+    answerHead(reply, 204, headers)
+    return true
   }
   const length = range === undefined ? entry.size : range.end - range.start + 1
   const partial = range && { 'Content-Range': `bytes ${range.start}-${range.end}/${entry.size}` }
@@ -75,8 +80,9 @@ async function sendBytes(reply: FastifyReply, { body, entry, headers, range }: B
     // the promised length is never reached: the client sees that it does not have the whole
     if (!raw.writableFinished) reply.log.info({ reason: String(error) }, 'a download was cut')
     raw.destroy()
+    return false
   }
-  return reply
+  return true
 }
 
 /** A body that reads into its own buffers again once they are written: to allocate them anew costs as much as to encrypt them. */

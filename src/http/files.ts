@@ -25,7 +25,8 @@ export function files(app: FastifyInstance, context: HttpContext): void {
       return { entry, headers: fileHeaders(entry, name) }
     }
     const open: Source['open'] = (options) => readFile(space, caller, path, { ...granted, ...options })
-    return sendFile({ look, open }, request, reply)
+    const sent = (): void => tellJob(context, request, grant)
+    return sendFile({ look, open, sent }, request, reply)
   }
   const head: Handler = async (request, reply) => {
     // with a URL to put to as well: Python asks before it sends
@@ -93,6 +94,7 @@ async function upload(context: HttpContext, request: FastifyRequest, reply: Fast
   }
   // no signal: when the client goes away, the body itself breaks off
   const { entry } = await put(ticket, uploadOf(request.raw, reply.raw), options)
+  tellJob(context, request, grant)
   return reply
     .code(201)
     .headers({
@@ -101,6 +103,17 @@ async function upload(context: HttpContext, request: FastifyRequest, reply: Fast
       'Content-Length': 0,
     })
     .send()
+}
+
+/** The job that has negotiated the URL is over with its bytes (wire.md 4.3). */
+function tellJob({ services }: HttpContext, { log }: FastifyRequest, grant: FileGrant | undefined): void {
+  if (grant?.job === undefined) return
+  try {
+    services.jobs.bytesMoved(grant.job)
+  } catch (error) {
+    // the bytes have been moved: what the job says of them is no reason to refuse
+    log.error({ err: error, job: grant.job }, 'a transfer job could not be completed')
+  }
 }
 
 /** A file that came meanwhile makes `If-None-Match: *` fail, which HTTP calls a failed precondition. */

@@ -65,14 +65,15 @@ export const HTTP_LIMITS: HttpLimits = {
 
 /** Jobs: src/jobs has them. */
 export interface Jobs {
-  /** A PENDING one. */
-  create(owner: string | undefined, draft: JobDraft): Job
+  /** A PENDING one, ServiceBusy when too many wait; with a `start`, under the id of `newId`, one that was done meanwhile. */
+  create(owner: string | undefined, draft: JobDraft, start?: JobStart): Job
+  newId(): string
+  /** What was negotiated has been moved: EXECUTING becomes COMPLETED. */
+  bytesMoved(id: string): void
   /** undefined: there is none, or no more */
   get(id: string): Job | undefined
   /** newest first */
   list(owner: string, kind: string, filter: JobFilter): readonly Job[]
-  /** NodeNotFound */
-  update(id: string, patch: Partial<Omit<Job, 'id' | 'owner' | 'kind'>>): Job
   /** InvalidArgument unless it is PENDING. */
   run(id: string): void
   abort(id: string): void
@@ -89,6 +90,9 @@ export interface Jobs {
 
 /** The name of the list, what was asked for, and whether an administrator did. */
 export type JobDraft = Pick<Job, 'kind' | 'admin' | 'transfer' | 'node' | 'parameters'>
+
+/** What a job begins with that is not PENDING. */
+export type JobStart = Partial<Omit<Job, 'owner' | 'kind'>> & Pick<Job, 'id' | 'phase'>
 
 export interface JobFilter {
   readonly phases?: readonly Phase[]

@@ -34,18 +34,25 @@ function isForm(request: FastifyRequest, body: Buffer): boolean {
 
 /** A job is made in every case, refusals included: the client learns of them from the job (wire.md trap 14). The URL of its transferDetails. */
 async function byDocument(services: HttpServices, caller: Caller, transfer: Transfer): Promise<string> {
-  const negotiation = await negotiated(services, caller, transfer)
-  const job = services.jobs.create(caller.user, { kind: TRANSFERS, transfer })
-  const url = `${services.publicUrl}/${TRANSFERS}/${job.id}/results/transferDetails`
-  const now = Date.now()
-  const { error } = negotiation
-  services.jobs.update(job.id, { started: now, ...(error && { ended: now }), ...negotiatedJob(negotiation, url) })
+  const { jobs, publicUrl } = services
+  const started = Date.now()
+  const id = jobs.newId()
+  const negotiation = await negotiated(services, caller, transfer, id)
+  const url = `${publicUrl}/${TRANSFERS}/${id}/results/transferDetails`
+  const ended = negotiation.error && { ended: Date.now() }
+  const draft = { kind: TRANSFERS, transfer }
+  jobs.create(caller.user, draft, { id, started, ...ended, ...negotiatedJob(negotiation, url) })
   return url
 }
 
-async function negotiated(services: HttpServices, caller: Caller, transfer: Transfer): Promise<Negotiation> {
+async function negotiated(
+  services: HttpServices,
+  caller: Caller,
+  transfer: Transfer,
+  job?: string,
+): Promise<Negotiation> {
   const { space, preauth, publicUrl } = services
-  return negotiate(space, caller, transfer, { files: `${publicUrl}/files`, preauth })
+  return negotiate(space, caller, transfer, { files: `${publicUrl}/files`, preauth, ...(job !== undefined && { job }) })
 }
 
 /**

@@ -5,6 +5,7 @@ import { type Job } from '../vospace/transfer.ts'
 import { type JobPatch } from '../store/jobs.ts'
 import { type Clock } from './clock.ts'
 import { type Ending, type JobContext, type JobLog, type Kind } from './kind.ts'
+import { lastingCaller } from './lasting-caller.ts'
 
 /** `isDone`: nothing is left to be taken back. */
 export type Outcome = { readonly patch: JobPatch; readonly isDone: boolean } | 'interrupted'
@@ -121,7 +122,7 @@ export class Attempt {
     return {
       job,
       get caller() {
-        return caller()
+        return lastingCaller(caller, clock)
       },
       signal,
       checkpoint: checkpoint(),

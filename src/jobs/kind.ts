@@ -20,14 +20,14 @@ export interface Kind {
 
 export interface JobContext {
   readonly job: Job
-  /** The owner with the groups of now. */
+  /** The owner; groups and rights are those of the moment they are looked at, so one caller may be kept for the whole work. */
   readonly caller: Caller
   /** Aborted when the job is, when its execution time is over and when the gateway stops. */
   readonly signal: AbortSignal
   /** What an interrupted run saved last, as JSON gave it back; undefined: it has saved nothing. */
   readonly checkpoint: unknown
   readonly log: JobLog
-  /** Keeps where the work is, durably and at once (about 50 us): JSON. Throws when the job is not to go on. */
+  /** Keeps where the work is, at once, and over a power cut (one fsync): JSON. Throws when the job is not to go on. */
   save(checkpoint: unknown): void
   /** Shown on the job; cheap, may be called for every node. `total` undefined: not known. */
   progress(done: number, total?: number): void

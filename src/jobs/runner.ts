@@ -2,7 +2,15 @@
  * UWS 1.1 jobs: PENDING, on RUN QUEUED, then EXECUTING, and COMPLETED, ERROR or ABORTED in the end. What is in the store is what is true; this
  * process holds the jobs it has queued or is at, and takes over what a process that is gone has held: at start, and now and then.
  */
-import { type HeldJob, type JobDraft, type JobFilter, type JobPatch, NOBODY, type StoredJobs } from '../store/jobs.ts'
+import {
+  type HeldJob,
+  type JobDraft,
+  type JobFilter,
+  type JobStart,
+  newJobId,
+  NOBODY,
+  type StoredJobs,
+} from '../store/jobs.ts'
 import { mayLive, thisProcess } from '../store/holder.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
@@ -20,6 +28,8 @@ export interface RunnerOptions {
   readonly log: JobLog
   /** Jobs at work at a time, the quick ones not counted. */
   readonly slots?: number
+  /** PENDING and QUEUED jobs of one owner at a time. */
+  readonly waiting?: number
   readonly clock?: Clock
   /** Names this process; see store/holder.ts. */
   readonly self?: string
@@ -31,6 +41,8 @@ const MAX_ATTEMPTS = 5
 /** How long jobs have to end when the gateway stops. */
 const STOP_MS = 10_000
 const MAX_DESTRUCTION_MS = 30 * 86_400_000
+/** Waiting jobs of one owner: many more than any client makes, few enough to be listed. */
+const MAX_WAITING = 1000
 const MAX_EXECUTION_SECONDS = 7 * 86_400
 
 const isActive = ({ phase }: Job): boolean => ACTIVE_PHASES.includes(phase)
@@ -80,9 +92,27 @@ export class JobRunner {
     this.#store.letGo(this.#self)
   }
 
-  /** A PENDING job. */
-  create(owner: string | undefined, draft: JobDraft): Job {
-    return this.#store.create(owner, draft, this.#clock.now())
+  /**
+   * A PENDING job; ServiceBusy when too many of its owner's wait. With a `start` it is one that no kind does: a transfer that was negotiated
+   * while its client waited.
+   */
+  create(owner: string | undefined, draft: JobDraft, start?: JobStart): Job {
+    const { waiting = MAX_WAITING } = this.#options
+    return this.#store.create(owner, draft, { now: this.#clock.now(), start, waiting })
+  }
+
+  /** The id of a job that is to be created with a start. */
+  newId(): string {
+    return newJobId()
+  }
+
+  /** The bytes that a transfer was about have been moved. A job that is gone, or has ended, stays so. */
+  bytesMoved(id: string): void {
+    const now = this.#clock.now()
+    const moved = (job: Job): Job | undefined =>
+      job.phase === 'EXECUTING' && job.details !== undefined ? { ...job, phase: 'COMPLETED', ended: now } : undefined
+    // without an fsync: the bytes are what was promised, and their fsync was enough for the upload to wait for
+    if (this.#store.note(id, moved) !== undefined) this.#watch.changed(id)
   }
 
   get(id: string): Job | undefined {
@@ -95,13 +125,6 @@ export class JobRunner {
   /** Newest first. */
   list(owner: string, kind: string, filter?: JobFilter): Job[] {
     return this.#store.list(owner, kind, filter)
-  }
-
-  /** For jobs that no kind does: a transfer negotiated while its client waits. NodeNotFound when it is gone. */
-  update(id: string, patch: JobPatch): Job {
-    const job = this.#store.update(id, patch)
-    this.#watch.changed(id)
-    return job
   }
 
   /** PHASE=RUN. InvalidArgument unless it is PENDING. */
@@ -178,6 +201,12 @@ export class JobRunner {
     return job
   }
 
+  #note(id: string, next: (job: Job) => Job | undefined, holder?: string): Job | undefined {
+    const job = this.#store.note(id, next, holder, this.#clock.now())
+    if (job !== undefined) this.#watch.changed(id)
+    return job
+  }
+
   #tick(): void {
     try {
       this.#store.renew(this.#self, this.#clock.now())
@@ -213,7 +242,7 @@ export class JobRunner {
       this.#attempt(job, kind, 'give up')
     } else {
       log.info({ job: job.id, kind: job.kind, attempts }, 'an interrupted job goes on')
-      const queued = this.#change(job.id, (before) => (isActive(before) ? { ...before, phase: 'QUEUED' } : undefined))
+      const queued = this.#note(job.id, (before) => (isActive(before) ? { ...before, phase: 'QUEUED' } : undefined))
       if (queued !== undefined) this.#enqueue(queued)
     }
   }
@@ -238,7 +267,7 @@ export class JobRunner {
     const now = this.#clock.now()
     const started = ({ phase, started = now, ...rest }: Job): Job | undefined =>
       phase === 'QUEUED' ? { ...rest, started, phase: 'EXECUTING' } : undefined
-    const job = this.#change(id, started, this.#self)
+    const job = this.#note(id, started, this.#self)
     if (job === undefined) return
     this.#store.countAttempt(id)
     this.#attempt(job, this.#kinds.get(job.kind), 'run')
@@ -261,7 +290,7 @@ export class JobRunner {
   }
 
   #keepProgress(id: string, progress: Job['progress']): boolean {
-    const job = this.#store.change(id, (before) =>
+    const job = this.#store.note(id, (before) =>
       before.phase === 'EXECUTING' ? { ...before, ...(progress && { progress }) } : undefined,
     )
     return job !== undefined

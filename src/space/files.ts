@@ -19,6 +19,8 @@ import { type SeenEntry, type Space } from './space.ts'
 export interface FileGrant {
   readonly kind: 'read' | 'write'
   readonly user: string | undefined
+  /** the job that has negotiated it */
+  readonly job?: string
 }
 
 export interface FileHead {

@@ -11,6 +11,7 @@ export interface Issue {
   readonly path: NodePath
   readonly kind: FileGrant['kind']
   readonly user: string | undefined
+  readonly job?: string
   /** milliseconds since 1970 */
   readonly now?: number
 }
@@ -20,6 +21,7 @@ interface Claims {
   readonly service: string
   readonly kind: FileGrant['kind']
   readonly user: string | null
+  readonly job?: string
   /** milliseconds since 1970 */
   readonly expires: number
 }
@@ -39,8 +41,10 @@ export class Preauth {
     this.#milliseconds = options.seconds * 1000
   }
 
-  issue({ service, path, kind, user, now = Date.now() }: Issue): string {
-    const claims: Claims = { service: service.authority, kind, user: user ?? null, expires: now + this.#milliseconds }
+  issue({ service, path, kind, user, job, now = Date.now() }: Issue): string {
+    const expires = now + this.#milliseconds
+    const whose = { user: user ?? null, ...(job !== undefined && { job }) }
+    const claims: Claims = { service: service.authority, kind, ...whose, expires }
     const text = JSON.stringify(claims)
     return `${Buffer.from(text).toString('base64url')}.${this.#mac(text, nodeUri(service, path)).toString('base64url')}`
   }
@@ -53,14 +57,16 @@ export class Preauth {
     const [head = '', mac = '', ...more] = token.split('.')
     const text = Buffer.from(head, 'base64url').toString('utf8')
     const claims = parseClaims(text)
-    if (claims === undefined || more.length > 0) throw refusal('is malformed')
+    if (claims === undefined || more.length > 0 || !isCanonical(head) || !isCanonical(mac))
+      throw refusal('is malformed')
     const service: Service = { resourceId: '', authority: claims.service }
     const expected = this.#mac(text, nodeUri(service, path))
     const given = Buffer.from(mac, 'base64url')
     if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw refusal('is not for this node')
     if (kind !== 'any' && claims.kind !== kind) throw refusal(`is good to ${claims.kind}, not to ${kind}`)
     if (now >= claims.expires) throw refusal('has expired')
-    return { kind: claims.kind, user: claims.user ?? undefined }
+    const { job, user } = claims
+    return { kind: claims.kind, user: user ?? undefined, ...(job !== undefined && { job }) }
   }
 
   // The claims are JSON, which has no raw line feed: so the two parts cannot run into each other.
@@ -69,6 +75,9 @@ export class Preauth {
   }
 }
 
+// base64 is read leniently: several texts are the same bytes (the last character has bits to spare, others are passed over).
+const isCanonical = (text: string): boolean => Buffer.from(text, 'base64url').toString('base64url') === text
+
 const refusal = (what: string): Fault => new Fault('PermissionDenied', `the pre-authorised URL ${what}`)
 
 function parseClaims(text: string): Claims | undefined {
@@ -76,7 +85,8 @@ function parseClaims(text: string): Claims | undefined {
     const claims = JSON.parse(text) as Partial<Claims> | null
     if (typeof claims?.service !== 'string' || typeof claims.expires !== 'number') return undefined
     if (claims.kind !== 'read' && claims.kind !== 'write') return undefined
-    return { service: claims.service, kind: claims.kind, user: claims.user ?? null, expires: claims.expires }
+    const { service, kind, user = null, job, expires } = claims
+    return { service, kind, user, ...(typeof job === 'string' && { job }), expires }
   } catch {
     return undefined // not JSON: the same as any other forgery
   }

@@ -76,7 +76,8 @@ async function negotiated(
   { job, caller }: JobContext,
   transfer: Transfer,
 ): Promise<Ending> {
-  const negotiation = await negotiate(space, caller, transfer, { files: `${publicUrl}/files`, preauth })
+  const endpoints = { files: `${publicUrl}/files`, preauth, job: job.id }
+  const negotiation = await negotiate(space, caller, transfer, endpoints)
   return negotiatedJob(negotiation, `${publicUrl}/${TRANSFERS}/${job.id}/results/transferDetails`)
 }
 

@@ -17,6 +17,8 @@ export interface Endpoints {
   /** absolute URL of `/files`, no slash at the end */
   readonly files: string
   readonly preauth: Preauth
+  /** the job that negotiates, told when the bytes have been moved; undefined: there is none (parameter mode) */
+  readonly job?: string
 }
 
 export interface Negotiation {
@@ -30,7 +32,8 @@ export interface Negotiation {
 }
 
 /**
- * What its job shows (wire.md 4.3): EXECUTING, since the bytes are the client's to move; a refusal is ERROR with the bare token, which clients
+ * What its job shows (wire.md 4.3): EXECUTING, since the bytes are the client's to move, until a pre-authorised URL of it has moved them;
+ * a refusal is ERROR with the bare token, which clients
  * compare, and transferDetails without protocols. `url`: of the transferDetails.
  */
 export function negotiatedJob({ details, error, dataNode, linkNode }: Negotiation, url: string) {
@@ -142,11 +145,17 @@ function offer(
   path: NodePath,
   kind: Direction,
   { uri, method }: Usable,
-  { files, preauth }: Endpoints,
+  { files, preauth, job }: Endpoints,
 ): Protocol[] {
   const plain = `${files}${encodePath(path)}`
   if (method !== undefined) return [{ uri, endpoint: plain, securityMethods: [method] }]
-  const token = preauth.issue({ service: space.service, path, kind, user: caller.user })
+  const token = preauth.issue({
+    service: space.service,
+    path,
+    kind,
+    user: caller.user,
+    ...(job !== undefined && { job }),
+  })
   const signed = { uri, endpoint: `${files}/preauth:${token}${encodePath(path)}`, securityMethods: [] }
   return kind === 'write' ? [signed] : [signed, { uri, endpoint: plain, securityMethods: [] }]
 }

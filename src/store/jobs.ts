@@ -12,6 +12,17 @@ export type JobDraft = Pick<Job, 'kind' | 'admin' | 'transfer' | 'node' | 'param
 
 export type JobPatch = Partial<Omit<Job, 'id' | 'owner' | 'kind'>>
 
+/** How a job begins that was done while its client waited: not PENDING, and under an id that was told before. */
+export type JobStart = JobPatch & Pick<Job, 'id' | 'phase'>
+
+export interface JobCreation {
+  /** milliseconds since 1970 */
+  readonly now?: number
+  readonly start?: JobStart | undefined
+  /** PENDING and QUEUED jobs that one owner may have; those of all anonymous callers count together */
+  readonly waiting?: number
+}
+
 /** Which jobs of a list; newest first, at most 5000. */
 export interface JobFilter {
   readonly phases?: readonly Phase[]
@@ -52,6 +63,10 @@ export const JOBS_2 = `
   CREATE INDEX jobs_held ON jobs (holder) WHERE holder IS NOT NULL;
 `
 
+export const JOBS_3 = `
+  CREATE INDEX jobs_waiting ON jobs (owner) WHERE phase IN ('PENDING', 'QUEUED');
+`
+
 const KEEP_MS = 7 * 86_400_000
 /** Whoever comes may leave one, so they go soon. */
 const KEEP_ANONYMOUS_MS = 3_600_000
@@ -60,40 +75,55 @@ const MAX_LISTED = 5000
 const EXECUTION_SECONDS = 43_200
 const SWEEP_ROWS = 500
 
+export const newJobId = (): string => randomBytes(12).toString('hex')
+
+/** What a client is told, that there is a job, that it was started, aborted, destroyed, how it ended, survives a power cut. */
 export class StoredJobs {
   readonly #database: Database
+  readonly #quick: Database
 
-  constructor(database: Database) {
+  /** `quick` is the same file, committed without an fsync: for what a job would find out again, or do again. */
+  constructor(database: Database, quick: Database) {
     this.#database = database
+    this.#quick = quick
   }
 
-  /** A PENDING job with a new id. */
-  create(owner: string | undefined, draft: JobDraft, now: number = Date.now()): Job {
+  /** A PENDING job with a new id, or one that has begun. ServiceBusy: its owner has too many waiting. */
+  create(
+    owner: string | undefined,
+    draft: JobDraft,
+    { now = Date.now(), start, waiting = Infinity }: JobCreation = {},
+  ): Job {
     this.sweep(now)
     const job: Job = {
       ...draft,
-      id: randomBytes(12).toString('hex'),
+      id: newJobId(),
       owner,
       phase: 'PENDING',
       created: now,
       destruction: now + (owner === undefined ? KEEP_ANONYMOUS_MS : KEEP_MS),
       executionDuration: EXECUTION_SECONDS,
       results: [],
+      ...start,
     }
-    const sql = 'INSERT INTO jobs (id, owner, kind, created, destruction, document) VALUES (?, ?, ?, ?, ?, ?)'
-    this.#database.run(sql, job.id, owner ?? null, job.kind, now, job.destruction, JSON.stringify(job))
+    const { id, kind, destruction, phase } = job
+    const sql = 'INSERT INTO jobs (id, owner, kind, created, destruction, phase, document) VALUES (?, ?, ?, ?, ?, ?, ?)'
+    this.#database.transaction(() => {
+      if (phase === 'PENDING') this.#refuseCrowd(owner, waiting)
+      this.#database.run(sql, id, owner ?? null, kind, now, destruction, phase, JSON.stringify(job))
+    })
     return job
+  }
+
+  #refuseCrowd(owner: string | undefined, waiting: number): void {
+    const sql = "SELECT count(*) FROM jobs WHERE owner IS ? AND phase IN ('PENDING', 'QUEUED')"
+    if (this.#database.number(sql, owner ?? null) < waiting) return
+    const whose = owner === undefined ? 'anonymous callers have' : 'you have'
+    throw new Fault('ServiceBusy', `${whose} ${waiting} jobs that wait: run, abort or delete some of them first`)
   }
 
   get(id: string): Job | undefined {
     return toJob(this.#database.get('SELECT owner, kind, document FROM jobs WHERE id = ?', id))
-  }
-
-  /** Answers the job as it is then; NodeNotFound when it is gone. */
-  update(id: string, patch: JobPatch): Job {
-    const job = this.change(id, (before) => ({ ...before, ...patch }))
-    if (job === undefined) throw new Fault('NodeNotFound', `no such job: ${id}`)
-    return job
   }
 
   /**
@@ -106,15 +136,35 @@ export class StoredJobs {
     holder?: string | null,
     now: number = Date.now(),
   ): Job | undefined {
-    return this.#database.transaction(() => {
+    return this.#change(this.#database, id, next, holder, now)
+  }
+
+  /** As `change`, but a power cut may take it: for what nobody was told, and what is found out or done again (progress, the start). */
+  note(
+    id: string,
+    next: (job: Job) => Job | undefined,
+    holder?: string | null,
+    now: number = Date.now(),
+  ): Job | undefined {
+    return this.#change(this.#quick, id, next, holder, now)
+  }
+
+  #change(
+    database: Database,
+    id: string,
+    next: (job: Job) => Job | undefined,
+    holder: string | null | undefined,
+    now: number,
+  ): Job | undefined {
+    return database.transaction(() => {
       const before = this.get(id)
       const job = before && next(before)
       if (job === undefined) return undefined
       const sql = 'UPDATE jobs SET destruction = ?, phase = ?, document = ? WHERE id = ?'
-      this.#database.run(sql, job.destruction, job.phase, JSON.stringify(job), id)
-      if (holder === null) this.#database.run('UPDATE jobs SET holder = NULL, checkpoint = NULL WHERE id = ?', id)
+      database.run(sql, job.destruction, job.phase, JSON.stringify(job), id)
+      if (holder === null) database.run('UPDATE jobs SET holder = NULL, checkpoint = NULL WHERE id = ?', id)
       else if (holder !== undefined) {
-        this.#database.run('UPDATE jobs SET holder = ?, held = ? WHERE id = ?', holder, now, id)
+        database.run('UPDATE jobs SET holder = ?, held = ? WHERE id = ?', holder, now, id)
       }
       return job
     })
@@ -140,24 +190,24 @@ export class StoredJobs {
   /** Takes a job over from a holder that is gone; false: somebody else was faster. */
   takeOver(id: string, from: string, holder: string, now: number): boolean {
     const sql = 'UPDATE jobs SET holder = ?, held = ? WHERE id = ? AND holder = ?'
-    return this.#database.run(sql, holder, now, id, from) === 1
+    return this.#quick.run(sql, holder, now, id, from) === 1
   }
 
   /** The holder lives. */
   renew(holder: string, now: number): void {
-    this.#database.run('UPDATE jobs SET held = ? WHERE holder = ?', now, holder)
+    this.#quick.run('UPDATE jobs SET held = ? WHERE holder = ?', now, holder)
   }
 
   /** Answers how often it was begun, this time included. */
   countAttempt(id: string): number {
-    this.#database.run('UPDATE jobs SET attempts = attempts + 1 WHERE id = ?', id)
+    this.#quick.run('UPDATE jobs SET attempts = attempts + 1 WHERE id = ?', id)
     return this.#database.number('SELECT attempts FROM jobs WHERE id = ?', id)
   }
 
   /** What this holder has left goes on elsewhere, or later, without having counted as an attempt. */
   letGo(holder: string): void {
     const sql = `UPDATE jobs SET holder = '${NOBODY}', attempts = max(attempts - 1, 0) WHERE holder = ?`
-    this.#database.run(sql, holder)
+    this.#quick.run(sql, holder)
   }
 
   checkpoint(id: string): unknown {
@@ -165,7 +215,7 @@ export class StoredJobs {
     return text === undefined ? undefined : (JSON.parse(text) as unknown)
   }
 
-  /** False: the job is not this holder's to do any more. */
+  /** Kept when this returns, over a power cut too: it says what is about to be done. False: the job is not this holder's any more. */
   keepCheckpoint(id: string, holder: string, checkpoint: unknown): boolean {
     const sql = `UPDATE jobs SET checkpoint = ? WHERE id = ? AND holder = ? AND phase = 'EXECUTING'`
     return this.#database.run(sql, JSON.stringify(checkpoint), id, holder) === 1
@@ -174,7 +224,7 @@ export class StoredJobs {
   /** Jobs past their destruction time go; those with work left are answered, to be ended first. */
   sweep(now: number): string[] {
     const past = `SELECT id FROM jobs WHERE destruction < ? AND holder IS`
-    this.#database.run(`DELETE FROM jobs WHERE id IN (${past} NULL LIMIT ${SWEEP_ROWS})`, now)
+    this.#quick.run(`DELETE FROM jobs WHERE id IN (${past} NULL LIMIT ${SWEEP_ROWS})`, now)
     return this.#database.all(`${past} NOT NULL`, now).map((row) => String(row['id']))
   }
 }

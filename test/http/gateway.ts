@@ -47,6 +47,8 @@ export interface GatewayOptions {
   readonly limits?: Partial<HttpLimits>
   readonly services?: Partial<HttpServices>
   readonly quota?: number
+  /** jobs of one owner that may wait */
+  readonly waiting?: number
 }
 
 /** `/home/alice`, `/home/bob` and a public `/pub` of alice's are there; alice and bob are in GROUP. */
@@ -158,7 +160,12 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
   const log: LogLine[] = []
   const logger = recorder(log)
   const callerOf = (owner: string | undefined, admin: boolean) => callerNamed(owner, admin, store.users, store.groups)
-  const runner = new JobRunner({ store: store.jobs, callerOf, log: logger })
+  const runner = new JobRunner({
+    store: store.jobs,
+    callerOf,
+    log: logger,
+    ...(options.waiting !== undefined && { waiting: options.waiting }),
+  })
   const listening: { server?: HttpServer } = {}
   const services: HttpServices = {
     space,

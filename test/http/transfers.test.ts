@@ -37,13 +37,14 @@ await t.test('a push by document', async (t) => {
     t.equal((await gateway.call(endpoint)).status, 403, 'a write token does not read')
     const wrong = { digest: 'md5=AAAAAAAAAAAAAAAAAAAAAA==' }
     t.equal((await gateway.call(endpoint, { method: 'PUT', body: 'x', headers: wrong })).status, 412)
+    t.equal(await phase(gateway, job), 'EXECUTING', 'nothing has been moved')
     t.equal((await gateway.call(endpoint, { method: 'PUT', body: 'x' })).status, 201)
   })
   await t.test('row 37: has a job that its owner sees, its phase a bare word (trap 13)', async (t) => {
-    t.equal(await phase(gateway, job), 'EXECUTING')
+    t.equal(await phase(gateway, job), 'COMPLETED')
     const document = await gateway.call(job, { as: 'alice' })
     t.equal(document.headers['content-type'], 'text/xml')
-    t.match(document.text, '<uws:phase>EXECUTING</uws:phase>')
+    t.match(document.text, '<uws:phase>COMPLETED</uws:phase>')
     t.match(document.text, `xlink:href="${details}"`)
     t.match((await gateway.call(`${job}/results`, { as: 'alice' })).text, 'id="dataNode"')
     const node = await gateway.call(`${job}/results/dataNode`, { as: 'alice' })
@@ -75,6 +76,8 @@ await t.test('a push by document', async (t) => {
     t.equal((await gateway.call('/transfers')).status, 403)
   })
   await t.test('row 51: is waited for, until its phase changes', async (t) => {
+    const again = await post(gateway, transfer('/home/alice/p', 'pushToVoSpace', PUT))
+    const job = (again.headers.location ?? '').replace('/results/transferDetails', '')
     const waiting = gateway.call(`${job}?WAIT=30`, { as: 'alice' })
     const other = gateway.call(`${job}/phase?wait=-1&phase=executing`, { as: 'alice' })
     t.match((await gateway.call(`${job}/phase?WAIT=30&PHASE=PENDING`, { as: 'alice' })).text, /^EXECUTING$/)
@@ -108,6 +111,49 @@ await t.test(
     t.match(withMethod, `<vos:securityMethod uri="${CERTIFICATE}"/>`)
   },
 )
+
+await t.test('a negotiated transfer is COMPLETED when its bytes have been moved', async (t) => {
+  const gateway = await startGateway(t)
+  const negotiated = async (direction: string, protocol: string) => {
+    const { headers } = await post(gateway, transfer('/home/alice/f', direction, protocol))
+    const details = (await gateway.call(headers.location ?? '', { as: 'alice' })).text
+    const job = (headers.location ?? '').replace('/results/transferDetails', '')
+    return { job, signed: endpoints(details)[0] ?? '', plain: endpoints(details)[1] ?? '' }
+  }
+  const ended = async (job: string): Promise<string> => {
+    await gateway.call(`${job}?WAIT=20&PHASE=EXECUTING`, { as: 'alice' })
+    return phase(gateway, job)
+  }
+  const put = (url: string, body: string, headers = {}) => gateway.call(url, { method: 'PUT', body, headers })
+  const push = await negotiated('pushToVoSpace', PUT)
+  t.equal((await gateway.call(push.signed, { method: 'HEAD' })).status, 200)
+  t.equal((await put(push.signed, 'x', { 'content-range': 'bytes 0-0/2' })).status, 400)
+  t.equal(await phase(gateway, push.job), 'EXECUTING', 'while nothing has come')
+  t.equal((await put(push.signed, 'content')).status, 201)
+  t.equal(await phase(gateway, push.job), 'COMPLETED', 'by the reply')
+  t.match((await gateway.call(push.job, { as: 'alice' })).text, /<uws:endTime>2/)
+  t.equal((await put(push.signed, 'content')).status, 201, 'and once more')
+  const pull = await negotiated('pullFromVoSpace', GET)
+  t.equal((await gateway.call(pull.signed, { headers: { range: 'bytes=0-2' } })).text, 'con')
+  t.equal((await gateway.call(pull.plain, { as: 'alice' })).text, 'content')
+  t.equal(await phase(gateway, pull.job), 'EXECUTING', 'a part, and what was asked for elsewhere')
+  t.equal((await gateway.call(pull.signed, { headers: { range: 'bytes=3-' } })).text, 'tent')
+  t.equal(await ended(pull.job), 'COMPLETED')
+  const whole = await negotiated('pullFromVoSpace', GET)
+  t.equal((await gateway.call(whole.signed)).text, 'content')
+  t.equal(await ended(whole.job), 'COMPLETED')
+  const aborted = await negotiated('pullFromVoSpace', GET)
+  await gateway.call(`${aborted.job}/phase`, { method: 'POST', as: 'alice', body: 'PHASE=ABORT' })
+  t.equal((await gateway.call(aborted.signed)).text, 'content')
+  t.equal(await phase(gateway, aborted.job), 'ABORTED', 'what has ended stays so')
+  const gone = await negotiated('pushToVoSpace', PUT)
+  await gateway.call(gone.job, { method: 'DELETE', as: 'alice' })
+  t.equal((await put(gone.signed, 'content')).status, 201, 'the URL is good for its time')
+  await put(push.signed, '')
+  const empty = await negotiated('pullFromVoSpace', GET)
+  t.equal((await gateway.call(empty.signed)).status, 204)
+  t.equal(await ended(empty.job), 'COMPLETED', 'also when there are none')
+})
 
 await t.test('row 31: trap 14: a refusal by document is 303 too; the job tells it, in the bare word', async (t) => {
   const gateway = await startGateway(t)

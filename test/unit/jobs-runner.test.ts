@@ -63,7 +63,8 @@ t.test('a refusal is ERROR with its token, anything else InternalFault and told 
 })
 
 t.test('two run at a time, quick ones besides, and owners take turns', async (t) => {
-  const all = lab(memory(t))
+  const jobs = memory(t)
+  const all = lab(jobs)
   const [a1, a2, a3, a4] = Array.from({ length: 4 }, () => begun(all)) as [string, string, string, string]
   const bob = begun(all, 'bob')
   const quick = begun(all, 'carol', true)
@@ -78,7 +79,7 @@ t.test('two run at a time, quick ones besides, and owners take turns', async (t)
   t.same(phases(), ['C', 'E', 'C', 'A', 'C', 'E'])
   t.notOk(all.works.has(a4), 'aborted in the queue: never begun')
   const [running, waiting] = [begun(all), begun(all)]
-  all.runner.update(waiting, { phase: 'ABORTED' })
+  jobs.change(waiting, (job) => ({ ...job, phase: 'ABORTED' }))
   await all.works.get(running)?.end()
   t.notOk(all.works.has(waiting), 'by another gateway')
 })
@@ -230,7 +231,7 @@ t.test('what a killed gateway held is taken over; of a living one nothing is', a
   const aborted = begun(dead)
   dead.works.get(kept)?.context.save({ at: 2 })
   dead.works.get(aborted)?.context.save({ at: 3 })
-  jobs.update(aborted, { phase: 'ABORTED' })
+  jobs.change(aborted, (job) => ({ ...job, phase: 'ABORTED' }))
   const living = lab(jobs, clock)
   const theirs = begun(living)
   const next = lab(jobs, clock, { self: livingOther() })
@@ -258,7 +259,7 @@ t.test('another gateway may abort: the one at work notices', async (t) => {
   all.runner.start()
   const id = begun(all)
   all.works.get(id)?.context.save({})
-  jobs.update(id, { phase: 'ABORTED', ended: all.clock.now() })
+  jobs.change(id, (job) => ({ ...job, phase: 'ABORTED', ended: all.clock.now() }))
   await all.clock.pass(15_000)
   t.ok(all.works.get(id)?.context.signal.aborted)
   t.same(all.undone, [id])

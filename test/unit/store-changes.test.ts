@@ -3,7 +3,6 @@ import { Database } from '../../src/store/database.ts'
 import { openStore } from '../../src/store/store.ts'
 import { nodePath } from '../../src/vospace/path.ts'
 import { type Transfer } from '../../src/vospace/transfer.ts'
-import { outcome } from './space-world.ts'
 import { run, storeFile } from './store-process.ts'
 
 const change = { id: 'n', path: nodePath('/a'), kind: 'moved', from: nodePath('/b') } as const
@@ -112,7 +111,7 @@ t.test('jobs are kept with their owner until their destruction', async (t) => {
   const mine = first.jobs.create('alice', { kind: 'transfers', transfer })
   const open = first.jobs.create(undefined, { kind: 'transfers', transfer })
   t.match(mine, { phase: 'PENDING', owner: 'alice', results: [], transfer })
-  first.jobs.update(mine.id, { phase: 'COMPLETED', ended: 5 })
+  first.jobs.change(mine.id, (job) => ({ ...job, phase: 'COMPLETED', ended: 5 }))
   first.close()
   const { jobs, close } = openStore(file)
   t.match(jobs.get(mine.id), { phase: 'COMPLETED', ended: 5, created: mine.created })
@@ -123,8 +122,11 @@ t.test('jobs are kept with their owner until their destruction', async (t) => {
     jobs.list('alice', 'transfers').map(({ id }) => id),
     [mine.id],
   )
-  t.equal(await outcome((async () => jobs.update('none', {}))()), 'NodeNotFound ENOENT')
-  jobs.update(mine.id, { destruction: 1 })
+  t.equal(
+    jobs.change('none', (job) => job),
+    undefined,
+  )
+  jobs.change(mine.id, (job) => ({ ...job, destruction: 1 }))
   jobs.create('bob', { kind: 'transfers', transfer })
   t.equal(jobs.get(mine.id), undefined)
   close()
