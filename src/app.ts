@@ -7,6 +7,7 @@ import { type Backend } from './backend/backend.ts'
 import { PosixBackend } from './backend/posix/posix.ts'
 import { lackingPrivileges } from './backend/posix/privilege.ts'
 import { ConfigError, standApart, version, type Config } from './config.ts'
+import { healthOf } from './health.ts'
 import { createServer, type HttpServer } from './http/server.ts'
 import { callerNamed, Callers } from './identity/caller.ts'
 import { canonicalDn } from './identity/dn.ts'
@@ -76,6 +77,7 @@ export async function startGateway(config: Config, options: { readonly logFile?:
       store: store.jobs,
       callerOf: (owner, admin) => callerNamed(owner, admin, store.users, store.groups),
       log: logger,
+      waiting: config.jobs.waiting,
     })
     const server = await listen(config, { store, space, trust, logger, runner })
     open.push(() => server.close(DRAIN_SECONDS))
@@ -182,7 +184,13 @@ interface Parts {
 }
 
 async function listen(config: Config, { store, space, trust, logger, runner }: Parts): Promise<HttpServer> {
-  const started = Date.now()
+  const check = healthOf({
+    database: store.probe,
+    storage: space.backend,
+    folders: Object.values(config.backends).map(({ root }) => root),
+    upSince: Date.now(),
+    log: logger,
+  })
   const preauth = new Preauth(await secret(config), { seconds: config.preauthorizedSeconds })
   registerJobs(runner, { space, preauth, publicUrl: config.service.url })
   const server = await createServer(
@@ -192,7 +200,7 @@ async function listen(config: Config, { store, space, trust, logger, runner }: P
       jobs: runner,
       operations: store.operations,
       callers: new Callers({ trust, users: store.users, groups: store.groups }),
-      health: { check: () => health(space.backend, started) },
+      health: { check },
       publicUrl: config.service.url,
       service: space.service,
       logger,
@@ -220,18 +228,6 @@ async function tlsFiles(config: Config): Promise<{ cert: string; key: string }> 
   return {
     cert: await readFile(config.tls.certificate, 'utf8'),
     key: await readFile(config.tls.key, 'utf8'),
-  }
-}
-
-async function health(
-  backend: Backend,
-  upSince: number,
-): Promise<{ available: boolean; upSince: number; notes: string[] }> {
-  try {
-    await backend.probe()
-    return { available: true, upSince, notes: [] }
-  } catch (error) {
-    return { available: false, upSince, notes: [`storage does not answer: ${(error as Error).message}`] }
   }
 }
 

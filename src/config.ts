@@ -25,6 +25,8 @@ export interface Config {
   readonly strict: boolean
   /** how long what is deleted through VOSpace waits in the trash; 0: it is gone at once */
   readonly trash: { readonly days: number }
+  /** `waiting`: PENDING and QUEUED jobs that one owner may have; anonymous callers together */
+  readonly jobs: { readonly waiting: number }
   readonly logLevel: string
 }
 
@@ -54,6 +56,7 @@ export interface ConfigDocument {
   preauthorizedSeconds?: number
   strict?: boolean
   trash?: { days?: number }
+  jobs?: { waiting?: number }
   logLevel?: string
 }
 
@@ -160,6 +163,7 @@ function complete(document: ConfigDocument, folder: string): Config {
     preauthorizedSeconds: document.preauthorizedSeconds ?? 3600,
     strict: document.strict ?? false,
     trash: { days: document.trash?.days ?? 7 },
+    jobs: { waiting: document.jobs?.waiting ?? 1000 },
     logLevel: document.logLevel ?? 'info',
   }
 }

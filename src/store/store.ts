@@ -18,6 +18,8 @@ export interface Store {
   readonly changes: StoredChanges
   readonly jobs: StoredJobs
   readonly ids: () => Ids
+  /** Throws InternalFault or ServiceBusy when nothing can be written now. */
+  readonly probe: () => void
   readonly close: () => void
 }
 
@@ -43,11 +45,17 @@ export function openStore(file: string): Store {
     const ids = new StoredIds(durable, users, groups)
     const changes = new StoredChanges(quick)
     const operations = new Operations(durable, quick)
-    return { users, groups, operations, changes, jobs: new StoredJobs(durable, quick), ids: () => ids, close }
+    const jobs = new StoredJobs(durable, quick)
+    return { users, groups, operations, changes, jobs, ids: () => ids, probe: () => probe(quick), close }
   } catch (error) {
     close()
     throw error
   }
+}
+
+// A real write that changes nothing: what cannot be written is found out by writing only.
+function probe(database: Database): void {
+  database.transaction(() => database.exec(`PRAGMA user_version = ${database.number('PRAGMA user_version')}`))
 }
 
 // Looked at before the first change: another program's file stays as it is.

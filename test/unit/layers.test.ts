@@ -10,6 +10,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/app.ts': ['src'],
   'src/config.ts': ['src/vospace'],
   'src/log-file.ts': [],
+  'src/health.ts': ['src/backend/backend.ts', 'src/vospace'],
   'src/http': ['src/space', 'src/codec', 'src/identity', 'src/vospace'],
   'src/space': ['src/backend/backend.ts', 'src/jobs', 'src/identity', 'src/store', 'src/vospace'],
   'src/jobs': ['src/store', 'src/codec', 'src/vospace'],
