@@ -206,6 +206,24 @@ export function mountEnvironment(env: NodeJS.ProcessEnv = process.env): {
   }
 }
 
+/** Where grid tools look for credentials: the proxy, and what a proxy is made from (X509_USER_PROXY, X509_USER_CERT, X509_USER_KEY). */
+export function proxyEnvironment(env: NodeJS.ProcessEnv = process.env): {
+  proxy: string
+  certificate?: string
+  key?: string
+  /** usercert.pem and userkey.pem, or usercred.p12, are looked for here */
+  folder: string
+} {
+  const certificate = named(env['X509_USER_CERT'])
+  const key = named(env['X509_USER_KEY'])
+  return {
+    proxy: resolve(named(env['X509_USER_PROXY']) ?? `/tmp/x509up_u${process.geteuid?.() ?? 0}`),
+    ...(certificate !== undefined && { certificate }),
+    ...(key !== undefined && { key }),
+    folder: join(homedir(), '.globus'),
+  }
+}
+
 /** Whether neither of two folders (absolute, links resolved) is the other or within it. */
 export function standApart(a: string, b: string): boolean {
   const outside = (path: string, folder: string): boolean => /^\.\.(\/|$)/.test(relative(folder, path))

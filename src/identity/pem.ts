@@ -1,9 +1,9 @@
 // Credential files: a PEM bundle of certificate, private key and issuer chain, as grid tools, curl and Python read it.
 import { createPrivateKey, type KeyObject } from 'node:crypto'
-import { open, readFile, rename, rm } from 'node:fs/promises'
-import path from 'node:path'
+import { readFile } from 'node:fs/promises'
 import { Fault } from '../vospace/fault.ts'
 import { Certificate } from './certificate.ts'
+import { writePrivate } from './private-file.ts'
 
 export interface PemBlock {
   readonly label: string
@@ -47,22 +47,13 @@ export function keyPem(key: KeyObject): string {
   return key.export({ type, format: 'pem' }).toString()
 }
 
-/** Writes certificate, key and chain with mode 0600, whole or not at all. The folder must exist. */
+/** Writes certificate, key and chain as writePrivate does: mode 0600, whole or not at all. The folder must exist. */
 export async function writeCredential(file: string, credential: Credential): Promise<void> {
-  const text = [credential.certificate, credential.key, ...credential.chain].join('')
-  const draft = path.join(path.dirname(file), `.${path.basename(file)}.${process.pid}.${Date.now()}.tmp`)
-  const handle = await open(draft, 'wx', 0o600)
-  try {
-    await handle.writeFile(text)
-    await handle.sync()
-    await handle.close()
-    await rename(draft, file)
-  } catch (error) {
-    await handle.close().catch(() => undefined) // closed before, or the first error is the one to tell
-    await rm(draft, { force: true })
-    throw error
-  }
+  await writePrivate(file, credentialText(credential))
 }
+
+/** The bundle as a text, in the order that grid tools want: certificate, key, chain. */
+export const credentialText = ({ certificate, key, chain }: Credential): string => [certificate, key, ...chain].join('')
 
 /**
  * Reads a credential file: the first certificate is the one the key belongs to, the others are its chain.
