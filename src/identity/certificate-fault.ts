@@ -13,6 +13,7 @@ export type CertificateCode =
   | 'UNTRUSTED'
   | 'WEAK_KEY'
   | 'WEAK_SIGNATURE'
+  | 'UNSUPPORTED_SIGNATURE'
   | 'CRITICAL_EXTENSION'
   | 'VERSION'
   | 'LEGACY_PROXY'
@@ -33,6 +34,13 @@ export type CertificateCode =
   | 'CA_CONSTRAINTS'
   | 'CA_PATH_LENGTH'
   | 'NAME_CONSTRAINTS'
+  | 'SIGNING_POLICY'
+  | 'SIGNING_POLICY_MISSING'
+  | 'REVOKED'
+  | 'CRL_MISSING'
+  | 'CRL_EXPIRED'
+  | 'CRL_NOT_YET_VALID'
+  | 'CRL_UNUSABLE'
 
 /** A presented certificate that proves nobody: NotAuthenticated, never a fall-back to anonymous. */
 export class CertificateFault extends Fault {

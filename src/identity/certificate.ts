@@ -1,5 +1,5 @@
 // A certificate as verification needs it (RFC 5280 section 4.1), read from DER by our own strict reader.
-import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto'
+import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
 import { CertificateFault, malformed } from './certificate-fault.ts'
 import {
   expectTag,
@@ -17,8 +17,9 @@ import {
 } from './der.ts'
 import { type DistinguishedName, matchKey, readName, slash } from './dn.ts'
 import { OID } from './oid.ts'
+import { isSignature } from './signature.ts'
 
-interface Extension {
+export interface Extension {
   readonly critical: boolean
   readonly value: Buffer
 }
@@ -29,17 +30,6 @@ export interface ProxyInfo {
   readonly pathLength: number
   readonly language: string
   readonly hasPolicy: boolean
-}
-
-// The hash and the kind of key that a signature algorithm means. MD5 and SHA-1 are left out on purpose.
-const SIGNATURES: Readonly<Record<string, { readonly hash: string | null; readonly key: string }>> = {
-  [OID.sha256WithRsa]: { hash: 'sha256', key: 'rsa' },
-  [OID.sha384WithRsa]: { hash: 'sha384', key: 'rsa' },
-  [OID.sha512WithRsa]: { hash: 'sha512', key: 'rsa' },
-  [OID.ecdsaWithSha256]: { hash: 'sha256', key: 'ec' },
-  [OID.ecdsaWithSha384]: { hash: 'sha384', key: 'ec' },
-  [OID.ecdsaWithSha512]: { hash: 'sha512', key: 'ec' },
-  [OID.ed25519]: { hash: null, key: 'ed25519' },
 }
 
 /** One parsed certificate. Construction refuses what is not strict DER (CertificateFault, code MALFORMED). */
@@ -107,11 +97,6 @@ export class Certificate {
     return this.#publicKey
   }
 
-  /** Is the signature algorithm one that is known and strong? */
-  get isStronglySigned(): boolean {
-    return Object.hasOwn(SIGNATURES, this.signatureAlgorithm)
-  }
-
   get isCa(): boolean {
     return this.basicConstraints?.ca ?? false
   }
@@ -128,14 +113,7 @@ export class Certificate {
 
   /** Does the issuer's key verify this signature? Names are not looked at. */
   isSignedBy(issuer: Certificate): boolean {
-    const algorithm = SIGNATURES[this.signatureAlgorithm]
-    if (!algorithm || issuer.publicKey.asymmetricKeyType !== algorithm.key) return false
-    try {
-      return verify(algorithm.hash, this.#signed, issuer.publicKey, this.#signature)
-    } catch {
-      // OpenSSL throws for a key or a signature it will not even try: that verifies nothing.
-      return false
-    }
+    return isSignature(this.signatureAlgorithm, this.#signed, issuer.publicKey, this.#signature)
   }
 
   get basicConstraints(): { ca: boolean; pathLength: number } | undefined {
@@ -149,11 +127,12 @@ export class Certificate {
   }
 
   /** Undefined when there is no keyUsage extension, which means every use (RFC 5280 4.2.1.3). */
-  get keyUsage(): { digitalSignature: boolean; keyCertSign: boolean } | undefined {
+  get keyUsage(): { digitalSignature: boolean; keyCertSign: boolean; cRLSign: boolean } | undefined {
     const extension = this.extensions.get(OID.keyUsage)
     if (!extension) return undefined
     const first = readBits(readDer(extension.value)).octets[0] ?? 0
-    return { digitalSignature: (first & 0x80) !== 0, keyCertSign: (first & 0x04) !== 0 }
+    const has = (bit: number): boolean => (first & bit) !== 0
+    return { digitalSignature: has(0x80), keyCertSign: has(0x04), cRLSign: has(0x02) }
   }
 
   /** True also when there is no extendedKeyUsage extension. */
@@ -202,11 +181,18 @@ function readExtensions(optional: readonly Tlv[], version: number): ReadonlyMap<
     before = field.tag
     if (field.tag !== 0xa3) continue
     if (version !== 3) malformed('extensions need version 3')
-    for (const tlv of sequence(readDer(field.value))) {
-      const [oid, extension] = readExtension(tlv)
-      if (found.has(oid)) malformed(`extension ${oid} twice`)
-      found.set(oid, extension)
-    }
+    for (const [oid, extension] of extensionsOf(readDer(field.value))) found.set(oid, extension)
+  }
+  return found
+}
+
+/** A SEQUENCE of extensions, no OID twice (RFC 5280 4.2). */
+export function extensionsOf(tlv: Tlv | undefined): ReadonlyMap<string, Extension> {
+  const found = new Map<string, Extension>()
+  for (const one of sequence(tlv)) {
+    const [oid, extension] = readExtension(one)
+    if (found.has(oid)) malformed(`extension ${oid} twice`)
+    found.set(oid, extension)
   }
   return found
 }

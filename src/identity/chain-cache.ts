@@ -54,7 +54,7 @@ export class ChainCache {
     const { generation } = this.#trust
     try {
       const answer = verifyChain(chain, this.#trust, { ...this.#options, now: new Date(now) })
-      return { answer, generation, until: Math.min(now + maxAge, answer.expires.getTime()) }
+      return { answer, generation, until: Math.min(now + maxAge, answer.reviewAt.getTime()) }
     } catch (error) {
       if (!(error instanceof CertificateFault)) throw error
       return { answer: error, generation, until: now + maxRefusalAge }

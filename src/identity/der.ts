@@ -36,7 +36,8 @@ function lengthOctets(bytes: Buffer, at: number): { length: number; header: numb
   return { length, header: 2 + count }
 }
 
-function tlvAt(bytes: Buffer, at: number): Tlv {
+/** The value that starts at `at`, whatever comes behind it. */
+export function tlvAt(bytes: Buffer, at: number): Tlv {
   const tag = bytes[at] ?? malformed('truncated')
   if ((tag & 0x1f) === 0x1f) malformed('multi-byte tag')
   const { length, header } = lengthOctets(bytes, at)

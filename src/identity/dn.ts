@@ -97,16 +97,21 @@ export function slash(name: DistinguishedName): string {
  * certificate has them (CADC issues CN first), lower case, single blanks. Two names that differ in that only are one.
  */
 export function canonical(name: DistinguishedName): string {
-  const rdns = name.map((rdn) =>
+  const rdns = countryFirst(name).map((rdn) =>
     rdn
       .map((a) => `${nameOf(a).toLowerCase()}=${escapeValue(fold(a.value, 'NFC'))}`)
       .sort()
       .join('+'),
   )
+  return rdns.reverse().join(',')
+}
+
+/** The name with its RDNs in the usual order, country first and CN last, whichever way the certificate has them. */
+export function countryFirst(name: DistinguishedName): DistinguishedName {
   const has = (at: number, oid: string): boolean => name.at(at)?.some((attribute) => attribute.oid === oid) ?? false
   const usual = has(-1, OID.commonName) || has(0, OID.country)
   const reversed = !usual && (has(0, OID.commonName) || has(-1, OID.country))
-  return (reversed ? rdns : rdns.reverse()).join(',')
+  return reversed ? name.toReversed() : name
 }
 
 const illegal = (text: string): never => {

@@ -1,4 +1,4 @@
-// Object identifiers of certificates: RFC 5280, RFC 3820, RFC 4055, RFC 5758, RFC 8410, Globus.
+// Object identifiers of certificates and revocation lists: RFC 5280, RFC 3820, RFC 4055, RFC 5758, RFC 8410, Globus.
 
 export const OID = {
   commonName: '2.5.4.3',
@@ -12,6 +12,12 @@ export const OID = {
   certificatePolicies: '2.5.29.32',
   subjectKeyId: '2.5.29.14',
   authorityKeyId: '2.5.29.35',
+  crlNumber: '2.5.29.20',
+  reasonCode: '2.5.29.21',
+  invalidityDate: '2.5.29.24',
+  deltaCrlIndicator: '2.5.29.27',
+  issuingDistributionPoint: '2.5.29.28',
+  certificateIssuer: '2.5.29.29',
   anyExtendedKeyUsage: '2.5.29.37.0',
   serverAuth: '1.3.6.1.5.5.7.3.1',
   clientAuth: '1.3.6.1.5.5.7.3.2',

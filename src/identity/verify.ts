@@ -5,6 +5,8 @@ import { CertificateFault, type CertificateCode } from './certificate-fault.ts'
 import { Certificate } from './certificate.ts'
 import { canonical, type DistinguishedName, matchKey, rfc2253, slash } from './dn.ts'
 import { OID } from './oid.ts'
+import { signatureFlaw } from './signature.ts'
+import { checkStanding } from './standing.ts'
 import { type TrustStore } from './trust.ts'
 
 export interface VerifyOptions {
@@ -32,6 +34,8 @@ export interface VerifiedChain {
   readonly independent: boolean
   /** The earliest notAfter of the whole path, the anchor included. To be compared with the clock at every request. */
   readonly expires: Date
+  /** When it has to be verified again though nothing was reloaded: `expires`, or before it the end of a revocation list. */
+  readonly reviewAt: Date
   /** Slash DN of the authority that issued the end entity's certificate. */
   readonly issuer: string
   /** SHA-256 of the end entity's certificate, hexadecimal. */
@@ -64,7 +68,7 @@ const refuse = (code: CertificateCode, reason: string): never => {
 
 /**
  * Verifies `chain` (DER, the leaf first; the rest in any order, extra certificates do no harm) against the anchors.
- * Throws a CertificateFault (NotAuthenticated with a `code` and a readable reason); says nothing of revocation.
+ * Throws a CertificateFault (NotAuthenticated with a `code` and a readable reason).
  */
 export function verifyChain(chain: readonly Buffer[], trust: TrustStore, options: VerifyOptions = {}): VerifiedChain {
   const rules: Rules = {
@@ -84,6 +88,9 @@ export function verifyChain(chain: readonly Buffer[], trust: TrustStore, options
   checkEndEntity(endEntity, rules)
   const authorities = climbAuthorities(endEntity, pool, trust, rules)
   const path = [...proxies.map(({ certificate }) => certificate), endEntity, ...authorities]
+  // Proxies are on no list (RFC 3820 section 4) and in no policy: they stand and fall with their end entity.
+  const listsEnd = checkStanding([endEntity, ...authorities], trust, rules)
+  const expires = Math.min(...path.map((certificate) => certificate.notAfter.getTime()))
   // The lowest independent proxy is who acts: it inherits nothing from those above (RFC 3820 3.8.2).
   const independent = proxies.find(({ language }) => language === OID.independent)?.certificate
   const who = (independent ?? endEntity).subject
@@ -94,7 +101,8 @@ export function verifyChain(chain: readonly Buffer[], trust: TrustStore, options
     depth: proxies.length,
     limited: proxies.some(({ language }) => language === OID.limited),
     independent: independent !== undefined,
-    expires: new Date(Math.min(...path.map((certificate) => certificate.notAfter.getTime()))),
+    expires: new Date(expires),
+    reviewAt: new Date(Math.min(expires, listsEnd)),
     issuer: slash(endEntity.issuer),
     fingerprint: endEntity.fingerprint,
   }
@@ -209,8 +217,9 @@ function checkAnyCertificate(certificate: Certificate, rules: Rules): void {
   if (certificate.version !== 3) refuse('VERSION', `${certificate.name} is not an X.509 version 3 certificate`)
   checkValidity(certificate, rules)
   checkKey(certificate, rules)
-  if (!certificate.isStronglySigned) {
-    refuse('WEAK_SIGNATURE', `${certificate.name} is signed in a way that is weak or unknown`)
+  const flaw = signatureFlaw(certificate.signatureAlgorithm)
+  if (flaw) {
+    refuse(flaw.weak ? 'WEAK_SIGNATURE' : 'UNSUPPORTED_SIGNATURE', `${certificate.name} is signed ${flaw.reason}`)
   }
   for (const [oid, { critical }] of certificate.extensions) {
     if (critical && !UNDERSTOOD.has(oid))

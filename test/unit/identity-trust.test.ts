@@ -42,7 +42,7 @@ t.test('it reads a grid directory: hash links, both endings, and nothing of the 
   symlinkSync('lab.pem', path.join(directory, '0a1b2c3d.0'))
   symlinkSync('gone.pem', path.join(directory, 'ffffffff.0'))
   writeFileSync(path.join(directory, 'root.crt'), pem(root.der))
-  writeFileSync(path.join(directory, 'lab.signing_policy'), 'access_id_CA X509 /C=CA')
+  writeFileSync(path.join(directory, 'lab.info'), 'alias = Lab')
   writeFileSync(path.join(directory, 'mallory.txt'), pem(authority([['CN', 'Mallory CA']], keys.mallory).der))
   writeFileSync(path.join(directory, 'broken.pem'), pem(ca.der.subarray(0, 100)))
   mkdirSync(path.join(directory, 'folder.pem'))
