@@ -1,13 +1,10 @@
-/** Names and numbers in memory, for backends that keep numbers: synchronous, read again only when somebody was added. */
+/** Names and numbers in memory, for backends that keep numbers: synchronous, read again only when somebody was added or is gone. */
 import { type Database } from './database.ts'
 import { type Groups } from './groups.ts'
 import { identitiesVersion, type Ids } from './numbers.ts'
 import { type Users } from './users.ts'
 
-/**
- * Owners nobody knows are `uid:N`. A name never changes its number and is never deleted, so what was found stays true:
- * only a miss makes it look whether somebody (another gateway, a command) has added one.
- */
+/** Owners nobody knows are `uid:N`: those who were deleted among them, so that nobody who gets their name gets their files. */
 export class StoredIds implements Ids {
   readonly #database: Database
   readonly #users: Users
@@ -52,21 +49,20 @@ export class StoredIds implements Ids {
   }
 
   #find<T>(look: () => T | undefined): T | undefined {
-    const found = look()
-    if (found !== undefined || !this.#refresh()) return found
+    this.#refresh()
     return look()
   }
 
-  #refresh(): boolean {
+  #refresh(): void {
     const { version } = this.#database
-    if (version === this.#looked) return false
+    if (version === this.#looked) return
     this.#looked = version
-    return this.#read()
+    this.#read()
   }
 
-  #read(): boolean {
+  #read(): void {
     const now = identitiesVersion(this.#database)
-    if (now === this.#seen) return false
+    if (now === this.#seen) return
     const users = this.#users.list()
     const groups = this.#groups.list()
     this.#uids = new Map(users.map(({ name, uid }) => [name, uid]))
@@ -74,7 +70,6 @@ export class StoredIds implements Ids {
     this.#gids = new Map(groups.map(({ uri, gid }) => [uri, gid]))
     this.#groupUris = new Map(groups.map(({ uri, gid }) => [gid, uri]))
     this.#seen = now
-    return true
   }
 }
 

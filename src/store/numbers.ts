@@ -35,7 +35,7 @@ export function allocate(database: Database, name: keyof typeof FIRST): number {
   return next
 }
 
-/** Grows with every user and group made, by whatever process. */
+/** Grows with every user and group made or removed, by whatever process. */
 export function identitiesVersion(database: Database): number {
   return counted(database, 'version')
 }
@@ -48,6 +48,7 @@ export function count(database: Database, name: string, value: number): void {
 }
 
 export function isTaken(database: Database, number: number): boolean {
-  const sql = 'SELECT EXISTS (SELECT 1 FROM users WHERE uid = ?1) OR EXISTS (SELECT 1 FROM groups WHERE gid = ?1)'
+  const sql = `SELECT EXISTS (SELECT 1 FROM users WHERE uid = ?1) OR EXISTS (SELECT 1 FROM groups WHERE gid = ?1)
+    OR EXISTS (SELECT 1 FROM former_users WHERE uid = ?1)`
   return database.number(sql, number) === 1
 }

@@ -27,7 +27,7 @@ t.test('a store of every older version is brought up to date with what is in it'
     const file = storeFile(t)
     const older = new Database(file, { full: true })
     migrate(older, file, MIGRATIONS.slice(0, version))
-    if (version >= 1) older.exec("INSERT INTO users VALUES ('alice', 20000, 0)")
+    if (version >= 1) older.exec("INSERT INTO users (name, uid, admin) VALUES ('alice', 20000, 0)")
     if (version >= 2)
       older.exec(
         "INSERT INTO operations VALUES ('alice', 'id', 'x', '', 0, NULL, 9e12, 200, 'kept')".replace(
