@@ -1,6 +1,7 @@
 /**
- * Who is asking, settled once per request. The chain is verified once per connection and again when trust changes; its end is compared
- * with the clock at every request, since connections outlive proxies. A bad certificate is refused, never taken as anonymous.
+ * Who is asking, settled once per request. The chain is verified once per connection and again when trust changes, a token once; their end
+ * is compared with the clock at every request, since connections outlive both. What is bad is refused, never taken as anonymous.
+ * A request that was begun in time may end later: an upload goes on for as long as bytes come (HttpLimits.idleTimeout).
  */
 import { type IncomingMessage } from 'node:http'
 import { type Socket } from 'node:net'
@@ -8,10 +9,9 @@ import { type Callers } from '../identity/caller.ts'
 import { CertificateFault } from '../identity/certificate-fault.ts'
 import { peerOf } from '../identity/peer.ts'
 import { type Proof, proofOfChain } from '../identity/proof.ts'
+import { TokenFault } from '../identity/token-fault.ts'
 import { type Caller } from '../vospace/caller.ts'
-
-/** Challenges of a 401, and of what anonymous callers may read but others too (IVOA SSO; auth.md E). */
-export const CHALLENGES = ['ivoa_x509'] as const
+import { bearerOf } from './authorization.ts'
 
 export const AUTHENTICATED_HEADER = 'X-VO-Authenticated'
 
@@ -22,23 +22,68 @@ interface Verdict {
 
 const verdicts = new WeakMap<Socket, Verdict>()
 
+/** Hears what a request showed besides what counted; fastify's logger is one. */
+export interface Notes {
+  info(fields: object, text: string): void
+}
+
+export interface AuthenticateOptions {
+  readonly now?: number
+  readonly notes?: Notes
+}
+
 /**
- * The caller who sent a request. Throws CertificateFault (401) for a certificate that proves nobody, expired ones included, and
- * PermissionDenied for a person unknown here. A promise only where another service has to be asked.
+ * The caller who sent a request. Of a token and a certificate the token counts, and alone. Throws CertificateFault or TokenFault (401) for
+ * what proves nobody, expired ones included, InvalidArgument for two Authorization headers, and PermissionDenied for a person unknown here.
+ * A promise only where another service has to be asked, or a token is new.
  */
 export function authenticate(
-  { socket }: IncomingMessage,
+  request: IncomingMessage,
   callers: Callers,
-  now: number = Date.now(),
+  { now = Date.now(), notes }: AuthenticateOptions = {},
 ): Caller | Promise<Caller> {
+  const token = bearerOf(request)
+  if (token === undefined) return callers.callerOf(certificateProof(request.socket, callers, now))
+  if (callers.tokens === undefined) throw new TokenFault('TOKENS_NOT_TAKEN', 'bearer tokens are not taken here')
+  const proof = callers.tokens.verify(token)
+  const known = (good: Proof): Caller | Promise<Caller> => {
+    if (notes !== undefined) noteBoth(request.socket, callers, good, now, notes)
+    return callers.callerOf(good)
+  }
+  return proof instanceof Promise ? proof.then(known) : known(proof)
+}
+
+/** What the certificate of a connection proves; undefined: it brought none. */
+function certificateProof(socket: Socket, callers: Callers, now: number): Proof | undefined {
   const { chain } = peerOf(socket)
-  if (chain.length === 0) return callers.callerOf(undefined)
+  if (chain.length === 0) return undefined
   const proof = verdictOf(socket, chain, callers)
   if (proof instanceof CertificateFault) throw proof
   if (proof.expires <= now) {
     throw new CertificateFault('EXPIRED', `the certificate expired at ${new Date(proof.expires).toISOString()}`)
   }
-  return callers.callerOf(proof)
+  return proof
+}
+
+/** A certificate beside a token: whose each is, and whether they are one person's. */
+function noteBoth(socket: Socket, callers: Callers, token: Proof, now: number, notes: Notes): void {
+  const fields = { tokenOf: token.identity.value }
+  try {
+    const certificate = certificateProof(socket, callers, now)
+    if (certificate === undefined) return
+    const shown = { ...fields, certificateOf: certificate.identity.value }
+    const [one, other] = [callers.userOf(token)?.name, callers.userOf(certificate)?.name]
+    if (one !== undefined && one === other)
+      notes.info(shown, 'a token and a certificate of the same user: the token counts')
+    else
+      notes.info(
+        { ...shown, users: [one ?? null, other ?? null] },
+        'a token and a certificate of different users: the token counts',
+      )
+  } catch (error) {
+    if (!(error instanceof CertificateFault)) throw error
+    notes.info({ ...fields, refused: error.code }, 'a token and a bad certificate: the token counts')
+  }
 }
 
 function verdictOf(socket: Socket, chain: readonly Buffer[], callers: Callers): Verdict['answer'] {

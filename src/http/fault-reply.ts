@@ -3,10 +3,10 @@ import { type FastifyReply, type FastifyRequest } from 'fastify'
 import { writeFault } from '../codec/fault-text.ts'
 import { type FaultJson } from '../codec/fs-v1.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
-import { CHALLENGES } from './authenticate.ts'
+import { challenges } from './challenge.ts'
 import { takeOver } from './endpoint.ts'
 import { drain, hasBody, isExpecting } from './request-body.ts'
-import { type HttpLimits } from './services.ts'
+import { type HttpContext, type HttpLimits } from './services.ts'
 import { targetOf } from './target.ts'
 
 /** Seconds, whole: what clients read (wire.md 6.3). */
@@ -20,7 +20,7 @@ export async function replyFault(
   error: unknown,
   request: FastifyRequest,
   reply: FastifyReply,
-  limits: HttpLimits,
+  { services, limits }: HttpContext,
 ): Promise<void> {
   const fault = asFault(error, request)
   if (reply.raw.headersSent) {
@@ -28,7 +28,10 @@ export async function replyFault(
     reply.raw.destroy()
     return
   }
-  if (fault.status === 401) reply.header('WWW-Authenticate', [...CHALLENGES])
+  if (fault.status === 401) {
+    request.log.info({ reason: fault.detail }, 'not authenticated')
+    reply.header('WWW-Authenticate', challenges(services.signOn ?? {}, fault))
+  }
   if (fault.status === 503) reply.header('Retry-After', RETRY_AFTER)
   const [type, text] = targetOf(request.raw).isMount
     ? ['application/json', JSON.stringify(faultJson(fault))]

@@ -49,7 +49,7 @@ interface Admitted {
 
 /**
  * Who asks for which file. `/preauth:<token>` in front of the path stands for all credentials, and acts for the user of the token;
- * without it the caller is whoever the certificate says.
+ * without it the caller is whoever certificate or token say.
  */
 async function admit(
   { services }: HttpContext,
@@ -60,7 +60,7 @@ async function admit(
   const { rest } = targetOf(request.raw)
   const token = /^\/preauth(?::|%3a)([^/]*)(\/.*)?$/i.exec(rest)
   if (token === null) {
-    request.caller = await authenticate(request.raw, services.callers)
+    request.caller = await authenticate(request.raw, services.callers, { notes: request.log })
     if (request.caller.user !== undefined) reply.header(AUTHENTICATED_HEADER, request.caller.user)
     return { caller: request.caller, path: decodePath(rest) }
   }

@@ -98,8 +98,10 @@ function createApp(context: HttpContext, tls: TlsIdentity): { app: FastifyInstan
   instance.addContentTypeParser('*', (_request, _payload, done) => done(null))
   instance.decorateRequest('caller')
   instance.addHook('onRequest', (request, reply, done) => admit(request, reply, context, done))
-  instance.setErrorHandler(async (error, request, reply) => replyFault(error, request, reply, limits))
-  instance.setNotFoundHandler(async (request, reply) => replyFault(notThere(request, instance), request, reply, limits))
+  instance.setErrorHandler(async (error, request, reply) => replyFault(error, request, reply, context))
+  instance.setNotFoundHandler(async (request, reply) =>
+    replyFault(notThere(request, instance), request, reply, context),
+  )
   return { app: instance, server: made.server }
 }
 
@@ -118,7 +120,7 @@ function admit(
     return
   }
   try {
-    const caller = authenticate(request.raw, services.callers)
+    const caller = authenticate(request.raw, services.callers, { notes: request.log })
     if (caller instanceof Promise) caller.then((known) => admitted(request, reply, known, done), done)
     else admitted(request, reply, caller, done)
   } catch (error) {

@@ -6,6 +6,7 @@ import { type Preauth } from '../space/preauth.ts'
 import { type Space } from '../space/space.ts'
 import { type Job, type Phase } from '../vospace/transfer.ts'
 import { type Service } from '../vospace/uri.ts'
+import { type SignOn } from './challenge.ts'
 
 export interface HttpServices {
   readonly space: Space
@@ -13,6 +14,8 @@ export interface HttpServices {
   readonly jobs: Jobs
   readonly operations: Operations
   readonly callers: Callers
+  /** what challenges tell; certificates are always taken */
+  readonly signOn?: SignOn
   readonly health: Health
   /**
    * The service as clients see it: `https://host:port/karst`, no slash at the end. Asked for at every use, so that it may be a getter

@@ -110,7 +110,10 @@ export function parametersOf(request: IncomingMessage): Parameters {
   return new Parameters(targetOf(request).query)
 }
 
-/** A request target fit for a log: tokens of pre-authorised URLs taken out. */
+/** A request target fit for a log: tokens of pre-authorised URLs taken out, and bearer tokens, which are not taken from there (RFC 6750, 2.3). */
 export function loggedTarget(url: string): string {
-  return url.replace(/preauth(:|%3a)[^/?#]*/gi, 'preauth:[token]').slice(0, 2000)
+  return url
+    .replace(/preauth(:|%3a)[^/?#]*/gi, 'preauth:[token]')
+    .replace(/([?&][^=&#]*token[^=&#]*=)[^&#]*/gi, '$1[token]')
+    .slice(0, 2000)
 }

@@ -2,7 +2,7 @@
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type Capability, writeAvailability, writeCapabilities } from '../codec/vosi.ts'
 import { SECURITY } from '../vospace/transfer.ts'
-import { CHALLENGES } from './authenticate.ts'
+import { challenges, type SignOn } from './challenge.ts'
 import { answer, endpoint, XML } from './endpoint.ts'
 import { type HttpContext } from './services.ts'
 import { parametersOf } from './target.ts'
@@ -41,8 +41,8 @@ const NAMED: readonly Endpoint[] = [
 
 export function vosi(app: FastifyInstance, { services, base }: HttpContext): void {
   const capabilities = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
-    if (request.caller.user === undefined) reply.header('WWW-Authenticate', [...CHALLENGES])
-    return answer(reply, 200, XML, capabilitiesOf(services.publicUrl))
+    if (request.caller.user === undefined) reply.header('WWW-Authenticate', challenges(services.signOn ?? {}))
+    return answer(reply, 200, XML, capabilitiesOf(services.publicUrl, services.signOn))
   }
   endpoint(app, `${base}/capabilities`, { GET: capabilities, HEAD: capabilities })
   endpoint(
@@ -59,13 +59,14 @@ export function vosi(app: FastifyInstance, { services, base }: HttpContext): voi
   )
 }
 
-function capabilitiesOf(publicUrl: string): string {
+function capabilitiesOf(publicUrl: string, signOn: SignOn = {}): string {
+  const methods = [SECURITY.certificate, ...(signOn.tokens === true ? [SECURITY.token] : [])]
   const capability =
     (securityMethods: Capability['securityMethods']) =>
     ([standardId, path, use]: Endpoint): Capability => ({ standardId, url: publicUrl + path, use, securityMethods })
   return writeCapabilities([
     ...OPEN.map(capability([])),
-    ...SERVED.map(capability([null, SECURITY.certificate])),
-    ...NAMED.map(capability([SECURITY.certificate])),
+    ...SERVED.map(capability([null, ...methods])),
+    ...NAMED.map(capability(methods)),
   ])
 }

@@ -149,6 +149,11 @@ export class Callers {
     throw refusal
   }
 
+  /** The user a proof is of, if there is one already. */
+  userOf({ identity }: Proof): LocalUser | undefined {
+    return this.#directories.users.byIdentity(identity)
+  }
+
   /** As callerFrom. Asked anew for every request, since groups change. */
   callerOf(proof: Proof | undefined): Caller | Promise<Caller> {
     return callerFrom(proof, this.#directories)
