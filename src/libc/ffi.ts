@@ -87,6 +87,22 @@ export function declare(name: string, result: CType, parameters: readonly CType[
   }
 }
 
+/**
+ * As declareCall, in a thread of its own, for what takes long. Answers -1 for a refusal and not why: errno stays in that thread. Views must
+ * not be touched until it has answered.
+ */
+export function declareAsync(name: string, result: CType, parameters: readonly CType[]) {
+  let native: ReturnType<LibraryHandle['func']> | undefined
+  return (...args: CArgument[]): Promise<number> =>
+    new Promise((resolve, reject) => {
+      native ??= libc().func(name, result, [...parameters])
+      native.async(...args, (error: Error | null, answer: unknown) => {
+        if (error !== null) reject(error)
+        else resolve(Math.max(-1, Number(answer)))
+      })
+    })
+}
+
 /** Where the bytes of a view are, for a structure that C reads. The view must outlive the call and own an ArrayBuffer. */
 export function address(view: NodeJS.ArrayBufferView): bigint {
   return koffi.address(view)

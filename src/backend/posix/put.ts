@@ -1,5 +1,5 @@
 /** put and copy: bytes into a staged file, then published with their attributes in one step. */
-import { constants, copyFile, statfsSync, writev } from 'node:fs'
+import { statfsSync, writev } from 'node:fs'
 import { createHash, randomBytes } from 'node:crypto'
 import { promisify } from 'node:util'
 import { Fault } from '../../vospace/fault.ts'
@@ -8,6 +8,7 @@ import { type NodePath } from '../../vospace/path.ts'
 import { type Cancel, type PutOptions } from '../backend.ts'
 import { changed, received, refuseAborted, refuseReserved, writtenMode, wrongType } from '../contract.ts'
 import { aclOfMode } from './acl.ts'
+import { copyBytes } from './copy-bytes.ts'
 import { type Inode } from './inode.ts'
 import { type Wanted, wantedOf } from './inode-write.ts'
 import { openBytes } from './read.ts'
@@ -20,7 +21,6 @@ const WRITE_BYTES = 1 << 20
 const WRITE_PIECES = 256
 
 const gather = promisify(writev)
-const copyBytes = promisify(copyFile)
 
 export async function put(store: Store, path: NodePath, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<Entry> {
   refuseReserved(path, store.allocationParents)
@@ -45,7 +45,8 @@ export async function copyData(store: Store, from: NodePath, to: NodePath, draft
   const source = await onQuietNode(store, { path: from }, (spot, inode, path) => openBytes(store, spot, inode, path))
   const staged = refusing(to, () => stageFile(store, to))
   try {
-    await refusingAsync(to, () => copyBytes(`/proc/self/fd/${source.fd}`, staged.file, constants.COPYFILE_FICLONE))
+    const { reflink } = store
+    await refusingAsync(to, () => copyBytes(staged.fd ?? -1, source.fd, { reflink, signal: draft.signal }))
     refuseAborted(draft.signal)
     source.refuseChanged()
     const { md5, properties } = source.inode
