@@ -11,7 +11,8 @@ import { healthOf } from './health.ts'
 import { createServer, type HttpServer } from './http/server.ts'
 import { callerNamed, Callers } from './identity/caller.ts'
 import { canonicalDn } from './identity/dn.ts'
-import { TrustStore } from './identity/trust.ts'
+import { TrustPlaces } from './identity/trust-places.ts'
+import { type TrustStore } from './identity/trust.ts'
 import { JobRunner } from './jobs/runner.ts'
 import { LogFile } from './log-file.ts'
 import { Preauth } from './space/preauth.ts'
@@ -71,15 +72,15 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     await backend.start()
     open.push(() => backend.stop())
     const space = makeSpace(config, store, backend)
-    const trust = await Promise.all(config.trust.map((place) => TrustStore.load(place)))
-    for (const problem of trust.flatMap((anchors) => anchors.problems)) logger.warn({ problem }, 'trust')
+    const trust = await TrustPlaces.open(config.trust, logger)
+    open.push(() => trust.close())
     const runner = new JobRunner({
       store: store.jobs,
       callerOf: (owner, admin) => callerNamed(owner, admin, store.users, store.groups),
       log: logger,
       waiting: config.jobs.waiting,
     })
-    const server = await listen(config, { store, space, trust, logger, runner })
+    const server = await listen(config, { store, space, trust: trust.stores, logger, runner })
     open.push(() => server.close(DRAIN_SECONDS))
     // before the server: who waits for a job is answered then
     open.push(() => runner.stop())
@@ -89,8 +90,9 @@ export async function startGateway(config: Config, options: { readonly logFile?:
       url: config.service.url,
       provision: (nodes) => provision(backend, nodes),
       reload: async () => {
-        for (const anchors of trust) await anchors.reload()
+        const takeOver = await trust.prepare()
         server.reloadTls(await tlsFiles(config))
+        takeOver()
       },
       close: closeAll,
     }

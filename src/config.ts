@@ -3,6 +3,7 @@
  * The only file that reads the environment.
  */
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { homedir } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
@@ -12,7 +13,13 @@ export interface Config {
   readonly service: { readonly resourceId: string; readonly url: string }
   readonly listen: { readonly host: string; readonly port: number }
   readonly tls: { readonly certificate: string; readonly key: string }
-  readonly trust: readonly string[]
+  readonly trust: readonly TrustConfig[]
+  /** absent: a header never says who somebody is */
+  readonly forwardedCertificates?: {
+    readonly from: readonly string[]
+    readonly header: string
+    readonly chainHeader?: string
+  }
   readonly state: string
   readonly backends: Readonly<Record<string, BackendConfig>>
   readonly namespace: readonly { readonly path: NodePath; readonly backend: string }[]
@@ -30,6 +37,16 @@ export interface Config {
   readonly logLevel: string
 }
 
+export interface TrustConfig {
+  readonly path: string
+  readonly kind: 'grid' | 'site'
+  readonly signingPolicy: Requirement
+  readonly crl: Requirement
+  readonly pollSeconds: number
+}
+
+type Requirement = 'off' | 'if-present' | 'require'
+
 export interface BackendConfig {
   readonly type: 'posix'
   readonly root: string
@@ -42,7 +59,17 @@ export interface ConfigDocument {
   service: { resourceId: string; url: string }
   listen?: { host?: string; port?: number }
   tls: { certificate: string; key: string }
-  trust?: string[]
+  trust?: (
+    | string
+    | {
+        path: string
+        kind?: 'grid' | 'site'
+        signingPolicy?: Requirement
+        crl?: Requirement
+        pollSeconds?: number
+      }
+  )[]
+  forwardedCertificates?: { from: string[]; header?: string; chainHeader?: string }
   state: string
   backends: Record<
     string,
@@ -134,7 +161,27 @@ function consistency(document: ConfigDocument): string[] {
       mistakes.push(`allocations: ${(error as Error).message}`)
     }
   }
+  for (const address of document.forwardedCertificates?.from ?? []) {
+    if (!isNetwork(address)) mistakes.push(`forwardedCertificates.from: ${address} is no address and no network`)
+  }
   return mistakes
+}
+
+/** An IPv4 or IPv6 address, or one with a prefix length: 10.0.0.0/8, fd00::/8. */
+function isNetwork(text: string): boolean {
+  const [address = '', prefix, rest] = text.split('/')
+  const bits = isIP(address) === 4 ? 32 : isIP(address) === 6 ? 128 : -1
+  return (
+    rest === undefined && bits > 0 && (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits))
+  )
+}
+
+type Listed = NonNullable<ConfigDocument['trust']>[number]
+
+function completeTrust(listed: Listed, file: (path: string) => string): TrustConfig {
+  const { path, kind = 'site', ...more } = typeof listed === 'string' ? { path: listed } : listed
+  const signingPolicy = kind === 'grid' ? 'require' : 'if-present'
+  return { kind, signingPolicy, crl: 'if-present', pollSeconds: 60, ...more, path: file(path) }
 }
 
 function complete(document: ConfigDocument, folder: string): Config {
@@ -147,7 +194,10 @@ function complete(document: ConfigDocument, folder: string): Config {
       port: document.listen?.port ?? (port === '' ? 443 : Number(port)),
     },
     tls: { certificate: file(document.tls.certificate), key: file(document.tls.key) },
-    trust: (document.trust ?? []).map(file),
+    trust: (document.trust ?? []).map((listed) => completeTrust(listed, file)),
+    ...(document.forwardedCertificates && {
+      forwardedCertificates: { header: 'Client-Cert', ...document.forwardedCertificates },
+    }),
     state: file(document.state),
     backends: Object.fromEntries(
       Object.entries(document.backends).map(([name, backend]) => [

@@ -63,10 +63,12 @@ export class TrustStore implements Standing {
     return store
   }
 
-  /** Reads all of them again, then takes over what is new in one step; when one fails, none changes. */
-  static async reloadAll(stores: readonly TrustStore[]): Promise<void> {
+  /** Reads all of them again and hands back what takes over what is new, in one step; rejects when one cannot be read. */
+  static async prepareAll(stores: readonly TrustStore[]): Promise<() => void> {
     const takeovers = await Promise.all(stores.map((store) => store.#prepare()))
-    for (const takeOver of takeovers) takeOver()
+    return () => {
+      for (const takeOver of takeovers) takeOver()
+    }
   }
 
   get generation(): number {

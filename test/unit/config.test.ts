@@ -92,6 +92,38 @@ t.test('a missing document, a wrong type and a broken file are refused', async (
   t.equal(loadConfig(join(folder, 'good.json')).state, join(folder, 'state'))
 })
 
+t.test('a place of trust is a name, or says what is asked of it', async (t) => {
+  const trust = (...listed: unknown[]): unknown => readConfig({ ...good(), trust: listed }, '/conf').trust
+  const site = { kind: 'site', signingPolicy: 'if-present', crl: 'if-present', pollSeconds: 60 }
+  t.same(trust('ca.pem', { path: '/etc/ca' }), [
+    { path: '/conf/ca.pem', ...site },
+    { path: '/etc/ca', ...site },
+  ])
+  t.same(trust({ path: 'grid', kind: 'grid' }), [
+    { ...site, path: '/conf/grid', kind: 'grid', signingPolicy: 'require' },
+  ])
+  t.same(trust({ path: 'grid', kind: 'grid', signingPolicy: 'off', crl: 'require', pollSeconds: 0 }), [
+    { path: '/conf/grid', kind: 'grid', signingPolicy: 'off', crl: 'require', pollSeconds: 0 },
+  ])
+  for (const wrong of ['', {}, { path: '' }, { path: 'x', crl: 'yes' }, { path: 'x', kind: 'web' }, 7, null]) {
+    t.not(mistakes({ ...good(), trust: [wrong] }).length, 0, JSON.stringify(wrong))
+  }
+})
+
+t.test('fronts are addresses and networks', async (t) => {
+  const with_ = (forwardedCertificates: unknown) => ({ ...good(), forwardedCertificates })
+  t.equal(readConfig(good(), '/conf').forwardedCertificates, undefined)
+  t.same(readConfig(with_({ from: ['10.0.0.0/8', '::1', 'fd00::/8'] }), '/conf').forwardedCertificates, {
+    from: ['10.0.0.0/8', '::1', 'fd00::/8'],
+    header: 'Client-Cert',
+  })
+  for (const wrong of ['front.example.org', '10.0.0.0/33', '10.0.0.0/', '::/129', '10.0.0.0/8/8', '*', '10.0.0']) {
+    t.match(mistakes(with_({ from: [wrong] })), [/forwardedCertificates\.from/], wrong)
+  }
+  t.not(mistakes(with_({ from: [] })).length, 0)
+  t.not(mistakes(with_({ from: ['::1'], header: 'a b' })).length, 0)
+})
+
 t.test('the quickstart’s environment', async (t) => {
   for (const env of [{}, { KARST_PORT: '', KARST_STATE: '' }]) {
     t.match(quickstartEnvironment(env), { port: 8443, state: /\/\.karst$/ })
