@@ -9,6 +9,7 @@ export class StoredIds implements Ids {
   readonly #database: Database
   readonly #users: Users
   readonly #groups: Groups
+  readonly #isForeign: (groupUri: string) => boolean
   #uids = new Map<string, number>()
   #owners = new Map<number, string>()
   #gids = new Map<string, number>()
@@ -17,10 +18,12 @@ export class StoredIds implements Ids {
   /** the store's version when it was last looked */
   #looked = -1
 
-  constructor(database: Database, users: Users, groups: Groups) {
+  /** `isForeign`: whether a group that is none of ours is kept by another service that is believed, so that it may have a number here. */
+  constructor(database: Database, users: Users, groups: Groups, isForeign: (groupUri: string) => boolean) {
     this.#database = database
     this.#users = users
     this.#groups = groups
+    this.#isForeign = isForeign
   }
 
   get version(): number {
@@ -41,7 +44,8 @@ export class StoredIds implements Ids {
   }
 
   gidOf(groupUri: string): number | undefined {
-    return this.#find(() => this.#gids.get(groupUri)) ?? unmapped(groupUri)
+    const known = this.#find(() => this.#gids.get(groupUri)) ?? unmapped(groupUri)
+    return known ?? (this.#isForeign(groupUri) ? this.#groups.numberForeign(groupUri) : undefined)
   }
 
   groupOf(gid: number): string | undefined {
@@ -64,7 +68,7 @@ export class StoredIds implements Ids {
     const now = identitiesVersion(this.#database)
     if (now === this.#seen) return
     const users = this.#users.list()
-    const groups = this.#groups.list()
+    const groups = this.#groups.numbered()
     this.#uids = new Map(users.map(({ name, uid }) => [name, uid]))
     this.#owners = new Map(users.map(({ name, uid }) => [uid, name]))
     this.#gids = new Map(groups.map(({ uri, gid }) => [uri, gid]))

@@ -2,12 +2,22 @@
 import { Fault } from '../vospace/fault.ts'
 import { type Database } from './database.ts'
 import { CHANGES_1 } from './changes.ts'
+import { GROUPS_2 } from './group-schema.ts'
 import { JOBS_1, JOBS_2, JOBS_3 } from './jobs.ts'
 import { IDENTITIES_1 } from './numbers.ts'
 import { OPERATIONS_1 } from './operations.ts'
 import { USERS_2 } from './users.ts'
 
-export const MIGRATIONS: readonly string[] = [IDENTITIES_1, OPERATIONS_1, CHANGES_1, JOBS_1, JOBS_2, JOBS_3, USERS_2]
+export const MIGRATIONS: readonly string[] = [
+  IDENTITIES_1,
+  OPERATIONS_1,
+  CHANGES_1,
+  JOBS_1,
+  JOBS_2,
+  JOBS_3,
+  USERS_2,
+  GROUPS_2,
+]
 
 /** `application_id` of our files: "krst" */
 const APPLICATION = 0x6b727374

@@ -49,6 +49,7 @@ export function count(database: Database, name: string, value: number): void {
 
 export function isTaken(database: Database, number: number): boolean {
   const sql = `SELECT EXISTS (SELECT 1 FROM users WHERE uid = ?1) OR EXISTS (SELECT 1 FROM groups WHERE gid = ?1)
+    OR EXISTS (SELECT 1 FROM group_numbers WHERE gid = ?1)
     OR EXISTS (SELECT 1 FROM former_users WHERE uid = ?1)`
   return database.number(sql, number) === 1
 }

@@ -23,6 +23,11 @@ export interface Store {
   readonly close: () => void
 }
 
+export interface StoreOptions {
+  /** Whether a group that is none here is kept by another service that is believed: it gets a number for ACLs when something is shared with it. */
+  readonly isForeignGroup?: (groupUri: string) => boolean
+}
+
 /**
  * Opens the file, makes it when it is missing (readable by its owner only) and brings its schema up to date. `:memory:` is for tests.
  * Throws InternalFault that names the file: no database, of another program, of a newer karst, not writable.
@@ -30,7 +35,7 @@ export interface Store {
  * Two connections: what is promised to survive a power cut (identities, what operations are about to do, what clients were told of
  * jobs) is committed with an fsync each, the rest without.
  */
-export function openStore(file: string): Store {
+export function openStore(file: string, { isForeignGroup = () => false }: StoreOptions = {}): Store {
   if (file !== ':memory:') create(file)
   const durable = openOurs(file)
   const quick = file === ':memory:' ? durable : new Database(file, { full: false })
@@ -42,7 +47,7 @@ export function openStore(file: string): Store {
     migrate(durable, file)
     const users = new Users(durable)
     const groups = new Groups(durable, users)
-    const ids = new StoredIds(durable, users, groups)
+    const ids = new StoredIds(durable, users, groups, isForeignGroup)
     const changes = new StoredChanges(quick)
     const operations = new Operations(durable, quick)
     const jobs = new StoredJobs(durable, quick)

@@ -1,5 +1,6 @@
 /** Property URIs: the standard's (VOSpace 2.1, appendix on standard properties) and those clients send besides. */
 import { Fault } from './fault.ts'
+import { groupName } from './group.ts'
 
 export const CORE = 'ivo://ivoa.net/vospace/core#'
 export const CADC = 'ivo://cadc.nrc.ca/vospace/core#'
@@ -94,19 +95,17 @@ export function parseBoolean(uri: string, value: string): boolean {
   return word === 'true'
 }
 
-/** Group URIs separated by blanks, as every client writes them (the standard says commas: wire.md trap 11). */
+/** Group URIs separated by blanks, as every client writes them, or by commas, as the standard says (a comma may also stand within a name). */
 export function parseGroups(uri: string, value: string): string[] {
-  const groups = value.split(/[\s,]+/).filter((group) => group !== '')
+  const groups = value.split(/\s+|,(?=ivo:|[\s,]|$)/i).filter((group) => group !== '')
   for (const group of groups) {
     if (!isGroupUri(group)) throw new Fault('InvalidArgument', `${uri}: not a group URI: ${JSON.stringify(group)}`)
   }
   return [...new Set(groups)].sort()
 }
 
-/** `ivo://authority/path?name` (GMS 1.0); name and path of letters, digits and `/ _ - . ~`. */
-export function isGroupUri(text: string): boolean {
-  return /^ivo:\/\/[A-Za-z0-9.-]+\/[A-Za-z0-9._~/-]+\?[A-Za-z0-9._~/-]+$/.test(text) && text.length <= 512
-}
+/** `ivo://authority/path?name` (GMS 1.0). */
+export const isGroupUri = (text: string): boolean => groupName(text) !== undefined
 
 /** UTC with milliseconds and no zone: what every client parses (wire.md 1.3). */
 export function dateText(nanoseconds: bigint): string {
