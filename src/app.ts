@@ -11,6 +11,7 @@ import { healthOf } from './health.ts'
 import { createServer, type HttpServer } from './http/server.ts'
 import { callerNamed, Callers } from './identity/caller.ts'
 import { canonicalDn } from './identity/dn.ts'
+import { Tokens } from './identity/token.ts'
 import { TrustPlaces } from './identity/trust-places.ts'
 import { type TrustStore } from './identity/trust.ts'
 import { JobRunner } from './jobs/runner.ts'
@@ -80,7 +81,15 @@ export async function startGateway(config: Config, options: { readonly logFile?:
       log: logger,
       waiting: config.jobs.waiting,
     })
-    const server = await listen(config, { store, space, trust: trust.stores, logger, runner })
+    const tokens = tokensOf(config, logger)
+    const server = await listen(config, {
+      store,
+      space,
+      trust: trust.stores,
+      logger,
+      runner,
+      ...(tokens && { tokens }),
+    })
     open.push(() => server.close(DRAIN_SECONDS))
     // before the server: who waits for a job is answered then
     open.push(() => runner.stop())
@@ -93,6 +102,7 @@ export async function startGateway(config: Config, options: { readonly logFile?:
         const takeOver = await trust.prepare()
         server.reloadTls(await tlsFiles(config))
         takeOver()
+        await tokens?.reload()
       },
       close: closeAll,
     }
@@ -177,15 +187,24 @@ function makeSpace(config: Config, store: Store, backend: Backend): Space {
   }
 }
 
+/** Their keys are fetched from the start on, but nobody waits: an issuer that is down keeps no gateway from starting. */
+function tokensOf(config: Config, logger: Logger): Tokens | undefined {
+  if (config.tokens.length === 0) return undefined
+  const tokens = new Tokens(config.tokens, { notice: (keys) => logger.info({ keys }, 'tokens') })
+  void tokens.reload()
+  return tokens
+}
+
 interface Parts {
   readonly store: Store
   readonly space: Space
   readonly trust: readonly TrustStore[]
+  readonly tokens?: Tokens
   readonly logger: Logger
   readonly runner: JobRunner
 }
 
-async function listen(config: Config, { store, space, trust, logger, runner }: Parts): Promise<HttpServer> {
+async function listen(config: Config, { store, space, trust, tokens, logger, runner }: Parts): Promise<HttpServer> {
   const check = healthOf({
     database: store.probe,
     storage: space.backend,
@@ -201,7 +220,8 @@ async function listen(config: Config, { store, space, trust, logger, runner }: P
       preauth,
       jobs: runner,
       operations: store.operations,
-      callers: new Callers({ trust, users: store.users, groups: store.groups }),
+      callers: new Callers({ trust, users: store.users, groups: store.groups, ...(tokens && { tokens }) }),
+      signOn: { tokens: tokens !== undefined, logins: config.tokens.flatMap(({ login }) => login ?? []) },
       health: { check },
       publicUrl: config.service.url,
       service: space.service,

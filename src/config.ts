@@ -14,6 +14,7 @@ export interface Config {
   readonly listen: { readonly host: string; readonly port: number }
   readonly tls: { readonly certificate: string; readonly key: string }
   readonly trust: readonly TrustConfig[]
+  readonly tokens: readonly TokenConfig[]
   /** absent: a header never says who somebody is */
   readonly forwardedCertificates?: {
     readonly from: readonly string[]
@@ -47,6 +48,21 @@ export interface TrustConfig {
 
 type Requirement = 'off' | 'if-present' | 'require'
 
+export interface TokenConfig {
+  /** URL, no slash at the end */
+  readonly issuer: string
+  readonly audience: readonly string[]
+  /** URL or file */
+  readonly jwks?: string
+  readonly ca?: string
+  readonly usernames?: string
+  readonly algorithms?: readonly string[]
+  /** seconds */
+  readonly clockSkew: number
+  readonly forwardTo: readonly string[]
+  readonly login?: string
+}
+
 export interface BackendConfig {
   readonly type: 'posix'
   readonly root: string
@@ -69,6 +85,7 @@ export interface ConfigDocument {
         pollSeconds?: number
       }
   )[]
+  tokens?: (Partial<Omit<TokenConfig, 'audience'>> & { issuer: string; audience: string | readonly string[] })[]
   forwardedCertificates?: { from: string[]; header?: string; chainHeader?: string }
   state: string
   backends: Record<
@@ -154,6 +171,7 @@ function consistency(document: ConfigDocument): string[] {
   for (const admin of document.administrators ?? []) {
     if (!users.has(admin)) mistakes.push(`administrators: ${admin} is not among users`)
   }
+  mistakes.push(...issuerMistakes(document.tokens ?? []))
   for (const path of document.allocations ?? []) {
     try {
       nodePath(path)
@@ -184,6 +202,35 @@ function completeTrust(listed: Listed, file: (path: string) => string): TrustCon
   return { kind, signingPolicy, crl: 'if-present', pollSeconds: 60, ...more, path: file(path) }
 }
 
+/** Keys that anybody on the way could change would let them be anybody. */
+function issuerMistakes(tokens: readonly { issuer: string; jwks?: string }[]): string[] {
+  const isOpen = (url: string): boolean =>
+    /^http:/i.test(url) && !/^http:\/\/(localhost|127\.[0-9.]+|\[::1\])(:|\/|$)/i.test(url)
+  const names = tokens.map(({ issuer }) => issuer.replace(/\/$/, ''))
+  return [
+    ...tokens.flatMap(({ issuer, jwks }) =>
+      [issuer, jwks ?? ''].filter(isOpen).map((url) => `tokens ${issuer}: ${url} is not https`),
+    ),
+    ...names.filter((name, i) => names.indexOf(name) !== i).map((name) => `tokens: ${name} is there twice`),
+  ]
+}
+
+/** `file` makes a name absolute. */
+function tokenConfig(
+  { issuer, audience, jwks, ca, forwardTo = [], ...rest }: NonNullable<ConfigDocument['tokens']>[number],
+  file: (path: string) => string,
+): TokenConfig {
+  return {
+    clockSkew: 60,
+    ...rest,
+    issuer: issuer.replace(/\/$/, ''),
+    audience: typeof audience === 'string' ? [audience] : audience,
+    forwardTo: forwardTo.map((host) => host.toLowerCase()),
+    ...(jwks !== undefined && { jwks: /^https?:\/\//i.test(jwks) ? jwks : file(jwks) }),
+    ...(ca !== undefined && { ca: file(ca) }),
+  }
+}
+
 function complete(document: ConfigDocument, folder: string): Config {
   const file = (path: string): string => resolve(folder, path)
   const port = new URL(document.service.url).port
@@ -198,6 +245,7 @@ function complete(document: ConfigDocument, folder: string): Config {
     ...(document.forwardedCertificates && {
       forwardedCertificates: { header: 'Client-Cert', ...document.forwardedCertificates },
     }),
+    tokens: (document.tokens ?? []).map((one) => tokenConfig(one, file)),
     state: file(document.state),
     backends: Object.fromEntries(
       Object.entries(document.backends).map(([name, backend]) => [

@@ -13,7 +13,8 @@ export interface TokenIssuer {
   readonly ca?: string
   /** the claim whose value is taken for a user name: only of an issuer where users cannot choose it themselves */
   readonly usernames?: string
-  readonly algorithms: readonly string[]
+  /** default: TOKEN_ALGORITHMS */
+  readonly algorithms?: readonly string[]
   /** seconds that its clock and ours may differ */
   readonly clockSkew: number
   /** hosts whose services may be asked with its tokens */

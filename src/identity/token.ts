@@ -5,7 +5,7 @@ import { Fault } from '../vospace/fault.ts'
 import { type TokenVerifier } from './caller.ts'
 import { type TokenProof } from './proof.ts'
 import { excerpt, TokenFault } from './token-fault.ts'
-import { canonicalIssuer, oidcIdentity, type TokenIssuer } from './token-issuer.ts'
+import { canonicalIssuer, oidcIdentity, TOKEN_ALGORITHMS, type TokenIssuer } from './token-issuer.ts'
 import { IssuerKeys, type KeyTimes } from './token-keys.ts'
 
 /** bytes; real ones are of 1 to 3 KiB */
@@ -18,6 +18,8 @@ const COMPACT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/
 
 /** `typ`, in lower case: what else is signed with the same keys (logout tokens, DPoP proofs) is no token (RFC 8725, 3.11). */
 const TYPES: readonly string[] = ['jwt', 'at+jwt', 'application/jwt', 'application/at+jwt']
+
+const algorithmsOf = ({ algorithms }: TokenIssuer): readonly string[] => algorithms ?? TOKEN_ALGORITHMS
 
 /** A user name as the configuration takes it. */
 const USER_NAME = /^[a-z_][a-z0-9_.-]{0,63}$/
@@ -135,7 +137,7 @@ export class Tokens implements TokenVerifier {
     for (const key of candidates) {
       try {
         const { payload } = await jwtVerify(token, key, {
-          algorithms: [...issuer.algorithms],
+          algorithms: [...algorithmsOf(issuer)],
           audience: [...issuer.audience],
           requiredClaims: ['iss', 'sub', 'exp'],
           clockTolerance: issuer.clockSkew,
@@ -198,7 +200,8 @@ function parse(token: string): { header: JWTHeaderParameters; claims: JWTPayload
 }
 
 // Before any key is looked for: keys that the token brings along (jwk, x5c, jku) count for nothing.
-function checkHeader({ alg, typ, kid }: JWTHeaderParameters, { algorithms }: TokenIssuer): void {
+function checkHeader({ alg, typ, kid }: JWTHeaderParameters, issuer: TokenIssuer): void {
+  const algorithms = algorithmsOf(issuer)
   if (typeof alg !== 'string' || !algorithms.includes(alg)) {
     throw new TokenFault(
       'ALGORITHM',
