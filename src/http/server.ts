@@ -7,6 +7,7 @@ import fastify, { LogController, type FastifyInstance, type FastifyReply, type F
 import { ANONYMOUS, type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
 import { authenticate, AUTHENTICATED_HEADER } from './authenticate.ts'
+import { delegation } from './delegation.ts'
 import { replyFault } from './fault-reply.ts'
 import { files } from './files.ts'
 import { fsV1 } from './fs-v1.ts'
@@ -40,6 +41,7 @@ const FAMILIES = [
   transfers,
   recursive,
   trash,
+  delegation,
   vosi,
   registry,
   lists,

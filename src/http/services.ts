@@ -1,6 +1,7 @@
 /** What the HTTP layer needs, put together by app.ts. */
 import { type FastifyBaseLogger } from 'fastify'
 import { type Callers } from '../identity/caller.ts'
+import { type Delegations } from '../identity/delegation.ts'
 import { type PutDataOptions } from '../space/filesystem.ts'
 import { type Preauth } from '../space/preauth.ts'
 import { type Space } from '../space/space.ts'
@@ -16,6 +17,8 @@ export interface HttpServices {
   readonly callers: Callers
   /** what challenges tell; certificates are always taken */
   readonly signOn?: SignOn
+  /** absent: nothing can be delegated */
+  readonly delegations?: Delegations
   readonly health: Health
   /**
    * The service as clients see it: `https://host:port/karst`, no slash at the end. Asked for at every use, so that it may be a getter

@@ -2,9 +2,10 @@
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type Capability, writeAvailability, writeCapabilities } from '../codec/vosi.ts'
 import { SECURITY } from '../vospace/transfer.ts'
-import { challenges, type SignOn } from './challenge.ts'
+import { challenges } from './challenge.ts'
+import { DELEGATIONS } from './delegation.ts'
 import { answer, endpoint, XML } from './endpoint.ts'
-import { type HttpContext } from './services.ts'
+import { type HttpContext, type HttpServices } from './services.ts'
 import { parametersOf } from './target.ts'
 
 /** The mount API, schemas/fs-v1.md. */
@@ -39,10 +40,12 @@ const NAMED: readonly Endpoint[] = [
   [TRASH, '/trash', 'base'],
 ]
 
+const DELEGATION: Endpoint = [DELEGATIONS, '/delegations', 'base']
+
 export function vosi(app: FastifyInstance, { services, base }: HttpContext): void {
   const capabilities = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     if (request.caller.user === undefined) reply.header('WWW-Authenticate', challenges(services.signOn ?? {}))
-    return answer(reply, 200, XML, capabilitiesOf(services.publicUrl, services.signOn))
+    return answer(reply, 200, XML, capabilitiesOf(services))
   }
   endpoint(app, `${base}/capabilities`, { GET: capabilities, HEAD: capabilities })
   endpoint(
@@ -59,7 +62,7 @@ export function vosi(app: FastifyInstance, { services, base }: HttpContext): voi
   )
 }
 
-function capabilitiesOf(publicUrl: string, signOn: SignOn = {}): string {
+function capabilitiesOf({ publicUrl, signOn = {}, delegations }: HttpServices): string {
   const methods = [SECURITY.certificate, ...(signOn.tokens === true ? [SECURITY.token] : [])]
   const capability =
     (securityMethods: Capability['securityMethods']) =>
@@ -68,5 +71,7 @@ function capabilitiesOf(publicUrl: string, signOn: SignOn = {}): string {
     ...OPEN.map(capability([])),
     ...SERVED.map(capability([null, ...methods])),
     ...NAMED.map(capability(methods)),
+    // a credential is delegated by who shows it
+    ...(delegations === undefined ? [] : [DELEGATION]).map(capability([SECURITY.certificate])),
   ])
 }

@@ -189,11 +189,16 @@ function parseSlash(text: string): DistinguishedName {
 }
 
 /**
- * The canonical form of a DN that somebody wrote in a configuration or a database, in RFC 2253 or slash form, in either
- * order. InvalidArgument for what is not a DN.
+ * A DN that somebody wrote, in RFC 2253 or slash form: RDNs in the order that DER has them in, which is the reverse of RFC 2253's.
+ * InvalidArgument for what is not a DN.
  */
-export function canonicalDn(text: string): string {
+export function parseDn(text: string): DistinguishedName {
   const trimmed = text.trim()
   if (trimmed.length > 4096) return illegal(`${trimmed.slice(0, 64)}...`)
-  return canonical(trimmed.startsWith('/') ? parseSlash(trimmed) : parseRfc2253(trimmed))
+  return trimmed.startsWith('/') ? parseSlash(trimmed) : parseRfc2253(trimmed)
+}
+
+/** The canonical form of a DN that somebody wrote in a configuration or a database, in either order. InvalidArgument as parseDn. */
+export function canonicalDn(text: string): string {
+  return canonical(parseDn(text))
 }

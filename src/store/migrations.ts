@@ -2,6 +2,7 @@
 import { Fault } from '../vospace/fault.ts'
 import { type Database } from './database.ts'
 import { CHANGES_1 } from './changes.ts'
+import { DELEGATIONS_1 } from './delegations.ts'
 import { GROUPS_2 } from './group-schema.ts'
 import { JOBS_1, JOBS_2, JOBS_3 } from './jobs.ts'
 import { IDENTITIES_1 } from './numbers.ts'
@@ -17,6 +18,7 @@ export const MIGRATIONS: readonly string[] = [
   JOBS_3,
   USERS_2,
   GROUPS_2,
+  DELEGATIONS_1,
 ]
 
 /** `application_id` of our files: "krst" */

@@ -3,6 +3,7 @@ import { closeSync, openSync } from 'node:fs'
 import { Fault } from '../vospace/fault.ts'
 import { StoredChanges } from './changes.ts'
 import { Database } from './database.ts'
+import { StoredDelegations } from './delegations.ts'
 import { Groups } from './groups.ts'
 import { StoredIds } from './ids.ts'
 import { StoredJobs } from './jobs.ts'
@@ -17,6 +18,7 @@ export interface Store {
   readonly operations: Operations
   readonly changes: StoredChanges
   readonly jobs: StoredJobs
+  readonly delegations: StoredDelegations
   readonly ids: () => Ids
   /** Throws InternalFault or ServiceBusy when nothing can be written now. */
   readonly probe: () => void
@@ -51,7 +53,9 @@ export function openStore(file: string, { isForeignGroup = () => false }: StoreO
     const changes = new StoredChanges(quick)
     const operations = new Operations(durable, quick)
     const jobs = new StoredJobs(durable, quick)
-    return { users, groups, operations, changes, jobs, ids: () => ids, probe: () => probe(quick), close }
+    const delegations = new StoredDelegations(durable)
+    const kept = { users, groups, operations, changes, jobs, delegations }
+    return { ...kept, ids: () => ids, probe: () => probe(quick), close }
   } catch (error) {
     close()
     throw error
