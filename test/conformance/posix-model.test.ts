@@ -29,13 +29,13 @@ void t.test(`root on XFS, seed ${seed}`, { skip: lacking }, async (t) => compare
 
 async function compare(t: Test, mode: 'root' | 'unprivileged', { dir, dispose }: Scratch): Promise<void> {
   t.comment(`KARST_MODEL_SEED=${seed}`)
+  const before = openDescriptors()
   const model = new MemoryBackend({ ids })
   const real = posix(dir, { mode })
   await real.start()
   const random = generator(seed)
   const pair = new Pair(model, real)
   for (let i = 0; i < 4; i++) await pair.both((b) => b.make(nodePath(`/w${i}`), { type: 'container', access, mode: 0o750 }))
-  const before = openDescriptors()
   for (let done = 0; done < OPERATIONS && t.passing(); ) {
     // what runs at the same time stays in four trees of its own, so that the outcome is one
     const steps = Array.from({ length: 1 + Math.floor(random() * 4) }, (_, i) => operation(random, `/w${i}`))
@@ -47,8 +47,8 @@ async function compare(t: Test, mode: 'root' | 'unprivileged', { dir, dispose }:
     if (done % 200 < steps.length) await sameTrees(t, pair, seed)
   }
   await sameTrees(t, pair, seed)
-  t.equal(openDescriptors(), before, 'no descriptor is left open')
   await real.stop()
+  t.equal(openDescriptors(), before, 'no descriptor is left open')
   dispose()
 } // prettier-ignore
 

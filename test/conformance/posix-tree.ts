@@ -20,6 +20,7 @@ const KNOWN_GROUPS = ['ivo://karst.local/gms?astro', 'ivo://karst.local/gms?surv
 
 /** alice 5001, bob 5002, carol 5003 with a group each of the same number; groups from 7001. Other numbers are unmapped. */
 export const ids: Ids = {
+  version: 1,
   uidOf: (owner) => (USERS.includes(owner) ? 5001 + USERS.indexOf(owner) : undefined),
   ownerOf: (uid) => USERS[uid - 5001] ?? `uid:${uid}`,
   gidOfUser: (owner) => (USERS.includes(owner) ? 5001 + USERS.indexOf(owner) : undefined),

@@ -133,6 +133,11 @@ const MOST_KNOWN = 4096
 /** A change within one tick of the clock leaves ctime as it was: what was read so soon after a change is not trusted (nanoseconds). */
 const SETTLED = 2_000_000_000n
 
+/** Whether whatever changes from `time` (milliseconds) on will have another ctime. */
+export function isSettled(ctime: bigint, time: number): boolean {
+  return BigInt(time) * 1_000_000n - ctime > SETTLED
+}
+
 /** As `attributes`: read again only when ctime, which changes with every attribute and is nobody's to set, is another. */
 function keptAttributes(file: string, stat: BigIntStats, keeping: Keeping): Found {
   const inodes = known.get(keeping) ?? new Map<string, { ctime: bigint; found: Found }>()
@@ -140,10 +145,10 @@ function keptAttributes(file: string, stat: BigIntStats, keeping: Keeping): Foun
   const key = `${stat.dev}:${stat.ino}`
   const before = inodes.get(key)
   if (before?.ctime === stat.ctimeNs) return before.found
+  const time = Date.now()
   const found = attributes(file, 'container', keeping)
-  const isSettled = BigInt(Date.now()) * 1_000_000n - stat.ctimeNs > SETTLED
   if (inodes.size >= MOST_KNOWN) inodes.clear()
-  if (isSettled) inodes.set(key, { ctime: stat.ctimeNs, found })
+  if (isSettled(stat.ctimeNs, time)) inodes.set(key, { ctime: stat.ctimeNs, found })
   else inodes.delete(key)
   return found
 }

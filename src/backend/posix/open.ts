@@ -15,6 +15,7 @@ import { type Unservable } from './list.ts'
 import { codeOf, refusal } from './refusal.ts'
 import { type Store } from './store.ts'
 import { spot, Tree } from './tree.ts'
+import { Way } from './way.ts'
 import { Whereabouts } from './whereabouts.ts'
 
 export interface PosixOptions {
@@ -50,11 +51,13 @@ export async function open(options: PosixOptions): Promise<Opened> {
     const sidecars = tree.openReserved(ROOT, 'sidecar')
     const keeping: Keeping = { root: mode === 'root', ids, unlabelledOwner, sidecars: `/proc/self/fd/${sidecars}` }
     const can = probeStore(tree, keeping, root)
+    const whereabouts = new Whereabouts()
     const store: Store = {
       tree,
       keeping,
       changing: new Changing(),
-      whereabouts: new Whereabouts(),
+      whereabouts,
+      way: new Way(tree, keeping, whereabouts),
       allocationParents,
       kept: new Set([ROOT]),
       reflink: can.reflink,
@@ -191,6 +194,7 @@ function closeStore(store: Store, lock: number, sidecars: number): void {
   } finally {
     closeSync(lock)
     closeSync(sidecars)
+    store.way.close()
     store.tree.close()
   }
 }

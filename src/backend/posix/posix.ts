@@ -1,10 +1,10 @@
 /** The storage interface on a POSIX tree: everything kept of a node stands in the file system itself. */
-import { closeSync, lstatSync, mkdirSync, renameSync, rmdirSync, statfsSync, symlinkSync, unlinkSync } from 'node:fs'
+import { lstatSync, mkdirSync, renameSync, rmdirSync, statfsSync, symlinkSync, unlinkSync } from 'node:fs'
 import { type Readable } from 'node:stream'
-import { openBeneath, RENAME_EXCHANGE, renameat2 } from '../../libc/openat.ts'
+import { RENAME_EXCHANGE, renameat2 } from '../../libc/openat.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { type Access, type Entry, type NodeType } from '../../vospace/node.ts'
-import { isWithin, ROOT, stepsOf, type NodePath } from '../../vospace/path.ts'
+import { isWithin, ROOT, type NodePath } from '../../vospace/path.ts'
 import {
   type AmendOptions,
   type Backend,
@@ -96,7 +96,7 @@ export class PosixBackend implements Backend {
   async walk(path: NodePath): Promise<Entry[]> {
     const store = this.#store
     refuseReserved(path, store.allocationParents)
-    return refusing(path, () => walk(store, path))
+    return refusing(path, () => store.way.walk(path))
   }
 
   list(container: NodePath, options: ListOptions = {}): AsyncIterable<Entry> {
@@ -240,41 +240,6 @@ export class PosixBackend implements Backend {
 
 function isAllocation(store: Store, path: NodePath): boolean {
   return allocationOf(path, store.allocationParents) === path
-}
-
-function walk(store: Store, path: NodePath): Entry[] {
-  const entries: Entry[] = []
-  let dir = store.tree.fd
-  let at = spot(dir, '.')
-  let here = ROOT
-  const names = stepsOf(path)
-  try {
-    for (let i = 0; ; i++) {
-      const inode = readInode(at.file, store.keeping)
-      if (inode === undefined) return entries
-      entries.push(noted(store, inode, here))
-      const name = names[i]
-      if (name === undefined || inode.type !== 'container') return entries
-      const next = below(at)
-      if (next === undefined) return entries
-      if (dir !== store.tree.fd) closeSync(dir)
-      dir = next
-      at = spot(dir, name)
-      here = `/${names.slice(0, i + 1).join('/')}` as NodePath
-    }
-  } finally {
-    if (dir !== store.tree.fd) closeSync(dir)
-  }
-}
-
-/** Opens a container to walk on; undefined when it is none any more. */
-function below(at: Spot): number | undefined {
-  try {
-    return openBeneath(at.dir, at.name)
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(codeOf(error) ?? '')) return undefined
-    throw error
-  }
 }
 
 function made({ keeping }: Store, draft: ContainerDraft | LinkDraft): Wanted {

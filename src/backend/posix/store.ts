@@ -8,6 +8,7 @@ import { type Changing } from './changing.ts'
 import { entryOf, readInode, type Inode, type Keeping } from './inode.ts'
 import { refusing } from './refusal.ts'
 import { type Spot, type Tree } from './tree.ts'
+import { type Way } from './way.ts'
 import { type Whereabouts } from './whereabouts.ts'
 
 export interface Store {
@@ -15,6 +16,7 @@ export interface Store {
   readonly keeping: Keeping
   readonly changing: Changing
   readonly whereabouts: Whereabouts
+  readonly way: Way
   readonly allocationParents: readonly NodePath[]
   /** keepers (tree.ts) that may have a `.karst` now */
   readonly kept: Set<NodePath>
