@@ -223,6 +223,7 @@ async function listen(config: Config, { store, space, trust, tokens, logger, run
       callers: new Callers({ trust, users: store.users, groups: store.groups, ...(tokens && { tokens }) }),
       signOn: { tokens: tokens !== undefined, logins: config.tokens.flatMap(({ login }) => login ?? []) },
       health: { check },
+      ...(config.forwardedCertificates && { forwardedCertificates: config.forwardedCertificates }),
       publicUrl: config.service.url,
       service: space.service,
       logger,

@@ -7,18 +7,23 @@ import { type IncomingMessage } from 'node:http'
 import { type Socket } from 'node:net'
 import { type Callers } from '../identity/caller.ts'
 import { CertificateFault } from '../identity/certificate-fault.ts'
-import { peerOf } from '../identity/peer.ts'
 import { type Proof, proofOfChain } from '../identity/proof.ts'
 import { TokenFault } from '../identity/token-fault.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { bearerOf } from './authorization.ts'
+import { shownChain } from './shown-chain.ts'
 
 export const AUTHENTICATED_HEADER = 'X-VO-Authenticated'
 
 interface Verdict {
   readonly generation: number
+  /** Milliseconds since 1970 until which it holds: revocation lists end, and what was refused may become good. */
+  readonly until: number
   readonly answer: Proof | CertificateFault
 }
+
+/** Milliseconds after which a refused chain may be judged anew on the same connection. */
+const REFUSAL_AGE = 10_000
 
 const verdicts = new WeakMap<Socket, Verdict>()
 
@@ -43,21 +48,22 @@ export function authenticate(
   { now = Date.now(), notes }: AuthenticateOptions = {},
 ): Caller | Promise<Caller> {
   const token = bearerOf(request)
-  if (token === undefined) return callers.callerOf(certificateProof(request.socket, callers, now))
+  if (token === undefined) return callers.callerOf(certificateProof(request, callers, now))
   if (callers.tokens === undefined) throw new TokenFault('TOKENS_NOT_TAKEN', 'bearer tokens are not taken here')
   const proof = callers.tokens.verify(token)
   const known = (good: Proof): Caller | Promise<Caller> => {
-    if (notes !== undefined) noteBoth(request.socket, callers, good, now, notes)
+    if (notes !== undefined) noteBoth(request, callers, good, now, notes)
     return callers.callerOf(good)
   }
   return proof instanceof Promise ? proof.then(known) : known(proof)
 }
 
-/** What the certificate of a connection proves; undefined: it brought none. */
-function certificateProof(socket: Socket, callers: Callers, now: number): Proof | undefined {
-  const { chain } = peerOf(socket)
+/** What the certificate behind a request proves; undefined: there is none. */
+function certificateProof(request: IncomingMessage, callers: Callers, now: number): Proof | undefined {
+  const { chain, forwarded } = shownChain(request)
   if (chain.length === 0) return undefined
-  const proof = verdictOf(socket, chain, callers)
+  // The connection of a front is many people's: what one of them proves must not count for the next.
+  const proof = forwarded ? judge(chain, callers, now).answer : verdictOf(request.socket, chain, callers, now)
   if (proof instanceof CertificateFault) throw proof
   if (proof.expires <= now) {
     throw new CertificateFault('EXPIRED', `the certificate expired at ${new Date(proof.expires).toISOString()}`)
@@ -66,10 +72,10 @@ function certificateProof(socket: Socket, callers: Callers, now: number): Proof 
 }
 
 /** A certificate beside a token: whose each is, and whether they are one person's. */
-function noteBoth(socket: Socket, callers: Callers, token: Proof, now: number, notes: Notes): void {
+function noteBoth(request: IncomingMessage, callers: Callers, token: Proof, now: number, notes: Notes): void {
   const fields = { tokenOf: token.identity.value }
   try {
-    const certificate = certificateProof(socket, callers, now)
+    const certificate = certificateProof(request, callers, now)
     if (certificate === undefined) return
     const shown = { ...fields, certificateOf: certificate.identity.value }
     const [one, other] = [callers.userOf(token)?.name, callers.userOf(certificate)?.name]
@@ -86,20 +92,21 @@ function noteBoth(socket: Socket, callers: Callers, token: Proof, now: number, n
   }
 }
 
-function verdictOf(socket: Socket, chain: readonly Buffer[], callers: Callers): Verdict['answer'] {
+function verdictOf(socket: Socket, chain: readonly Buffer[], callers: Callers, now: number): Verdict['answer'] {
   const known = verdicts.get(socket)
-  if (known?.generation === callers.generation) return known.answer
-  const { generation } = callers
-  const answer = judge(chain, callers)
-  verdicts.set(socket, { generation, answer })
-  return answer
+  if (known?.generation === callers.generation && now < known.until) return known.answer
+  const verdict = judge(chain, callers, now)
+  verdicts.set(socket, verdict)
+  return verdict.answer
 }
 
-function judge(chain: readonly Buffer[], callers: Callers): Verdict['answer'] {
+function judge(chain: readonly Buffer[], callers: Callers, now: number): Verdict {
+  const { generation } = callers
   try {
-    return proofOfChain(callers.verify(chain))
+    const verified = callers.verify(chain)
+    return { generation, until: verified.reviewAt.getTime(), answer: proofOfChain(verified) }
   } catch (error) {
-    if (error instanceof CertificateFault) return error
+    if (error instanceof CertificateFault) return { generation, until: now + REFUSAL_AGE, answer: error }
     throw error
   }
 }

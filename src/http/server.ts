@@ -18,6 +18,7 @@ import { nodes } from './nodes.ts'
 import { recursive } from './recursive.ts'
 import { registry } from './registry.ts'
 import { HTTP_LIMITS, type HttpContext, type HttpServices } from './services.ts'
+import { takeForwarded } from './shown-chain.ts'
 import { synctrans } from './synctrans.ts'
 import { loggedTarget, routed } from './target.ts'
 import { transfers } from './transfers.ts'
@@ -117,6 +118,7 @@ function admit(
   const started = performance.now()
   reply.raw.once('close', () => logRequest(request, reply, started))
   request.caller = ANONYMOUS
+  takeForwarded(request.raw, services.forwardedCertificates)
   if (request.is404 || request.routeOptions.config.open === true) {
     done()
     return

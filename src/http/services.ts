@@ -2,6 +2,7 @@
 import { type FastifyBaseLogger } from 'fastify'
 import { type Callers } from '../identity/caller.ts'
 import { type Delegations } from '../identity/delegation.ts'
+import { type ForwardedOptions } from '../identity/forwarded.ts'
 import { type PutDataOptions } from '../space/filesystem.ts'
 import { type Preauth } from '../space/preauth.ts'
 import { type Space } from '../space/space.ts'
@@ -19,6 +20,8 @@ export interface HttpServices {
   readonly signOn?: SignOn
   /** absent: nothing can be delegated */
   readonly delegations?: Delegations
+  /** fronts that end TLS; absent: no header says who somebody is */
+  readonly forwardedCertificates?: ForwardedOptions
   readonly health: Health
   /**
    * The service as clients see it: `https://host:port/karst`, no slash at the end. Asked for at every use, so that it may be a getter

@@ -71,7 +71,7 @@ await t.test('it compares the end of a certificate with the clock at every reque
         .update(given[0] ?? '')
         .digest('hex')
       const names = { dn: 'cn=alice', rfc2253: '', slash: '', issuer: '', fingerprint }
-      return { ...names, depth: 1, limited: false, independent: false, expires }
+      return { ...names, depth: 1, limited: false, independent: false, expires, reviewAt: expires }
     },
     callerOf: () => ({ user: 'alice', groups: new Set<string>(), admin: false, uid: 1, gid: 1 }),
   }
