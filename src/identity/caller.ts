@@ -39,7 +39,7 @@ export interface Directories {
   readonly groups: GroupDirectory
   readonly remoteGroups?: RemoteGroups
   /** Asked about a person who proved who they are and is no user here: may make one (policy of the site). */
-  readonly newcomer?: (proof: Proof) => LocalUser | undefined
+  readonly newcomer?: (proof: Proof) => LocalUser | undefined | Promise<LocalUser | undefined>
 }
 
 /**
@@ -48,8 +48,16 @@ export interface Directories {
  */
 export function callerFrom(proof: Proof | undefined, directories: Directories): Caller | Promise<Caller> {
   if (proof === undefined) return ANONYMOUS
-  const { users, groups, remoteGroups, newcomer } = directories
-  const user = users.byIdentity(proof.identity) ?? newcomer?.(proof)
+  const user = directories.users.byIdentity(proof.identity) ?? directories.newcomer?.(proof)
+  if (user instanceof Promise) return user.then((made) => callerOfUser(proof, made, directories))
+  return callerOfUser(proof, user, directories)
+}
+
+function callerOfUser(
+  proof: Proof,
+  user: LocalUser | undefined,
+  { groups, remoteGroups }: Directories,
+): Caller | Promise<Caller> {
   if (user === undefined) throw unknownPerson(proof)
   if (user.suspended === true) throw new Fault('PermissionDenied', `the account ${user.name} is suspended`)
   const local = groups.of(user.name)

@@ -23,7 +23,8 @@ export interface AttemptParts {
   readonly isOurs: (progress: Job['progress']) => boolean
 }
 
-type Reason = 'stop' | 'abort' | 'time'
+/** `owner`: nobody may do it for them any more */
+type Reason = 'stop' | 'abort' | 'time' | 'owner'
 
 /** How often progress is written down, milliseconds. */
 const PROGRESS_MS = 1000
@@ -64,9 +65,21 @@ export class Attempt {
     this.#callOffLimit = this.#parts.clock.after(seconds * 1000, () => this.interrupt('time'))
   }
 
-  /** Looks whether another process has aborted it. */
+  /** Looks whether another process has aborted it, and whether its owner may still have it done. */
   check(): void {
-    if (this.#reason === undefined && !this.#parts.isOurs(this.progress)) this.interrupt('abort')
+    if (this.#reason !== undefined) return
+    if (!this.#parts.isOurs(this.progress)) this.interrupt('abort')
+    else if (!this.#hasOwner()) this.interrupt('owner')
+  }
+
+  #hasOwner(): boolean {
+    try {
+      this.#parts.caller()
+      return true
+    } catch (error) {
+      if (!isFault(error, 'PermissionDenied')) throw error
+      return false
+    }
   }
 
   async #run(): Promise<Outcome> {
@@ -86,6 +99,7 @@ export class Attempt {
 
   async #failed(error: unknown): Promise<Outcome> {
     if (this.#reason === 'stop') return 'interrupted'
+    if (this.#reason === 'owner') return this.#close({ phase: 'ERROR', error: 'PermissionDenied' })
     if (this.#reason !== undefined) return this.#close({ phase: 'ABORTED' })
     const { job, log } = this.#parts
     if (isFault(error))

@@ -16,7 +16,10 @@ export function lastingCaller(look: () => Caller, clock: Clock): Caller {
     return known
   }
   return {
-    user: known.user,
+    // an owner's rights come from the name alone: so it is here that a suspended account is noticed
+    get user() {
+      return now().user
+    },
     uid: known.uid,
     gid: known.gid,
     get groups() {

@@ -1,0 +1,115 @@
+/** The kind of job that takes long of the life of accounts: handing over what somebody owns, and deleting who owns nothing any more. */
+import { type Accounts } from '../identity/accounts.ts'
+import { type Ending, type JobContext, type Kind } from '../jobs/kind.ts'
+import { Fault, isFault } from '../vospace/fault.ts'
+import { nodePath, ROOT } from '../vospace/path.ts'
+import { firstOwned, handOver } from './hand-over.ts'
+import { type Running } from './recursion.ts'
+import { type Space } from './space.ts'
+
+/** Name of the kind. */
+export const ACCOUNTS = 'accounts'
+
+/** Requests of who is suspended are cut after so many milliseconds at the latest: only then it is looked what they own. */
+export const SUSPENSION_MS = 5000
+
+/** What is asked for. `to` with a deletion: who gets what is left. `path`: with a hand-over, and only what is there changes hands. */
+export interface AccountWork {
+  readonly act: 'hand-over' | 'delete'
+  readonly user: string
+  readonly to?: string
+  readonly path?: string
+}
+
+/** For JobRunner.register(ACCOUNTS, ...): jobs with an AccountWork as parameters, made by administrators. */
+export function accountsKind(space: Space, accounts: Accounts): Kind {
+  return {
+    run: async (context) => {
+      try {
+        return await run(space, accounts, context)
+      } catch (error) {
+        if (!isFault(error) || error.fault === 'InternalFault') throw error
+        // no client of the standard looks at these: so they say what is to be done
+        return { phase: 'ERROR', error: `${error.fault}: ${error.detail}` }
+      }
+    },
+  }
+}
+
+async function run(space: Space, accounts: Accounts, context: JobContext): Promise<Ending> {
+  const { act, user, to, path } = workOf(context)
+  if (act === 'hand-over' && to === undefined) throw new Fault('InvalidArgument', 'to whom?')
+  if (act === 'delete') await settled(accounts, user, context.signal)
+  const handed = to === undefined ? 0 : await inherit(space, accounts, context, { user, to, path })
+  if (act === 'delete') await remove(space, accounts, context, user)
+  return { results: [{ id: 'handed', href: `final:${handed}` }] }
+}
+
+function workOf({ job, caller }: JobContext): AccountWork {
+  if (!caller.admin) throw new Fault('PermissionDenied', 'only an administrator may')
+  const { act, user, to, path } = job.parameters ?? {}
+  if (user === undefined || (act !== 'hand-over' && act !== 'delete'))
+    throw new Error(`not an act on an account: ${act}`)
+  return { act, user, ...(to !== undefined && { to }), ...(path !== undefined && { path }) }
+}
+
+interface Heritage {
+  readonly user: string
+  readonly to: string
+  readonly path?: string | undefined
+}
+
+/** Nodes, and when it is all of them, groups. */
+async function inherit(
+  space: Space,
+  accounts: Accounts,
+  context: JobContext,
+  { user, to, path }: Heritage,
+): Promise<number> {
+  const { checkpoint, signal } = context
+  const running: Running = {
+    checkpoint,
+    signal,
+    save: (state) => context.save(state),
+    progress: (done) => context.progress(done),
+  }
+  const nodes = await handOver(
+    space,
+    context.caller,
+    { from: user, to, path: path === undefined ? ROOT : nodePath(path) },
+    running,
+  )
+  const groups = path === undefined ? accounts.handGroups(user, to) : 0
+  const detail = { to, nodes, groups, path: path ?? ROOT }
+  accounts.note({
+    act: 'user.handed-over',
+    by: context.caller.user ?? null,
+    on: user,
+    result: 'allowed',
+    detail,
+  })
+  return nodes
+}
+
+/** What was under way when they were suspended has ended. PreconditionFailed: they are not suspended. */
+async function settled(accounts: Accounts, name: string, signal: AbortSignal): Promise<void> {
+  const since = accounts.byName(name)?.suspendedSince
+  if (since === undefined) throw new Fault('PreconditionFailed', `${name} is to be suspended first`)
+  const left = since + SUSPENSION_MS - Date.now()
+  if (left <= 0) return
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(resolve, Math.min(left, SUSPENSION_MS))
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer)
+      reject(new Fault('TransferFailed', 'cancelled', { cause: signal.reason }))
+    })
+  })
+}
+
+async function remove(space: Space, accounts: Accounts, context: JobContext, user: string): Promise<void> {
+  const owned = await firstOwned(space, user, ROOT, context.signal)
+  if (owned !== undefined) {
+    throw new Fault('ContainerNotEmpty', `${user} owns ${owned}: delete it, or hand over what is theirs`)
+  }
+  accounts.remove(context.caller, user)
+}
