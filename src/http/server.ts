@@ -7,6 +7,7 @@ import fastify, { LogController, type FastifyInstance, type FastifyReply, type F
 import { ANONYMOUS, type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
 import { authenticate, AUTHENTICATED_HEADER } from './authenticate.ts'
+import { credentials } from './credentials.ts'
 import { delegation } from './delegation.ts'
 import { replyFault } from './fault-reply.ts'
 import { files } from './files.ts'
@@ -43,6 +44,7 @@ const FAMILIES = [
   recursive,
   trash,
   delegation,
+  credentials,
   vosi,
   registry,
   lists,

@@ -1,6 +1,7 @@
 /** What the HTTP layer needs, put together by app.ts. */
 import { type FastifyBaseLogger } from 'fastify'
 import { type Callers } from '../identity/caller.ts'
+import { type CredentialService } from '../identity/credential-service.ts'
 import { type Delegations } from '../identity/delegation.ts'
 import { type ForwardedOptions } from '../identity/forwarded.ts'
 import { type PutDataOptions } from '../space/filesystem.ts'
@@ -20,6 +21,8 @@ export interface HttpServices {
   readonly signOn?: SignOn
   /** absent: nothing can be delegated */
   readonly delegations?: Delegations
+  /** absent: no certificates are issued */
+  readonly credentials?: CredentialService
   /** fronts that end TLS; absent: no header says who somebody is */
   readonly forwardedCertificates?: ForwardedOptions
   readonly health: Health

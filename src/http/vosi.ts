@@ -3,6 +3,7 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fa
 import { type Capability, writeAvailability, writeCapabilities } from '../codec/vosi.ts'
 import { SECURITY } from '../vospace/transfer.ts'
 import { challenges } from './challenge.ts'
+import { CREDENTIALS } from './credentials.ts'
 import { DELEGATIONS } from './delegation.ts'
 import { answer, endpoint, XML } from './endpoint.ts'
 import { type HttpContext, type HttpServices } from './services.ts'
@@ -41,6 +42,7 @@ const NAMED: readonly Endpoint[] = [
 ]
 
 const DELEGATION: Endpoint = [DELEGATIONS, '/delegations', 'base']
+const CREDENTIAL: Endpoint = [CREDENTIALS, '/cred/generate', 'base']
 
 export function vosi(app: FastifyInstance, { services, base }: HttpContext): void {
   const capabilities = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
@@ -62,7 +64,7 @@ export function vosi(app: FastifyInstance, { services, base }: HttpContext): voi
   )
 }
 
-function capabilitiesOf({ publicUrl, signOn = {}, delegations }: HttpServices): string {
+function capabilitiesOf({ publicUrl, signOn = {}, delegations, credentials }: HttpServices): string {
   const methods = [SECURITY.certificate, ...(signOn.tokens === true ? [SECURITY.token] : [])]
   const capability =
     (securityMethods: Capability['securityMethods']) =>
@@ -73,5 +75,7 @@ function capabilitiesOf({ publicUrl, signOn = {}, delegations }: HttpServices): 
     ...NAMED.map(capability(methods)),
     // a credential is delegated by who shows it
     ...(delegations === undefined ? [] : [DELEGATION]).map(capability([SECURITY.certificate])),
+    // certificates are for administrators who ask for others
+    ...(credentials === undefined ? [] : [CREDENTIAL]).map(capability(methods)),
   ])
 }

@@ -189,6 +189,17 @@ export async function issueUserCertificate(
   return issue(authority, { subject: writeName(dnAttributes), days, use: OID.clientAuth, kind })
 }
 
+/** A client certificate for that subject (DER) with a new RSA key, and above it what clients shall send of the authority's own chain. */
+export async function issueClientCertificate(
+  authority: Credential,
+  subject: Buffer,
+  days: number,
+): Promise<Credential> {
+  const issued = await issue(authority, { subject, days, use: OID.clientAuth })
+  const above = parse(authority.certificate).isSelfIssued ? [] : [authority.certificate, ...authority.chain]
+  return { ...issued, chain: above }
+}
+
 function checkProxyRequest({ hours, issuerKey }: ProxyRequest, issuer: Certificate): void {
   if (!(hours > 0)) throw new Fault('InvalidArgument', 'a proxy needs a lifetime')
   if (issuer.notAfter.getTime() <= Date.now()) {
