@@ -9,11 +9,13 @@ import { lackingPrivileges } from './backend/posix/privilege.ts'
 import { ConfigError, standApart, version, type Config } from './config.ts'
 import { healthOf } from './health.ts'
 import { createServer, type HttpServer } from './http/server.ts'
+import { type Audit } from './identity/audit.ts'
 import { callerNamed, Callers } from './identity/caller.ts'
+import { CredentialService, readAuthority } from './identity/credential-service.ts'
+import { Delegations } from './identity/delegation.ts'
 import { canonicalDn } from './identity/dn.ts'
 import { Tokens } from './identity/token.ts'
 import { TrustPlaces } from './identity/trust-places.ts'
-import { type TrustStore } from './identity/trust.ts'
 import { JobRunner } from './jobs/runner.ts'
 import { LogFile } from './log-file.ts'
 import { Preauth } from './space/preauth.ts'
@@ -82,14 +84,16 @@ export async function startGateway(config: Config, options: { readonly logFile?:
       waiting: config.jobs.waiting,
     })
     const tokens = tokensOf(config, logger)
-    const server = await listen(config, {
-      store,
-      space,
+    const callers = new Callers({
       trust: trust.stores,
-      logger,
-      runner,
+      users: store.users,
+      groups: store.groups,
       ...(tokens && { tokens }),
     })
+    const audit: Audit = { note: (event) => logger.info({ event }, 'audit') }
+    const issuing = await issuingOf(config, store, callers, audit)
+    open.push(issuing.delegations.sweeping())
+    const server = await listen(config, { store, space, callers, issuing, logger, runner })
     open.push(() => server.close(DRAIN_SECONDS))
     // before the server: who waits for a job is answered then
     open.push(() => runner.stop())
@@ -100,8 +104,10 @@ export async function startGateway(config: Config, options: { readonly logFile?:
       provision: (nodes) => provision(backend, nodes),
       reload: async () => {
         const takeOver = await trust.prepare()
+        const authority = config.credentials && (await readAuthority(config.credentials.ca))
         server.reloadTls(await tlsFiles(config))
         takeOver()
+        if (authority !== undefined) issuing.credentials?.use(authority)
         await tokens?.reload()
       },
       close: closeAll,
@@ -195,16 +201,32 @@ function tokensOf(config: Config, logger: Logger): Tokens | undefined {
   return tokens
 }
 
+/** What the gateway keeps for users and makes for them. */
+interface Issuing {
+  readonly delegations: Delegations
+  readonly credentials?: CredentialService
+}
+
+async function issuingOf(config: Config, store: Store, callers: Callers, audit: Audit): Promise<Issuing> {
+  const verify = callers.verify.bind(callers)
+  const key = await secret(config, 'delegation.key')
+  const delegations = new Delegations({ store: store.delegations, key, verify, audit })
+  if (config.credentials === undefined) return { delegations }
+  const { ca, ...rest } = config.credentials
+  const authority = await readAuthority(ca)
+  return { delegations, credentials: new CredentialService({ authority, ...rest, users: store.users, audit }) }
+}
+
 interface Parts {
   readonly store: Store
   readonly space: Space
-  readonly trust: readonly TrustStore[]
-  readonly tokens?: Tokens
+  readonly callers: Callers
+  readonly issuing: Issuing
   readonly logger: Logger
   readonly runner: JobRunner
 }
 
-async function listen(config: Config, { store, space, trust, tokens, logger, runner }: Parts): Promise<HttpServer> {
+async function listen(config: Config, { store, space, callers, issuing, logger, runner }: Parts): Promise<HttpServer> {
   const check = healthOf({
     database: store.probe,
     storage: space.backend,
@@ -212,7 +234,7 @@ async function listen(config: Config, { store, space, trust, tokens, logger, run
     upSince: Date.now(),
     log: logger,
   })
-  const preauth = new Preauth(await secret(config), { seconds: config.preauthorizedSeconds })
+  const preauth = new Preauth(await secret(config, 'preauth.key'), { seconds: config.preauthorizedSeconds })
   registerJobs(runner, { space, preauth, publicUrl: config.service.url })
   const server = await createServer(
     {
@@ -220,8 +242,9 @@ async function listen(config: Config, { store, space, trust, tokens, logger, run
       preauth,
       jobs: runner,
       operations: store.operations,
-      callers: new Callers({ trust, users: store.users, groups: store.groups, ...(tokens && { tokens }) }),
-      signOn: { tokens: tokens !== undefined, logins: config.tokens.flatMap(({ login }) => login ?? []) },
+      callers,
+      ...issuing,
+      signOn: { tokens: callers.tokens !== undefined, logins: config.tokens.flatMap(({ login }) => login ?? []) },
       health: { check },
       ...(config.forwardedCertificates && { forwardedCertificates: config.forwardedCertificates }),
       publicUrl: config.service.url,
@@ -254,9 +277,9 @@ async function tlsFiles(config: Config): Promise<{ cert: string; key: string }> 
   }
 }
 
-/** The key of pre-authorised URLs: 32 random bytes, kept so that URLs survive a restart. */
-async function secret(config: Config): Promise<Buffer> {
-  const file = join(config.state, 'preauth.key')
+/** A key, of pre-authorised URLs or delegations: 32 random bytes, kept so that they survive a restart. */
+async function secret(config: Config, name: string): Promise<Buffer> {
+  const file = join(config.state, name)
   try {
     const kept = await readFile(file)
     if (kept.length === 32) return kept

@@ -15,6 +15,8 @@ export interface Config {
   readonly tls: { readonly certificate: string; readonly key: string }
   readonly trust: readonly TrustConfig[]
   readonly tokens: readonly TokenConfig[]
+  /** absent: no certificates are issued here */
+  readonly credentials?: CredentialsConfig
   /** absent: a header never says who somebody is */
   readonly forwardedCertificates?: {
     readonly from: readonly string[]
@@ -63,6 +65,14 @@ export interface TokenConfig {
   readonly login?: string
 }
 
+/** Certificates for users, by the authority of the site. */
+export interface CredentialsConfig {
+  readonly ca: { readonly certificate: string; readonly key: string }
+  readonly maximumDays: number
+  /** DN with {user} in it */
+  readonly subject?: string
+}
+
 export interface BackendConfig {
   readonly type: 'posix'
   readonly root: string
@@ -99,6 +109,7 @@ export interface ConfigDocument {
   groups?: { uri: string; owner: string; members: string[] }[]
   preauthorizedSeconds?: number
   strict?: boolean
+  credentials?: { ca: { certificate: string; key: string }; maximumDays?: number; subject?: string }
   trash?: { days?: number }
   jobs?: { waiting?: number }
   logLevel?: string
@@ -231,6 +242,13 @@ function tokenConfig(
   }
 }
 
+function credentialsConfig(
+  { ca, maximumDays = 30, ...rest }: NonNullable<ConfigDocument['credentials']>,
+  file: (path: string) => string,
+): CredentialsConfig {
+  return { maximumDays, ...rest, ca: { certificate: file(ca.certificate), key: file(ca.key) } }
+}
+
 function complete(document: ConfigDocument, folder: string): Config {
   const file = (path: string): string => resolve(folder, path)
   const port = new URL(document.service.url).port
@@ -260,6 +278,7 @@ function complete(document: ConfigDocument, folder: string): Config {
     groups: document.groups ?? [],
     preauthorizedSeconds: document.preauthorizedSeconds ?? 3600,
     strict: document.strict ?? false,
+    ...(document.credentials && { credentials: credentialsConfig(document.credentials, file) }),
     trash: { days: document.trash?.days ?? 7 },
     jobs: { waiting: document.jobs?.waiting ?? 1000 },
     logLevel: document.logLevel ?? 'info',

@@ -3,7 +3,7 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
 import { type StoredDelegation, type StoredDelegations } from '../store/delegations.ts'
 import { type Caller } from '../vospace/caller.ts'
-import { Fault } from '../vospace/fault.ts'
+import { Fault, isFault } from '../vospace/fault.ts'
 import { type Audit } from './audit.ts'
 import { CertificateFault } from './certificate-fault.ts'
 import { certificateRequest } from './certificate-request.ts'
@@ -42,7 +42,6 @@ export class Delegations {
   readonly #audit: Audit
   readonly #lifetime: number
   readonly #clock: () => number
-  #nextSweep = 0
 
   constructor({ store, key, verify, audit, seconds = DAY_SECONDS, clock = Date.now }: DelegationOptions) {
     this.#store = store
@@ -166,12 +165,22 @@ export class Delegations {
     }
   }
 
-  /** Removes what has ended. Looks at most every ten minutes, unless forced. */
-  sweep(force = false): void {
-    const now = this.#clock()
-    if (!force && now < this.#nextSweep) return
-    this.#nextSweep = now + SWEEP_MS
-    this.#store.sweep(now)
+  /** Removes what has ended. */
+  sweep(): void {
+    this.#store.sweep(this.#clock())
+  }
+
+  /** Sweeps now and then; answers how to end it. A store that is busy is swept the next time. */
+  sweeping(everyMs: number = SWEEP_MS): () => void {
+    const timer = setInterval(() => {
+      try {
+        this.sweep()
+      } catch (error) {
+        if (!isFault(error)) throw error
+      }
+    }, everyMs)
+    timer.unref()
+    return () => clearInterval(timer)
   }
 
   #find(caller: Delegator, id: string): StoredDelegation {
