@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { Preauth } from '../../src/space/preauth.ts'
 import { validates } from '../unit/codec-validator.ts'
-import { startGateway, VOS } from './gateway.ts'
+import { node, startGateway, VOS } from './gateway.ts'
 import { copyDocument, CORE, document, GET, JobCalls, moveDocument, PUT, type Who } from './job-calls.ts'
 
 const endpoints = (xml: string): string[] => [...xml.matchAll(/<vos:endpoint>([^<]*)</g)].map(([, url = '']) => url)
@@ -154,6 +154,32 @@ await t.test('row 51: every document of jobs is valid by UWS', async (t) => {
   const texts = await Promise.all(
     [...paths, '/transfers', '/transfers?LAST=1'].map(async (path) => (await jobs.get(path)).text),
   )
+  const kinds = [
+    new JobCalls(gateway, 'alice', 'async-delete'),
+    new JobCalls(gateway, 'alice', 'async-setprops'),
+    new JobCalls(gateway, 'bob', 'async-delete'),
+  ]
+  const bodies = [
+    `target=${encodeURIComponent(`${VOS}/home/alice/c`)}`,
+    node('/home/alice/none'),
+    'target=%3C%26%22%01x',
+  ]
+  for (const [n, list] of kinds.entries()) {
+    const { job } = await list.done(bodies[n] ?? '')
+    const listed = job.slice(0, job.lastIndexOf('/'))
+    const filters = [
+      '',
+      '?PHASE=COMPLETED&PHASE=ERROR',
+      '?LAST=0',
+      '?AFTER=2001-01-01T00:00:00',
+      '?AFTER=2999-01-01T00:00:00Z',
+    ]
+    for (const url of [job, `${job}/results`, `${job}/parameters`, ...filters.map((filter) => listed + filter)]) {
+      const reply = await list.get(url)
+      t.match(reply, { status: 200, headers: { 'content-type': 'text/xml' } }, url)
+      texts.push(reply.text)
+    }
+  }
   await validates(t, 'job', texts)
 })
 

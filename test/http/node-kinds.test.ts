@@ -3,14 +3,14 @@ import { createHash } from 'node:crypto'
 import { request as httpsRequest } from 'node:https'
 import t from 'tap'
 import { ownFile, complaints, noXmllint } from '../unit/codec-validator.ts'
-import { type Gateway, GROUP, node, property, startGateway, VOS } from './gateway.ts'
+import { type Gateway, GROUP, node, overlay, property, startGateway, VOS } from './gateway.ts'
 import { document, GET, JobCalls, moveDocument, PUT } from './job-calls.ts'
-import { authority, chainPem, credentials, dnOf } from './people.ts'
+import { authority, chainPem, credentials, dnOf, type Name } from './people.ts'
 import { nodePath } from '../../src/vospace/path.ts'
 
 const CORE = 'ivo://ivoa.net/vospace/core#'
 
-const put = (gateway: Gateway, path: string, body: string, as: 'alice' | 'bob' | 'dave' = 'alice') =>
+const put = (gateway: Gateway, path: string, body: string, as: Name | 'dave' = 'alice') =>
   gateway.call(`/nodes${path}`, { method: 'PUT', as, body })
 
 async function link(gateway: Gateway, path: string, target: string): Promise<void> {
@@ -267,6 +267,23 @@ await t.test('an administrator makes homes for others, sets quotas, and sees not
     body: home('carol').replace('1000', '9999'),
   })
   t.match(own, { status: 200, text: /core#quota" readOnly="true">1000</ }, 'her own quota is not hers to set')
+  const change = async (as: 'carol' | 'dave', value: string): Promise<string> => {
+    const body = node(path, 'ContainerNode', `<vos:properties>${value}</vos:properties>`)
+    const { status, text: shown } = await gateway.call(`/nodes${path}`, { method: 'POST', as, body })
+    t.equal(status, 200)
+    return shown
+  }
+  t.match(
+    await change('dave', `<vos:property uri="${CORE}quota">5000</vos:property>`),
+    /core#quota" readOnly="true">5000</,
+  )
+  t.equal((await gateway.call(`/files${path}/g`, { method: 'PUT', as: 'carol', body: 'x'.repeat(2000) })).status, 201)
+  t.match(
+    await change('carol', `<vos:property uri="${CORE}title">T</vos:property>`),
+    />5000</,
+    'it stays when others change',
+  )
+  t.notMatch(await change('dave', `<vos:property uri="${CORE}quota" xsi:nil="true"/>`), />5000</)
 })
 
 await t.test('members of a group that may write where allocations stand make their own', async (t) => {
@@ -280,4 +297,21 @@ await t.test('members of a group that may write where allocations stand make the
   t.equal((await put(gateway, '/pub/bobs/private/alices', node('/pub/bobs/private/alices'))).status, 201)
   const reply = await put(gateway, '/pub/bobs/private/alices/x', node('/pub/bobs/private/alices/x'), 'bob')
   t.equal(reply.status, 201, 'the owner of an allocation writes everywhere below')
+  t.equal((await put(gateway, '/pub/carols', node('/pub/carols'), 'carol')).status, 403, 'carol is no member')
+})
+
+await t.test('where the storage has no quotas an administrator is told so, and nothing is made', async (t) => {
+  const gateway = await startGateway(t, {
+    rules: { allocationParents: [nodePath('/home')] },
+    backend: (memory) => overlay(memory, { capabilities: { ...memory.capabilities, quota: false } }),
+  })
+  gateway.store.users.create({ name: 'dave', admin: true })
+  gateway.store.users.addIdentity('dave', { kind: 'x509', value: dnOf('dave') })
+  const limited = (path: string): string => node(path, 'ContainerNode', property(`${CORE}quota`, '1000'))
+  const refused = { status: 400, text: /^OperationNotSupported: this storage has no quotas/ }
+  t.match(await put(gateway, '/home/carol', limited('/home/carol'), 'dave'), refused)
+  t.equal((await gateway.call('/nodes/home/carol', { as: 'dave' })).status, 404)
+  const set = { method: 'POST', as: 'dave', body: limited('/home/alice') } as const
+  t.match(await gateway.call('/nodes/home/alice', set), refused)
+  t.notMatch((await gateway.call('/nodes/home/alice', { as: 'alice' })).text, 'core#quota')
 })
