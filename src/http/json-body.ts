@@ -20,6 +20,11 @@ export class Fields {
     return this.#values.has(name)
   }
 
+  /** It is there, and null: for fields that can be taken away. */
+  isNull(name: string): boolean {
+    return this.#values.get(name) === null
+  }
+
   text(name: string): string | undefined {
     const value = this.#values.get(name)
     if (value === undefined || (typeof value === 'string' && value.isWellFormed())) return value

@@ -1,4 +1,4 @@
-/** A registry of one service, so that clients can be pointed at this host alone (wire.md 6.2). */
+/** A registry of this service and of the groups it keeps, so that clients can be pointed at this host alone (wire.md 6.2). */
 import { type FastifyInstance } from 'fastify'
 import { answer, endpoint, TEXT } from './endpoint.ts'
 import { type HttpContext } from './services.ts'
@@ -9,8 +9,10 @@ export function registry(app: FastifyInstance, { services }: HttpContext): void 
     '/reg/resource-caps',
     {
       GET: async (_request, reply) => {
-        const line = `${services.service.resourceId} = ${services.publicUrl}/capabilities\n`
-        return answer(reply, 200, TEXT, line)
+        const { service, publicUrl, groups } = services
+        const own = `${service.resourceId} = ${publicUrl}/capabilities\n`
+        const kept = groups === undefined ? '' : `${groups.services.own} = ${publicUrl}/gms/capabilities\n`
+        return answer(reply, 200, TEXT, own + kept)
       },
     },
     { open: true },

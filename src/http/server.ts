@@ -12,6 +12,8 @@ import { delegation } from './delegation.ts'
 import { replyFault } from './fault-reply.ts'
 import { files } from './files.ts'
 import { fsV1 } from './fs-v1.ts'
+import { gms } from './gms.ts'
+import { groups } from './groups.ts'
 import { healthChecks } from './health.ts'
 import { createListener, refuseMalformed, reloadTls, type TlsIdentity } from './listener.ts'
 import { lists } from './lists.ts'
@@ -43,6 +45,8 @@ const FAMILIES = [
   transfers,
   recursive,
   trash,
+  groups,
+  gms,
   delegation,
   credentials,
   vosi,

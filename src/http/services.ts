@@ -4,6 +4,7 @@ import { type Callers } from '../identity/caller.ts'
 import { type CredentialService } from '../identity/credential-service.ts'
 import { type Delegations } from '../identity/delegation.ts'
 import { type ForwardedOptions } from '../identity/forwarded.ts'
+import { type GroupRules } from '../identity/groups.ts'
 import { type PutDataOptions } from '../space/filesystem.ts'
 import { type Preauth } from '../space/preauth.ts'
 import { type Space } from '../space/space.ts'
@@ -23,6 +24,8 @@ export interface HttpServices {
   readonly delegations?: Delegations
   /** absent: no certificates are issued */
   readonly credentials?: CredentialService
+  /** absent: no groups are managed or told here */
+  readonly groups?: GroupRules
   /** fronts that end TLS; absent: no header says who somebody is */
   readonly forwardedCertificates?: ForwardedOptions
   readonly health: Health

@@ -8,8 +8,8 @@ import { Fault } from '../vospace/fault.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { decodePath } from '../vospace/uri.ts'
 
-/** The endpoints that are followed by names of any characters: a node path, a distinguished name. */
-const WITH_PATH: readonly string[] = ['nodes', 'files', 'cred']
+/** The endpoints that are followed by names of any characters: a node path, a group, a distinguished name. */
+const WITH_PATH: readonly string[] = ['nodes', 'files', 'groups', 'cred']
 
 /** Longest request target, in characters: a path of 4096 bytes percent-encoded, and another as parameter. */
 const MAX_TARGET = 40_000

@@ -1,6 +1,7 @@
 /** What VOSI asks of every service: what it can do and whether it is up (VOSI 1.1; wire.md 6.1). */
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type Capability, writeAvailability, writeCapabilities } from '../codec/vosi.ts'
+import { GMS_SEARCH } from '../vospace/group.ts'
 import { SECURITY } from '../vospace/transfer.ts'
 import { challenges } from './challenge.ts'
 import { CREDENTIALS } from './credentials.ts'
@@ -13,6 +14,9 @@ import { parametersOf } from './target.ts'
 export const FS_V1 = 'ivo://karst.local/std/karst#fs-1.0'
 /** The trash, trash.ts. */
 const TRASH = 'ivo://karst.local/std/karst#trash-1.0'
+
+/** Groups, groups.ts. */
+const GROUPS = 'ivo://karst.local/std/karst#groups-1.0'
 
 type Endpoint = readonly [standardId: string, path: string, use: 'full' | 'base']
 
@@ -41,6 +45,11 @@ const NAMED: readonly Endpoint[] = [
   [TRASH, '/trash', 'base'],
 ]
 
+const KEPT_GROUPS: readonly Endpoint[] = [
+  [GROUPS, '/groups', 'base'],
+  [GMS_SEARCH, '/gms/search', 'full'],
+]
+
 const DELEGATION: Endpoint = [DELEGATIONS, '/delegations', 'base']
 const CREDENTIAL: Endpoint = [CREDENTIALS, '/cred/generate', 'base']
 
@@ -64,8 +73,15 @@ export function vosi(app: FastifyInstance, { services, base }: HttpContext): voi
   )
 }
 
-function capabilitiesOf({ publicUrl, signOn = {}, delegations, credentials }: HttpServices): string {
-  const methods = [SECURITY.certificate, ...(signOn.tokens === true ? [SECURITY.token] : [])]
+/** How who is somebody says so here. */
+export const signedOn = ({ signOn }: HttpServices): string[] => [
+  SECURITY.certificate,
+  ...(signOn?.tokens === true ? [SECURITY.token] : []),
+]
+
+function capabilitiesOf(services: HttpServices): string {
+  const { publicUrl, delegations, credentials, groups } = services
+  const methods = signedOn(services)
   const capability =
     (securityMethods: Capability['securityMethods']) =>
     ([standardId, path, use]: Endpoint): Capability => ({ standardId, url: publicUrl + path, use, securityMethods })
@@ -73,6 +89,7 @@ function capabilitiesOf({ publicUrl, signOn = {}, delegations, credentials }: Ht
     ...OPEN.map(capability([])),
     ...SERVED.map(capability([null, ...methods])),
     ...NAMED.map(capability(methods)),
+    ...(groups === undefined ? [] : KEPT_GROUPS).map(capability(methods)),
     // a credential is delegated by who shows it
     ...(delegations === undefined ? [] : [DELEGATION]).map(capability([SECURITY.certificate])),
     // certificates are for administrators who ask for others

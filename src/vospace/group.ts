@@ -1,5 +1,8 @@
 /** Names of groups (IVOA GMS 1.0): `ivo://authority/path?name`, where what stands before `?` is the resource ID of the service that keeps the group. */
 
+/** The standard's one call: which groups the caller is in. */
+export const GMS_SEARCH = 'ivo://ivoa.net/std/GMS#search-1.0'
+
 export interface GroupName {
   /** resource ID of the keeping service, in lower case: IVOA identifiers are compared so */
   readonly service: string

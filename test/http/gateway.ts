@@ -10,6 +10,7 @@ import { MemoryBackend } from '../../src/backend/memory.ts'
 import { createServer, type HttpServer } from '../../src/http/server.ts'
 import { type HttpLimits, type HttpServices } from '../../src/http/services.ts'
 import { callerNamed, Callers } from '../../src/identity/caller.ts'
+import { GroupRules } from '../../src/identity/groups.ts'
 import { type Credential, pemCertificates } from '../../src/identity/pem.ts'
 import { TrustStore } from '../../src/identity/trust.ts'
 import { JobRunner } from '../../src/jobs/runner.ts'
@@ -18,11 +19,18 @@ import { ASYNC_DELETE, ASYNC_SETPROPS, deleteKind, setpropsKind } from '../../sr
 import { DEFAULT_RULES, type Rules, type Space } from '../../src/space/space.ts'
 import { transferKind } from '../../src/space/transfer-jobs.ts'
 import { openStore, type Store } from '../../src/store/store.ts'
+import { type GroupServices } from '../../src/vospace/group.ts'
 import { nodePath } from '../../src/vospace/path.ts'
 import { service } from '../../src/vospace/uri.ts'
 import { authority, chainPem, credentials, dnOf, host, type Name } from './people.ts'
 
 export const GROUP = 'ivo://karst.local/gms?team'
+/** Whose groups count here; the alias is what vchmod of the Python client writes. */
+export const GROUP_SERVICES: GroupServices = {
+  own: 'ivo://karst.local/gms',
+  aliases: ['ivo://cadc.nrc.ca/gms'],
+  remote: ['ivo://remote.example/gms'],
+}
 export const VOS = 'vos://karst.local~karst'
 const HOME = { groupRead: [], groupWrite: [], inherit: false, locked: false, isPublic: false } as const
 
@@ -173,6 +181,7 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
     jobs: runner,
     operations: store.operations,
     callers: new Callers({ trust: [trust], users: store.users, groups: store.groups }),
+    groups: new GroupRules({ store: store.groups, services: GROUP_SERVICES }),
     health: { check: async () => ({ available: true, upSince: Date.now(), notes: [] }) },
     get publicUrl() {
       return `https://localhost:${listening.server?.address.port ?? 0}/karst`
