@@ -62,10 +62,14 @@ async function admit(
   if (token === null) {
     request.caller = await authenticate(request.raw, services.callers, { notes: request.log })
     if (request.caller.user !== undefined) reply.header(AUTHENTICATED_HEADER, request.caller.user)
+    services.traffic?.enter(request.caller.user, request.raw, reply.raw)
     return { caller: request.caller, path: decodePath(rest) }
   }
   const path = decodePath(token[2] ?? '')
-  return { caller: ANONYMOUS, path, grant: services.preauth.verify(token[1] ?? '', path, kind) }
+  const grant = services.preauth.verify(token[1] ?? '', path, kind)
+  if (grant.user !== undefined) services.accounts?.checkActive(grant.user)
+  services.traffic?.enterGranted(grant.user, request.raw, reply.raw)
+  return { caller: ANONYMOUS, path, grant }
 }
 
 async function upload(context: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {

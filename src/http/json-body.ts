@@ -50,6 +50,12 @@ export class Fields {
     throw wrong(name, `an integer of 0 to ${most}`)
   }
 
+  flag(name: string): boolean | undefined {
+    const value = this.#values.get(name)
+    if (value === undefined || typeof value === 'boolean') return value
+    throw wrong(name, 'true or false')
+  }
+
   /** 12 bits. */
   mode(name: string): number | undefined {
     return this.count(name, 0o7777)

@@ -58,13 +58,28 @@ export function bodyLength(request: IncomingMessage): number | undefined {
   return length === undefined ? 0 : Number(length)
 }
 
+/** Bytes of an upload that are taken. */
+const uploadLimits = new WeakMap<IncomingMessage, number>()
+
+/** More than so many bytes are refused by uploadOf. */
+export function limitUpload(request: IncomingMessage, bytes: number): void {
+  uploadLimits.set(request, bytes)
+}
+
 /**
  * The bytes of an upload. Whoever stops reading early leaves the connection as it is, so that a refusal still reaches the client;
- * a client that goes away makes it throw.
+ * a client that goes away makes it throw. RequestEntityTooLarge beyond limitUpload, before the first byte where the client says how many there are.
  */
 export async function* uploadOf(request: IncomingMessage, response: ServerResponse): AsyncGenerator<Buffer> {
+  const most = uploadLimits.get(request) ?? Infinity
+  if ((bodyLength(request) ?? 0) > most) throw uploadTooLarge(most)
   letContinue(request, response)
-  for await (const chunk of request.iterator({ destroyOnReturn: false })) yield chunk as Buffer
+  let length = 0
+  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+    length += (chunk as Buffer).length
+    if (length > most) throw uploadTooLarge(most)
+    yield chunk as Buffer
+  }
 }
 
 /** A whole document, of any content type. RequestEntityTooLarge beyond `limit` bytes; ServiceBusy when it does not come in time. */
@@ -90,6 +105,9 @@ export async function readBody(
     clearTimeout(timer)
   }
 }
+
+const uploadTooLarge = (limit: number): Fault =>
+  new Fault('RequestEntityTooLarge', `an upload of yours may have ${limit} bytes`)
 
 function tooLarge(limit: number): Fault {
   return new Fault('RequestEntityTooLarge', `the document is larger than ${limit} bytes`)

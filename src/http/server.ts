@@ -26,6 +26,7 @@ import { synctrans } from './synctrans.ts'
 import { loggedTarget, routed } from './target.ts'
 import { transfers } from './transfers.ts'
 import { trash } from './trash.ts'
+import { users } from './users.ts'
 import { vosi } from './vosi.ts'
 
 export interface HttpServer {
@@ -45,6 +46,7 @@ const FAMILIES = [
   transfers,
   recursive,
   trash,
+  users,
   groups,
   gms,
   delegation,
@@ -64,6 +66,7 @@ export async function createServer(services: HttpServices, tls: TlsIdentity): Pr
   for (const family of FAMILIES) await app.register(async (scope) => family(scope, context))
   await app.ready()
   const sockets = track(server)
+  services.traffic?.attach(server)
   return {
     async listen(port, host) {
       server.listen({ port, host })
@@ -131,17 +134,21 @@ function admit(
   }
   try {
     const caller = authenticate(request.raw, services.callers, { notes: request.log })
-    if (caller instanceof Promise) caller.then((known) => admitted(request, reply, known, done), done)
-    else admitted(request, reply, caller, done)
+    if (caller instanceof Promise) caller.then((known) => admitted(request, reply, known, services)).then(() => done(), done)
+    else {
+      admitted(request, reply, caller, services)
+      done()
+    }
   } catch (error) {
     done(error as Error)
   }
 }
 
-function admitted(request: FastifyRequest, reply: FastifyReply, caller: Caller, done: () => void): void {
+/** ServiceBusy: too many of theirs at once. */
+function admitted(request: FastifyRequest, reply: FastifyReply, caller: Caller, { traffic }: HttpServices): void {
   request.caller = caller
   if (caller.user !== undefined) reply.header(AUTHENTICATED_HEADER, caller.user)
-  done()
+  traffic?.enter(caller.user, request.raw, reply.raw)
 }
 
 function logRequest(request: FastifyRequest, reply: FastifyReply, started: number): void {

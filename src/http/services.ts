@@ -1,5 +1,6 @@
 /** What the HTTP layer needs, put together by app.ts. */
 import { type FastifyBaseLogger } from 'fastify'
+import { type Accounts } from '../identity/accounts.ts'
 import { type Callers } from '../identity/caller.ts'
 import { type CredentialService } from '../identity/credential-service.ts'
 import { type Delegations } from '../identity/delegation.ts'
@@ -11,6 +12,7 @@ import { type Space } from '../space/space.ts'
 import { type Job, type Phase } from '../vospace/transfer.ts'
 import { type Service } from '../vospace/uri.ts'
 import { type SignOn } from './challenge.ts'
+import { type Traffic } from './limits.ts'
 
 export interface HttpServices {
   readonly space: Space
@@ -24,6 +26,10 @@ export interface HttpServices {
   readonly delegations?: Delegations
   /** absent: no certificates are issued */
   readonly credentials?: CredentialService
+  /** absent: accounts are not administered here */
+  readonly accounts?: Accounts
+  /** absent: everybody may ask for as much as they like */
+  readonly traffic?: Traffic
   /** absent: no groups are managed or told here */
   readonly groups?: GroupRules
   /** fronts that end TLS; absent: no header says who somebody is */
