@@ -29,6 +29,9 @@ export interface Config {
   readonly allocations: readonly NodePath[]
   readonly administrators: readonly string[]
   readonly users: readonly { readonly name: string; readonly uid?: number; readonly x509?: readonly string[] }[]
+  /** the service that keeps the groups of this site */
+  readonly gms: { readonly resourceId: string; readonly aliases: readonly string[] }
+  readonly groupServices: readonly GroupServiceConfig[]
   readonly groups: readonly { readonly uri: string; readonly owner: string; readonly members: readonly string[] }[]
   /** seconds */
   readonly preauthorizedSeconds: number
@@ -73,6 +76,17 @@ export interface CredentialsConfig {
   readonly subject?: string
 }
 
+/** Seconds. */
+export interface GroupServiceConfig {
+  /** its resource ID */
+  readonly authority: string
+  readonly url: string
+  readonly ca?: string
+  readonly timeout: number
+  readonly ttl: number
+  readonly staleIfError: number
+}
+
 export interface BackendConfig {
   readonly type: 'posix'
   readonly root: string
@@ -106,6 +120,15 @@ export interface ConfigDocument {
   allocations?: string[]
   administrators?: string[]
   users?: { name: string; uid?: number; x509?: string[] }[]
+  gms?: { resourceId?: string; aliases?: string[] }
+  groupServices?: {
+    authority: string
+    url: string
+    ca?: string
+    timeout?: number
+    ttl?: number
+    staleIfError?: number
+  }[]
   groups?: { uri: string; owner: string; members: string[] }[]
   preauthorizedSeconds?: number
   strict?: boolean
@@ -182,7 +205,7 @@ function consistency(document: ConfigDocument): string[] {
   for (const admin of document.administrators ?? []) {
     if (!users.has(admin)) mistakes.push(`administrators: ${admin} is not among users`)
   }
-  mistakes.push(...issuerMistakes(document.tokens ?? []))
+  mistakes.push(...issuerMistakes(document.tokens ?? []), ...groupServiceMistakes(document))
   for (const path of document.allocations ?? []) {
     try {
       nodePath(path)
@@ -211,6 +234,21 @@ function completeTrust(listed: Listed, file: (path: string) => string): TrustCon
   const { path, kind = 'site', ...more } = typeof listed === 'string' ? { path: listed } : listed
   const signingPolicy = kind === 'grid' ? 'require' : 'if-present'
   return { kind, signingPolicy, crl: 'if-present', pollSeconds: 60, ...more, path: file(path) }
+}
+
+/** A group must be of one service. */
+function groupServiceMistakes(document: ConfigDocument): string[] {
+  const { resourceId, aliases } = groupsKept(document)
+  const remote = (document.groupServices ?? []).map(({ authority }) => authority)
+  const all = [document.service.resourceId, resourceId, ...aliases, ...remote]
+  return all
+    .filter((id, i) => all.indexOf(id) !== i)
+    .map((id) => `gms, groupServices: ${id} is there twice, and groups are kept by one service`)
+}
+
+function groupsKept({ service, gms = {} }: ConfigDocument): Config['gms'] {
+  const { resourceId = service.resourceId.replace(/^(ivo:\/\/[^/]+)\/.*$/, '$1/gms'), aliases = [] } = gms
+  return { resourceId, aliases }
 }
 
 /** Keys that anybody on the way could change would let them be anybody. */
@@ -275,6 +313,14 @@ function complete(document: ConfigDocument, folder: string): Config {
     allocations: (document.allocations ?? []).map(nodePath),
     administrators: document.administrators ?? [],
     users: document.users ?? [],
+    gms: groupsKept(document),
+    groupServices: (document.groupServices ?? []).map(({ ca, ...rest }) => ({
+      timeout: 3,
+      ttl: 300,
+      staleIfError: 0,
+      ...rest,
+      ...(ca !== undefined && { ca: file(ca) }),
+    })),
     groups: document.groups ?? [],
     preauthorizedSeconds: document.preauthorizedSeconds ?? 3600,
     strict: document.strict ?? false,
