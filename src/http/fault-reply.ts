@@ -46,7 +46,8 @@ export function faultJson({ fault, errno, detail }: Fault): FaultJson {
 /** The refusal that an error means to the caller; what is no refusal goes to the log with its stack. */
 export function asFault(error: unknown, request: FastifyRequest): Fault {
   if (request.raw.socket.destroyed) request.log.info({ reason: String(error) }, 'the client went away')
-  else if (!isFault(error) || (error.status >= 500 && !isRefusal(error))) request.log.error({ err: error }, 'a request failed')
+  else if (!isFault(error) || (error.status >= 500 && !isRefusal(error)))
+    request.log.error({ err: error }, 'a request failed')
   if (isFault(error) && error.fault !== 'InternalFault') return error
   // what is ours alone (where the store is, what its disk says) is in the log; the error number is for programs
   const errno = isFault(error) ? { errno: error.errno } : {}

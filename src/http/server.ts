@@ -134,7 +134,8 @@ function admit(
   }
   try {
     const caller = authenticate(request.raw, services.callers, { notes: request.log })
-    if (caller instanceof Promise) caller.then((known) => admitted(request, reply, known, services)).then(() => done(), done)
+    if (caller instanceof Promise)
+      caller.then((known) => admitted(request, reply, known, services)).then(() => done(), done)
     else {
       admitted(request, reply, caller, services)
       done()
