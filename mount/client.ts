@@ -15,7 +15,9 @@ export interface ConnectOptions {
   /** service base, `https://host:port/karst` */
   readonly url: string
   /** PEM file: certificate, key, chain. Read again when it changes. */
-  readonly certificate: string
+  readonly certificate?: string | undefined
+  /** File of a bearer token, instead of a certificate or before it. Read again when it changes. */
+  readonly tokenFile?: string | undefined
   /** PEM file of the authorities the gateway's certificate may come from */
   readonly ca?: string
   /** seconds until a call without an answer is given up; default 60 */
@@ -32,7 +34,7 @@ const AT_ONCE = 1 << 16
 const GREETING = 10
 
 /**
- * A client of the gateway, once it has answered. InvalidArgument for no https URL, NotAuthenticated for no usable certificate,
+ * A client of the gateway, once it has answered. InvalidArgument for no https URL, NotAuthenticated for no usable credential,
  * OperationNotSupported for another version of the mount API, ServiceBusy where nothing answers.
  */
 export async function connect(options: ConnectOptions): Promise<Client> {
@@ -60,11 +62,15 @@ export class Client implements Remote {
   /** path of the mount API, no slash at the end */
   readonly #base: string
 
-  constructor({ url, certificate, ca, timeLimit = 60, logger }: ConnectOptions) {
+  constructor({ url, certificate, tokenFile, ca, timeLimit = 60, logger }: ConnectOptions) {
     const { protocol, origin, pathname } = serviceUrl(url)
     if (protocol !== 'https:') throw new Fault('InvalidArgument', `not an https URL: ${url}`)
     const patience = timeLimit / 2
-    this.#connections = new Connections({ origin, certificate, patience, logger, ...(ca !== undefined && { ca }) })
+    if (certificate === undefined && tokenFile === undefined) {
+      throw new Fault('NotAuthenticated', 'neither a certificate nor the file of a token')
+    }
+    const credential = { certificate, tokenFile }
+    this.#connections = new Connections({ origin, ...credential, patience, logger, ...(ca !== undefined && { ca }) })
     this.#exchange = new Exchange(this.#connections, timeLimit, logger)
     this.#base = `${pathname.replace(/\/+$/, '')}/fs/v1`
   }

@@ -1,4 +1,4 @@
-/** The TLS connections to one gateway: a bounded pool with a client certificate that is read again when its file changes. */
+/** The TLS connections to one gateway: a bounded pool, with a client certificate or a token that is read again when its file changes. */
 import { readFile, stat } from 'node:fs/promises'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { Pool } from 'undici'
@@ -13,7 +13,9 @@ export interface ConnectionsOptions {
   /** scheme, host and port */
   readonly origin: string
   /** PEM file: certificate, key, chain */
-  readonly certificate: string
+  readonly certificate?: string | undefined
+  /** file of a bearer token and nothing else; one of the two, or both, and then the token counts */
+  readonly tokenFile?: string | undefined
   /** PEM file of the authorities that the gateway's certificate may come from; the runtime's own without it */
   readonly ca?: string
   /** seconds to wait for a connection, and between two parts of an answer */
@@ -24,10 +26,15 @@ export interface ConnectionsOptions {
 /** At most so many requests at once; the rest wait for their turn. Bytes and names apart: `ls` does not wait for a large copy. */
 const BULK_CONNECTIONS = 12
 const PROMPT_CONNECTIONS = 6
-/** milliseconds between two looks at the certificate's file */
+/** milliseconds between two looks at the credential's file */
 const LOOK_INTERVAL = 1000
 /** milliseconds; a handshake with client certificates costs far more than an idle connection */
 const KEEP_ALIVE = 60_000
+
+/** bytes; what a gateway takes */
+const LONGEST_TOKEN = 16 << 10
+/** RFC 6750, section 2.1 */
+const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/
 
 interface Pools {
   readonly bulk: Pool
@@ -39,6 +46,8 @@ export class Connections {
   readonly #drained = new Set<Promise<void>>()
   #pools: Pools | undefined
   #stamp = ''
+  #tokenStamp = ''
+  #token: string | undefined
   #looked = -Infinity
   #looking: Promise<boolean> | undefined
   #closed = false
@@ -47,7 +56,12 @@ export class Connections {
     this.#options = options
   }
 
-  /** The pool of the certificate as it is now. NotAuthenticated when there has never been a usable one. */
+  /** What every request has with it, of the token as it was at the last look. */
+  get authorization(): { readonly authorization?: string } {
+    return this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }
+  }
+
+  /** The pool of the credential as it is now. NotAuthenticated when there has never been a usable one. */
   async pool(isBulk: boolean): Promise<Pool> {
     const isTime = this.#pools === undefined || performance.now() - this.#looked >= LOOK_INTERVAL
     if (isTime && !this.#closed) await this.look()
@@ -55,7 +69,7 @@ export class Connections {
     return isBulk ? this.#pools.bulk : this.#pools.prompt
   }
 
-  /** Looks at the files now; true when new connections will use another certificate than before. */
+  /** Looks at the files now; true when requests from now on will show another credential than before. */
   look(): Promise<boolean> {
     this.#looking ??= this.#reload().finally(() => {
       this.#looked = performance.now()
@@ -73,40 +87,65 @@ export class Connections {
   }
 
   async #reload(): Promise<boolean> {
+    const { certificate, tokenFile } = this.#options
+    const isToken = await this.#usable('token', tokenFile, this.#token !== undefined, () => this.#readToken())
+    const isOther = await this.#usable('certificate', certificate ?? this.#options.ca, this.#pools !== undefined, () =>
+      this.#connect(),
+    )
+    return isToken || isOther
+  }
+
+  /** What `read` says; where it fails, what there was before serves on, if there was something. */
+  async #usable(
+    what: string,
+    file: string | undefined,
+    isKept: boolean,
+    read: () => Promise<boolean>,
+  ): Promise<boolean> {
     try {
-      const stamp = await this.#stampNow()
-      if (stamp === this.#stamp) return false
-      const context = await this.#context()
-      if (this.#closed) return false
-      this.#drain()
-      this.#pools = {
-        bulk: this.#newPool(context, BULK_CONNECTIONS),
-        prompt: this.#newPool(context, PROMPT_CONNECTIONS),
-      }
-      this.#stamp = stamp
-      return true
+      return await read()
     } catch (error) {
-      const { certificate, logger } = this.#options
-      if (this.#pools === undefined) {
-        throw new Fault('NotAuthenticated', `certificate ${certificate}: ${String(error)}`, { cause: error })
-      }
+      if (!isKept) throw new Fault('NotAuthenticated', `${what} ${file ?? ''}: ${String(error)}`, { cause: error })
       // A renewal may be half written: the old one serves until the next look.
-      logger.warn({ err: error, certificate }, 'certificate not usable, keeping the one before')
+      this.#options.logger.warn({ err: error, file }, `${what} not usable, keeping the one before`)
       return false
     }
   }
 
-  async #stampNow(): Promise<string> {
+  async #readToken(): Promise<boolean> {
+    const { tokenFile } = this.#options
+    if (tokenFile === undefined) return false
+    const stamp = await stampOf([tokenFile])
+    if (stamp === this.#tokenStamp) return false
+    const token = (await readFile(tokenFile, 'utf8')).trim()
+    if (token.length > LONGEST_TOKEN || !TOKEN.test(token)) throw new Error('not a bearer token')
+    this.#tokenStamp = stamp
+    this.#token = token
+    return true
+  }
+
+  async #connect(): Promise<boolean> {
     const { certificate, ca } = this.#options
-    const files = ca === undefined ? [certificate] : [certificate, ca]
-    const stats = await Promise.all(files.map((file) => stat(file, { bigint: true })))
-    return stats.map(({ mtimeNs, size, ino }) => `${String(mtimeNs)}.${String(size)}.${String(ino)}`).join(' ')
+    const stamp = await stampOf([certificate, ca])
+    if (this.#pools !== undefined && stamp === this.#stamp) return false
+    const context = await this.#context()
+    if (this.#closed) return false
+    this.#drain()
+    this.#pools = {
+      bulk: this.#newPool(context, BULK_CONNECTIONS),
+      prompt: this.#newPool(context, PROMPT_CONNECTIONS),
+    }
+    this.#stamp = stamp
+    return true
   }
 
   async #context(): Promise<SecureContext> {
     const { certificate, ca } = this.#options
-    const pem = await readFile(certificate)
-    return createSecureContext({ cert: pem, key: pem, ...(ca !== undefined && { ca: await readFile(ca) }) })
+    const pem = certificate === undefined ? undefined : await readFile(certificate)
+    return createSecureContext({
+      ...(pem !== undefined && { cert: pem, key: pem }),
+      ...(ca !== undefined && { ca: await readFile(ca) }),
+    })
   }
 
   #newPool(secureContext: SecureContext, connections: number): Pool {
@@ -131,4 +170,11 @@ export class Connections {
     }
     this.#pools = undefined
   }
+}
+
+/** Tells whether files have been written anew; those that are not named do not count. */
+async function stampOf(files: readonly (string | undefined)[]): Promise<string> {
+  const named = files.filter((file) => file !== undefined)
+  const stats = await Promise.all(named.map((file) => stat(file, { bigint: true })))
+  return stats.map(({ mtimeNs, size, ino }) => `${String(mtimeNs)}.${String(size)}.${String(ino)}`).join(' ')
 }

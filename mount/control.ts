@@ -8,7 +8,9 @@ export interface MountRequest {
   /** Shown by df and mount: the vos URI. */
   readonly uri: string
   readonly dir: string
-  readonly certificate: string
+  /** One of the two at least. */
+  readonly certificate?: string
+  readonly tokenFile?: string
   readonly ca?: string
   readonly url?: string
   readonly registry?: string

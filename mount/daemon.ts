@@ -41,9 +41,9 @@ export class Driver {
 
   /** Mounts what the request names. Throws Faults of gateway and registry, MountError. */
   async mount(request: MountRequest): Promise<Mounted> {
-    const { certificate, ca } = request
+    const { certificate, tokenFile, ca } = request
     const { url, path: root } = await locate(request)
-    const gateway = { url, certificate, logger: this.#log, ...(ca !== undefined && { ca }) }
+    const gateway = { url, certificate, tokenFile, logger: this.#log, ...(ca !== undefined && { ca }) }
     checkService(request.uri, await greet(gateway), url)
     const remote = new Client(gateway)
     try {
@@ -223,11 +223,12 @@ export async function mountCommand(options: MountCommandOptions): Promise<void> 
 
 /** The driver has another working directory. */
 function absolute(request: Omit<MountRequest, 'command'>): Omit<MountRequest, 'command'> {
-  const { certificate, ca, registry, dir } = request
+  const { certificate, tokenFile, ca, registry, dir } = request
   return {
     ...request,
     dir: path.resolve(dir),
-    certificate: path.resolve(certificate),
+    ...(certificate !== undefined && { certificate: path.resolve(certificate) }),
+    ...(tokenFile !== undefined && { tokenFile: path.resolve(tokenFile) }),
     ...(ca !== undefined && { ca: path.resolve(ca) }),
     ...(registry !== undefined && !/^[a-z]+:\/\//i.test(registry) && { registry: path.resolve(registry) }),
   }

@@ -111,7 +111,7 @@ export class Exchange {
     return pool.request({
       method: call.method,
       path: call.target,
-      headers: { ...call.headers },
+      headers: { ...call.headers, ...this.#connections.authorization },
       body,
       signal: call.signal,
       headersTimeout: typeof call.body === 'function' ? this.#limit : Math.max(Math.min(left, half), SHORTEST_ATTEMPT),
@@ -122,7 +122,7 @@ export class Exchange {
   async #refused(answer: Answer): Promise<Lost> {
     const fault = refusalOf(answer.statusCode, await limitedText(answer))
     if (PASSING_STATUS.has(answer.statusCode)) return { lost: fault, ...retryAfter(answer) }
-    // The certificate may have been renewed since the last look.
+    // The credential may have been renewed since the last look.
     if (answer.statusCode === 401 && (await this.#connections.look())) return { lost: fault, wait: 0 }
     throw fault
   }

@@ -3,19 +3,22 @@ import { resolve } from 'node:path'
 import { mountCommand, umountCommand } from '../../mount/daemon.ts'
 import { mountAt } from '../../mount/fuse/mountinfo.ts'
 import { mountEnvironment } from '../config.ts'
-import { complain, readWords, say, UsageError, type Command } from './command.ts'
+import { complain, readWords, say, type Command } from './command.ts'
+import { credentialOf } from './service.ts'
 
 export const mount: Command = {
   name: 'mount',
   usage:
-    'karst mount vos://AUTHORITY~SERVICE/PATH DIR [--certificate PEM] [--ca PEM] [--registry URL | --url URL]\n' +
-    '                   [--read-only] [--allow-other] [--foreground]',
-  summary: 'mounts a node of a gateway; the certificate is $X509_USER_PROXY unless named',
+    'karst mount vos://AUTHORITY~SERVICE/PATH DIR [--certificate PEM | --token-file FILE] [--ca PEM]\n' +
+    '                   [--registry URL | --url URL] [--read-only] [--allow-other] [--foreground]',
+  summary:
+    'mounts a node of a gateway; the credential is $X509_USER_PROXY unless named, and is read again when its file changes',
   run: async (words) => {
     const { values, positionals } = readWords(
       words,
       {
         certificate: { type: 'string' },
+        'token-file': { type: 'string' },
         ca: { type: 'string' },
         registry: { type: 'string' },
         url: { type: 'string' },
@@ -26,14 +29,13 @@ export const mount: Command = {
       { min: 2, max: 2 },
     )
     const environment = mountEnvironment()
-    const certificate = values.certificate ?? environment.proxy
-    if (certificate === undefined) throw new UsageError('--certificate PEM is missing, and X509_USER_PROXY is not set')
+    const credential = credentialOf({ certificate: values.certificate, tokenFile: values['token-file'] })
     const url = values.url ?? (values.registry === undefined ? environment.url : undefined)
     const [uri = '', dir = ''] = positionals
     await mountCommand({
       uri,
       dir,
-      certificate,
+      ...credential,
       stateDir: environment.state,
       foreground: values.foreground === true,
       readOnly: values['read-only'] === true,

@@ -9,15 +9,17 @@ import { UsageError } from './command.ts'
 /** For readWords; SERVICE_USAGE says them. */
 export const SERVICE_OPTIONS = {
   certificate: { type: 'string' },
+  'token-file': { type: 'string' },
   ca: { type: 'string' },
   registry: { type: 'string' },
   url: { type: 'string' },
 } as const
 
-export const SERVICE_USAGE = '[--certificate PEM] [--ca PEM] [--registry URL | --url URL]'
+export const SERVICE_USAGE = '[--certificate PEM | --token-file FILE] [--ca PEM] [--registry URL | --url URL]'
 
 export interface ServiceOptions {
   readonly certificate?: string | undefined
+  readonly 'token-file'?: string | undefined
   readonly ca?: string | undefined
   readonly registry?: string | undefined
   readonly url?: string | undefined
@@ -32,7 +34,7 @@ export type Ask = (
 
 /** The service that holds a node, and the node's path there. UsageError without a credential. */
 export async function serviceOf(uri: string, options: ServiceOptions): Promise<{ ask: Ask; path: string }> {
-  const certificate = certificateOf(options)
+  const credential = credentialIn(options)
   const named = options.url ?? (options.registry === undefined ? mountEnvironment().url : undefined)
   const { url, path } = await locate({
     uri,
@@ -40,28 +42,45 @@ export async function serviceOf(uri: string, options: ServiceOptions): Promise<{
     ...(options.registry !== undefined && { registry: options.registry }),
     ...(options.ca !== undefined && { ca: options.ca }),
   })
-  return { ask: await asking(url, certificate, options.ca), path }
+  return { ask: await asking(url, credential, options.ca), path }
 }
 
 /** The service at --url or KARST_URL: for what is about no node. UsageError without either, or without a credential. */
 export async function serviceAt(options: ServiceOptions): Promise<Ask> {
   const url = options.url ?? mountEnvironment().url
   if (url === undefined) throw new UsageError('--url URL is missing, and KARST_URL is not set')
-  return asking(url.replace(/\/+$/, ''), certificateOf(options), options.ca)
+  return asking(url.replace(/\/+$/, ''), credentialIn(options), options.ca)
 }
 
-function certificateOf({ certificate }: ServiceOptions): string {
-  const file = certificate ?? mountEnvironment().proxy
-  if (file === undefined) throw new UsageError('--certificate PEM is missing, and X509_USER_PROXY is not set')
-  return file
+/** Files; one of the two is there. */
+export interface CredentialFiles {
+  readonly certificate?: string
+  readonly tokenFile?: string
 }
+
+/** What is named, else the proxy of the environment. UsageError for both or for neither. */
+export function credentialOf(named: {
+  readonly certificate: string | undefined
+  readonly tokenFile: string | undefined
+}): CredentialFiles {
+  const { certificate, tokenFile } = named
+  if (tokenFile !== undefined) {
+    if (certificate !== undefined) throw new UsageError('--certificate and --token-file: one of them is enough')
+    return { tokenFile }
+  }
+  const file = certificate ?? mountEnvironment().proxy
+  if (file !== undefined) return { certificate: file }
+  throw new UsageError('--certificate PEM or --token-file FILE is missing, and X509_USER_PROXY is not set')
+}
+
+const credentialIn = ({ certificate, 'token-file': tokenFile }: ServiceOptions): CredentialFiles =>
+  credentialOf({ certificate, tokenFile })
 
 /** Names are anything: what would speak to the terminal is escaped. */
 export const printable = (path: string): string => path.replace(/[\p{Cc}\p{Cf}]/gu, (one) => encodeURIComponent(one))
 
-async function asking(url: string, certificate: string, ca: string | undefined): Promise<Ask> {
-  const pem = await readFile(certificate)
-  const secrets = { cert: pem, key: pem, ...(ca !== undefined && { ca: await readFile(ca) }) }
+async function asking(url: string, credential: CredentialFiles, ca: string | undefined): Promise<Ask> {
+  const secrets = { ...(await secretsOf(credential)), ...(ca !== undefined && { ca: await readFile(ca) }) }
   return (method, path, document) =>
     new Promise((resolve, reject) => {
       const failed = (error: Error): void =>
@@ -81,6 +100,18 @@ async function asking(url: string, certificate: string, ca: string | undefined):
       sent.on('error', failed)
       sent.end(document === undefined ? undefined : JSON.stringify(document))
     })
+}
+
+/** For the TLS connection, or in the headers. */
+async function secretsOf({ certificate, tokenFile }: CredentialFiles): Promise<object> {
+  if (tokenFile !== undefined) {
+    const token = (await readFile(tokenFile, 'utf8')).trim()
+    if (!/^[\x21-\x7e]+$/.test(token)) throw new UsageError(`${tokenFile}: not a token`)
+    return { headers: { authorization: `Bearer ${token}` } }
+  }
+  if (certificate === undefined) return {}
+  const pem = await readFile(certificate)
+  return { cert: pem, key: pem }
 }
 
 /** A refusal is `Fault: detail`. */

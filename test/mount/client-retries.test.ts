@@ -1,11 +1,12 @@
 /** What the client does when answers are lost, late or never come. */
 import { utimesSync, writeFileSync } from 'node:fs'
 import { type ServerResponse } from 'node:http'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { connect } from '../../mount/client.ts'
 import { nodePath } from '../../src/vospace/path.ts'
-import { entryJson, GatewayDouble, json, Pki, type Handler } from './gateway-double.ts'
+import { entryJson, GatewayDouble, HELLO, json, Pki, type Handler } from './gateway-double.ts'
 
 const A = nodePath('/home/alice/a')
 const GIVEN_UP = { name: 'Fault', fault: 'ServiceBusy', errno: 'EIO' }
@@ -282,6 +283,42 @@ t.test('it looks for a renewed certificate without being refused', async (t) => 
   }
   t.equal(gateway.requests.at(-1)?.user, 'carol')
   await other.close()
+})
+
+t.test(
+  'it shows the token of a file, and takes up a renewed one, at the latest when the old one is refused',
+  async (t) => {
+    const tokenFile = join(pki.folder, 'token')
+    writeFileSync(tokenFile, 'old.token.1\n')
+    gateway.handler = (_, response) => json(response, 200, HELLO)
+    const logged: unknown[] = []
+    const logger = { warn: (...all: unknown[]) => void logged.push(all) }
+    const other = await connect({ url: gateway.url, tokenFile, ca: pki.ca, timeLimit: 4, logger })
+    gateway.handler = ({ user, headers }, response) => {
+      t.equal(user, '', 'no certificate is shown')
+      if (headers.authorization === 'Bearer new.token.2') json(response, 200, entryJson(A))
+      else json(response, 401, { fault: 'NotAuthenticated', errno: 'EACCES', detail: 'the token has expired' })
+    }
+    await t.rejects(other.entry({ path: A }), { name: 'Fault', fault: 'NotAuthenticated' })
+    for (const broken of ['', 'two words', 'a\nb', 'x'.repeat(20_000)]) {
+      writeFileSync(tokenFile, broken)
+      await t.rejects(other.entry({ path: A }), { name: 'Fault', fault: 'NotAuthenticated' }, 'the old one serves on')
+    }
+    writeFileSync(tokenFile, 'new.token.2')
+    t.equal((await other.entry({ path: A })).path, A)
+    t.notMatch(JSON.stringify(logged), /old\.token|new\.token|two words/, 'and none of them is logged')
+    await other.close()
+  },
+)
+
+t.test('it refuses to start with a file that holds no token, and without any credential', async (t) => {
+  const tokenFile = join(pki.folder, 'no-token')
+  const logger = { warn: () => undefined }
+  const good = { url: gateway.url, ca: pki.ca, timeLimit: 1, logger }
+  await t.rejects(connect({ ...good, tokenFile }), { name: 'Fault', fault: 'NotAuthenticated' }, 'no such file')
+  writeFileSync(tokenFile, '-----BEGIN CERTIFICATE-----\n')
+  await t.rejects(connect({ ...good, tokenFile }), { name: 'Fault', fault: 'NotAuthenticated' })
+  await t.rejects(connect(good), { name: 'Fault', fault: 'NotAuthenticated' })
 })
 
 t.test('it refuses to start without a usable certificate, authority, URL or mount API', async (t) => {

@@ -6,7 +6,7 @@ import { createServer, type Server } from 'node:https'
 import { type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { type TLSSocket } from 'node:tls'
+import { type PeerCertificate, type TLSSocket } from 'node:tls'
 import { writeFile } from 'node:fs/promises'
 import { connect, type Client, type ConnectOptions } from '../../mount/client.ts'
 import { type EntryJson } from '../../src/codec/fs-v1.ts'
@@ -126,8 +126,9 @@ export class GatewayDouble {
       if (this.early(raw, response)) return
       const parts: Buffer[] = []
       for await (const part of raw as AsyncIterable<Buffer>) parts.push(part)
-      const { subject } = (raw.socket as TLSSocket).getPeerCertificate()
-      const user = [subject.CN].flat()[0] ?? ''
+      // empty without a certificate
+      const { subject } = (raw.socket as TLSSocket).getPeerCertificate() as Partial<PeerCertificate>
+      const user = [subject?.CN].flat()[0] ?? ''
       const { method = '', url = '', headers } = raw
       const recorded = { method, url, headers, body: Buffer.concat(parts), user }
       this.requests.push(recorded)
@@ -138,7 +139,7 @@ export class GatewayDouble {
   }
 }
 
-const HELLO = { version: 1, resourceId: 'ivo://karst.local/karst', user: 'alice', uid: 1000, gid: 1000 }
+export const HELLO = { version: 1, resourceId: 'ivo://karst.local/karst', user: 'alice', uid: 1000, gid: 1000 }
 
 export function json(response: ServerResponse, status: number, value: unknown, headers = {}): void {
   response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(value))

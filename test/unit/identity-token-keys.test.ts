@@ -23,9 +23,9 @@ interface Lab {
   readonly tokens: Tokens
   readonly notices: string[]
   /** milliseconds that have passed */
-  pass(milliseconds: number): void
+  readonly pass: (milliseconds: number) => void
   /** how often the key set was asked for */
-  fetches(): number
+  readonly fetches: () => number
 }
 
 /** An issuer and somebody who trusts it; time passes as the test says. */
@@ -62,7 +62,7 @@ const outcome = async (by: Tokens, token: string): Promise<TokenProof | Fault> =
 t.test('keys are found by discovery once, for any number of tokens', async (t) => {
   const { issuer, tokens, fetches } = await lab(t)
   const many = await Promise.all(Array.from({ length: 20 }, (_, n) => issuer.token({ claims: { sub: `s${n}` } })))
-  await Promise.all(many.map((token) => tokens.verify(token)))
+  await Promise.all(many.map(async (token) => tokens.verify(token)))
   t.equal(fetches(), 1)
   t.equal(issuer.asked.length, 2)
 })
