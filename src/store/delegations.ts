@@ -30,12 +30,12 @@ export class StoredDelegations {
     this.#database = database
   }
 
-  /** Adds one; of the user's, those that end first go when there are more than `most` then. */
+  /** Adds one; when the user has more than `most` then, requests never answered go first, then what ends first. */
   add(row: Omit<StoredDelegation, 'certificates'>, most: number): void {
     const { id, user, dn, request, sealedKey, expires } = row
     this.#database.transaction(() => {
       this.#database.run(
-        'DELETE FROM delegations WHERE id IN (SELECT id FROM delegations WHERE user = ? ORDER BY expires DESC LIMIT -1 OFFSET ?)',
+        'DELETE FROM delegations WHERE id IN (SELECT id FROM delegations WHERE user = ? ORDER BY certificates IS NULL, expires DESC LIMIT -1 OFFSET ?)',
         user,
         most - 1,
       )
