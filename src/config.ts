@@ -7,6 +7,7 @@ import { isIP } from 'node:net'
 import { homedir } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
+import { accountMistakes, accountsConfig, type AccountsConfig, type AccountsDocument, type LimitsConfig } from './config-accounts.ts'
 import { nodePath, type NodePath } from './vospace/path.ts'
 
 export interface Config {
@@ -38,6 +39,8 @@ export interface Config {
   readonly strict: boolean
   /** how long what is deleted through VOSpace waits in the trash; 0: it is gone at once */
   readonly trash: { readonly days: number }
+  readonly accounts: AccountsConfig
+  readonly limits: LimitsConfig
   /** `waiting`: PENDING and QUEUED jobs that one owner may have; anonymous callers together */
   readonly jobs: { readonly waiting: number }
   readonly logLevel: string
@@ -95,7 +98,7 @@ export interface BackendConfig {
 }
 
 /** As it stands in the file: defaults not yet filled in, file names as written. */
-export interface ConfigDocument {
+export interface ConfigDocument extends AccountsDocument {
   service: { resourceId: string; url: string }
   listen?: { host?: string; port?: number }
   tls: { certificate: string; key: string }
@@ -206,6 +209,7 @@ function consistency(document: ConfigDocument): string[] {
     if (!users.has(admin)) mistakes.push(`administrators: ${admin} is not among users`)
   }
   mistakes.push(...issuerMistakes(document.tokens ?? []), ...groupServiceMistakes(document))
+  mistakes.push(...accountMistakes(document))
   for (const path of document.allocations ?? []) {
     try {
       nodePath(path)
@@ -326,6 +330,8 @@ function complete(document: ConfigDocument, folder: string): Config {
     strict: document.strict ?? false,
     ...(document.credentials && { credentials: credentialsConfig(document.credentials, file) }),
     trash: { days: document.trash?.days ?? 7 },
+    accounts: accountsConfig(document),
+    limits: document.limits ?? {},
     jobs: { waiting: document.jobs?.waiting ?? 1000 },
     logLevel: document.logLevel ?? 'info',
   }

@@ -36,8 +36,15 @@ export const DEFAULT_LIMITS: Limits = {
   connectionsPerAddress: 4096,
 }
 
+/** What a site may say of them. */
+export interface LimitsGiven {
+  readonly user?: Partial<VisitorLimits>
+  readonly anonymous?: Partial<VisitorLimits>
+  readonly connectionsPerAddress?: number | null
+}
+
 export interface TrafficOptions {
-  readonly limits?: Limits
+  readonly limits?: LimitsGiven
   /** What is otherwise for one user. */
   readonly ofUser?: (name: string) => Partial<VisitorLimits> | undefined
   /** False: suspended, or gone. */
@@ -61,7 +68,9 @@ export class Traffic {
 
   constructor(options: TrafficOptions = {}) {
     this.#options = options
-    this.#limits = options.limits ?? DEFAULT_LIMITS
+    const { user, anonymous, ...rest } = options.limits ?? {}
+    const of = DEFAULT_LIMITS
+    this.#limits = { ...of, ...rest, user: { ...of.user, ...user }, anonymous: { ...of.anonymous, ...anonymous } }
   }
 
   /** Watches a server's connections until it is closed. */
