@@ -7,7 +7,13 @@ import { isIP } from 'node:net'
 import { homedir } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
-import { accountMistakes, accountsConfig, type AccountsConfig, type AccountsDocument, type LimitsConfig } from './config-accounts.ts'
+import {
+  accountMistakes,
+  accountsConfig,
+  type AccountsConfig,
+  type AccountsDocument,
+  type LimitsConfig,
+} from './config-accounts.ts'
 import { nodePath, type NodePath } from './vospace/path.ts'
 
 export interface Config {
