@@ -1,13 +1,45 @@
-// Certificates that were tampered with or are noise: the only answer is the refusal, and it comes at once.
+// Hostile chains, each refused for its reason beside an honest one that is accepted; and certificates that were tampered with or
+// are noise, where the only answer is the refusal, and it comes at once.
 import t from 'tap'
 import { Certificate } from '../../src/identity/certificate.ts'
 import { CertificateFault } from '../../src/identity/certificate-fault.ts'
 import { readDer } from '../../src/identity/der.ts'
 import { OID } from '../../src/identity/oid.ts'
-import { certify, extension, proxy, seeded } from '../fixtures/forge.ts'
-import { alice, ALICE, ca, chainOf, keys, user, verify } from '../fixtures/lab.ts'
+import { TrustStore } from '../../src/identity/trust.ts'
+import { isFault } from '../../src/vospace/fault.ts'
+import { type VerifiedChain, verifyChain } from '../../src/identity/verify.ts'
+import { certify, extension, NOW, proxy, resign, seeded } from '../fixtures/forge.ts'
+import { HOSTILE_AUTHORITIES } from '../fixtures/hostile-authorities.ts'
+import { HOSTILE_PROXIES, type Scene } from '../fixtures/hostile-proxies.ts'
+import { listExtension, revocationList } from '../fixtures/revocation.ts'
+import { alice, ALICE, ca, chainOf, keys, trust, user, verify } from '../fixtures/lab.ts'
 
 const MUTANTS = 1500
+const WHO = 'cn=alice,ou=people,o=lab,c=ca'
+const HOSTILE = [...HOSTILE_PROXIES, ...HOSTILE_AUTHORITIES]
+
+const judge = ({ chain, trust: store = trust, options }: Scene): VerifiedChain =>
+  verifyChain(chain, store, { now: NOW, ...options })
+
+for (const { it, code, reason, hostile, honest } of HOSTILE) {
+  t.test(`it refuses ${it}, and not its honest counterpart`, async (t) => {
+    const { chain, trust: store = trust, options } = hostile()
+    try {
+      t.fail(`accepted as ${judge({ chain, trust: store, ...(options && { options }) }).dn}`)
+    } catch (error) {
+      if (!(error instanceof CertificateFault)) throw error
+      t.equal(error.code, code, error.message)
+      t.match(error.detail, reason)
+      t.equal(error.status, 401)
+    }
+    t.equal(judge(honest()).dn, WHO)
+  })
+}
+
+t.test('there are at least 40 hostile chains, each another', async (t) => {
+  t.ok(new Set(HOSTILE.map(({ it }) => it)).size >= 40)
+  t.equal(new Set(HOSTILE.map(({ it }) => it)).size, HOSTILE.length)
+})
 
 /** The DN a chain is accepted as, or undefined; anything but the refusal ends the test. */
 function identityOf(chain: readonly Buffer[]): string | undefined {
@@ -24,6 +56,14 @@ function mutant(der: Buffer, random: (limit: number) => number): Buffer {
   const at = random(changed.length)
   changed[at] = ((changed[at] ?? 0) + 1 + random(255)) & 0xff
   return changed
+}
+
+// Bytes taken out, put in or repeated.
+function shaken(der: Buffer, random: (limit: number) => number): Buffer {
+  const at = random(der.length)
+  const end = at + random(8)
+  const put = [Buffer.alloc(0), der.subarray(at, end), Buffer.from([random(256)])][random(3)] ?? der
+  return Buffer.concat([der.subarray(0, at), put, der.subarray(random(2) === 0 ? at : end)])
 }
 
 const rsaUser = user({ keys: keys.rsa })
@@ -50,6 +90,39 @@ for (const { it, chain } of victims) {
     t.equal(accepted, 0)
   })
 }
+
+t.test('it reads certificates that were changed and signed again without losing its temper', async (t) => {
+  const random = seeded(8)
+  const outcomes = new Set<string>()
+  for (let i = 0; i < 2000; i++) {
+    const changed = resign(alice.der, keys.ca.privateKey, (fields) => {
+      const which = random(fields.length)
+      return fields.map((field, at) => (at === which ? shaken(field, random) : field))
+    })
+    // Names may differ, since the authority has signed them; what is no certificate must be refused, and only so.
+    outcomes.add(identityOf([changed]) === undefined ? 'refused' : 'accepted')
+  }
+  t.same([...outcomes].sort(), ['accepted', 'refused'])
+})
+
+t.test('it lets nobody in who is on a revocation list by changing the list', async (t) => {
+  const list = revocationList({ by: ca, revoked: [1, alice, 3], extensions: [listExtension.number(3)] })
+  const ask = (der: Buffer): string => {
+    try {
+      return verifyChain(chainOf(alice), TrustStore.of([ca.der], { lists: [der], crl: 'require' }), { now: NOW }).dn
+    } catch (error) {
+      if (!isFault(error)) throw error
+      return error instanceof CertificateFault ? error.code : error.fault
+    }
+  }
+  t.equal(ask(list), 'REVOKED')
+  const random = seeded(5)
+  const outcomes = new Set<string>()
+  for (let i = 0; i < 1500; i++) outcomes.add(ask(i % 3 === 0 ? shaken(list, random) : mutant(list, random)))
+  outcomes.delete('REVOKED') // a list that came out the same
+  for (const outcome of outcomes) t.match(outcome, /^(InvalidData|CRL_MISSING|CRL_UNUSABLE)$/)
+  for (const outcome of ['InvalidData', 'CRL_MISSING', 'CRL_UNUSABLE']) t.ok(outcomes.has(outcome), outcome)
+})
 
 t.test('it accepts no certificate that is cut short or has bytes behind it', async (t) => {
   for (let length = 0; length < alice.der.length; length++) {
