@@ -15,6 +15,7 @@ import { CredentialService, readAuthority } from './identity/credential-service.
 import { Delegations } from './identity/delegation.ts'
 import { canonicalDn } from './identity/dn.ts'
 import { Tokens } from './identity/token.ts'
+import { GroupRules } from './identity/groups.ts'
 import { TrustPlaces } from './identity/trust-places.ts'
 import { JobRunner } from './jobs/runner.ts'
 import { LogFile } from './log-file.ts'
@@ -27,6 +28,7 @@ import { openStore, type Store } from './store/store.ts'
 import { isFault } from './vospace/fault.ts'
 import { createdMode } from './vospace/mode.ts'
 import { type Access } from './vospace/node.ts'
+import { type GroupServices, isKeptElsewhere } from './vospace/group.ts'
 import { type NodePath } from './vospace/path.ts'
 import { TRANSFERS } from './vospace/transfer.ts'
 import { service } from './vospace/uri.ts'
@@ -68,13 +70,16 @@ export async function startGateway(config: Config, options: { readonly logFile?:
   try {
     await mkdir(config.state, { recursive: true, mode: 0o700 })
     await checkApart(config)
-    const store = openStore(join(config.state, 'karst.db'))
+    const kept = keptGroups(config)
+    const store = openStore(join(config.state, 'karst.db'), { isForeignGroup: (uri) => isKeptElsewhere(uri, kept) })
     open.push(() => store.close())
     enrol(store, config)
     const backend = makeBackend(config, store, logger)
     await backend.start()
     open.push(() => backend.stop())
-    const space = makeSpace(config, store, backend)
+    const audit: Audit = { note: (event) => logger.info({ event }, 'audit') }
+    const groups = new GroupRules({ store: store.groups, services: kept, audit })
+    const space = { ...makeSpace(config, store, backend), groupNames: groups }
     const trust = await TrustPlaces.open(config.trust, logger)
     open.push(() => trust.close())
     const runner = new JobRunner({
@@ -90,10 +95,9 @@ export async function startGateway(config: Config, options: { readonly logFile?:
       groups: store.groups,
       ...(tokens && { tokens }),
     })
-    const audit: Audit = { note: (event) => logger.info({ event }, 'audit') }
     const issuing = await issuingOf(config, store, callers, audit)
     open.push(issuing.delegations.sweeping())
-    const server = await listen(config, { store, space, callers, issuing, logger, runner })
+    const server = await listen(config, { store, space, callers, groups, issuing, logger, runner })
     open.push(() => server.close(DRAIN_SECONDS))
     // before the server: who waits for a job is answered then
     open.push(() => runner.stop())
@@ -158,10 +162,18 @@ function enrol(store: Store, config: Config): void {
     for (const dn of x509) store.users.addIdentity(name, { kind: 'x509', value: canonicalDn(dn) })
   }
   for (const { uri, owner, members } of config.groups) {
+    // a group that was deleted stays so, and a member who was removed
+    if (store.groups.isFormer(uri)) continue
     if (store.groups.byUri(uri) === undefined) store.groups.create(uri, { owner })
-    for (const member of members) store.groups.add(uri, member)
+    for (const member of members) store.groups.seed(uri, member)
   }
 }
+
+const keptGroups = ({ gms, groupServices }: Config): GroupServices => ({
+  own: gms.resourceId,
+  aliases: gms.aliases,
+  remote: groupServices.map(({ authority }) => authority),
+})
 
 function makeBackend(config: Config, store: Store, logger: Logger): Backend {
   const name = config.namespace[0]?.backend ?? ''
@@ -221,12 +233,16 @@ interface Parts {
   readonly store: Store
   readonly space: Space
   readonly callers: Callers
+  readonly groups: GroupRules
   readonly issuing: Issuing
   readonly logger: Logger
   readonly runner: JobRunner
 }
 
-async function listen(config: Config, { store, space, callers, issuing, logger, runner }: Parts): Promise<HttpServer> {
+async function listen(
+  config: Config,
+  { store, space, callers, groups, issuing, logger, runner }: Parts,
+): Promise<HttpServer> {
   const check = healthOf({
     database: store.probe,
     storage: space.backend,
@@ -243,6 +259,7 @@ async function listen(config: Config, { store, space, callers, issuing, logger, 
       jobs: runner,
       operations: store.operations,
       callers,
+      groups,
       ...issuing,
       signOn: { tokens: callers.tokens !== undefined, logins: config.tokens.flatMap(({ login }) => login ?? []) },
       health: { check },

@@ -159,6 +159,8 @@ async function configuration(
       // a tree of one's own is alice's: what its owner may do, she may
       ...(tree !== undefined && name === 'alice' && { uid: owner.uid }),
     })),
+    // what vchmod of the Python client writes, whatever the site
+    gms: { aliases: ['ivo://cadc.nrc.ca/gms'] },
     groups: [{ uri: GROUP, owner: 'alice', members: identities.users.map(({ name }) => name) }],
     // a tree of one's own is left as it was
     ...(tree !== undefined && { trash: { days: 0 } }),

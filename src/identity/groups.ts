@@ -6,7 +6,7 @@
 import { type Group, type GroupChanges, type Groups, type Roll } from '../store/groups.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
-import { canonicalGroup, groupName, type GroupServices, isGroupName } from '../vospace/group.ts'
+import { canonicalGroup, groupName, type GroupServices, isGroupName, isKeptElsewhere } from '../vospace/group.ts'
 import { type Audit } from './audit.ts'
 
 export type Role = 'owner' | 'admin' | 'member'
@@ -68,16 +68,13 @@ export class GroupRules {
    */
   shareable(uri: string): string {
     const known = this.#known(uri)
-    if (known !== undefined && (this.#store.byUri(known) !== undefined || this.#isRemote(known))) return known
+    if (known !== undefined && (this.#store.byUri(known) !== undefined || isKeptElsewhere(known, this.services)))
+      return known
     const detail =
       known === undefined
         ? `nobody is known here who keeps the group ${uri}; groups of this site are ${this.services.own}?NAME`
         : `there is no group ${known}`
     throw new Fault('InvalidArgument', detail)
-  }
-
-  #isRemote(uri: string): boolean {
-    return this.services.remote.includes(groupName(uri)?.service ?? '')
   }
 
   /** Those the caller is in, owns or administers; `all`: every group here, for site administrators. NotAuthenticated, PermissionDenied. */

@@ -12,7 +12,7 @@ import { localPath, parseVosUri } from '../vospace/uri.ts'
 import { authorize, seen, type Chain } from './authorize.ts'
 import { checkMakeable, newPath } from './reserved-names.ts'
 import { chainOf, find, resolve, type Place, type ResolveOptions } from './resolve.ts'
-import { checkPropertyRoom, newAccess, quotaBytes, wishesOf, type Wishes } from './sharing.ts'
+import { checkPropertyRoom, newAccess, quotaBytes, vouched, wishesOf, type Wishes } from './sharing.ts'
 import { type SeenEntry, type Space } from './space.ts'
 
 export { deleteNode } from './delete-node.ts'
@@ -39,11 +39,12 @@ export async function createNode(
 ): Promise<SeenEntry> {
   checkSubject(space, path, document, 'InvalidURI')
   const type = TYPES[document.class]
-  const wishes = wishesOf(document.properties, type)
+  const asked = wishesOf(document.properties, type)
   checkMakeable(path)
   const place = await resolve(space, caller, newPath(path), changing(space))
   if (place.node !== undefined) throw new Fault('DuplicateNode', place.path)
   authorize(caller, 'create', place.parents, space.rules)
+  const wishes = vouched(asked, space)
   checkReadOnly(space, caller, wishes)
   const quota = quotaWish(space, caller, wishes, type)
   const entry = await make(space, place, type, document, draftOf(space, caller, place, document.class, wishes))
@@ -66,8 +67,9 @@ export async function setNode(
   checkSubject(space, path, document, 'InvalidArgument')
   const found = await find(space, caller, path, { leaf: 'itself', way: 'follow' })
   const { node } = found
-  const wishes = wishesOf(document.properties, node.type)
-  authorizeSet(space, caller, chainOf(found), wishes)
+  const asked = wishesOf(document.properties, node.type)
+  authorizeSet(space, caller, chainOf(found), asked)
+  const wishes = vouched(asked, space, node.access)
   checkSameKind(space, node, document)
   checkReadOnly(space, caller, wishes)
   const quota = quotaWish(space, caller, wishes, node.type)

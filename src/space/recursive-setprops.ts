@@ -26,7 +26,7 @@ import {
   stillThere,
   TooManyErrors,
 } from './recursion.ts'
-import { wishesOf, type Wishes } from './sharing.ts'
+import { vouched, wishesOf, type Wishes } from './sharing.ts'
 import { type Space } from './space.ts'
 
 interface Saved {
@@ -63,7 +63,9 @@ export async function setRecursively(
 type WishesByType = Readonly<Record<NodeType, Wishes>>
 
 function wishesByType(space: Space, caller: Caller, { properties }: NodeDocument): WishesByType {
-  const [data, container, link] = (['data', 'container', 'link'] as const).map((type) => wishesOf(properties, type))
+  const [data, container, link] = (['data', 'container', 'link'] as const).map((type) =>
+    vouched(wishesOf(properties, type), space),
+  )
   if (data === undefined || container === undefined || link === undefined) throw new Error('three in, three out')
   const given = properties.find(({ uri }) => uri === PROPERTY.creator || uri === PROPERTY.quota)
   if (given !== undefined) throw new Fault('PermissionDenied', `${given.uri} is not set for a whole tree`)

@@ -1,7 +1,7 @@
 /** What a client's node document asks for: sharing, stored properties, and what only an administrator sets. */
 import { type Property } from '../vospace/document.ts'
 import { Fault } from '../vospace/fault.ts'
-import { type Access, type NodeType } from '../vospace/node.ts'
+import { type Access, groupList, type NodeType } from '../vospace/node.ts'
 import {
   ACCESS_PROPERTIES,
   checkPropertyUri,
@@ -12,6 +12,7 @@ import {
   PROPERTY,
   READ_ONLY,
 } from '../vospace/property.ts'
+import { type Space } from './space.ts'
 
 /** What a document says. What it does not say is not there. */
 export interface Wishes {
@@ -51,6 +52,22 @@ export function wishesOf(given: readonly Property[], type: NodeType): Wishes {
     ...(last.has(PROPERTY.quota) && { quota: last.get(PROPERTY.quota)?.trim() || null }),
     readOnly: [...last.keys()].filter((uri) => READ_ONLY.has(uri)),
   }
+}
+
+/**
+ * What is asked for, with the groups as they are named here. Those that the node has already stay as they are, since clients send back
+ * what they have read. InvalidArgument for a group that nobody known here keeps: whoever took its name would be let in.
+ */
+export function vouched(wishes: Wishes, { groupNames }: Pick<Space, 'groupNames'>, has?: Access): Wishes {
+  if (groupNames === undefined) return wishes
+  const named = (kind: 'groupRead' | 'groupWrite'): Partial<Access> => {
+    const given = wishes.access[kind]
+    if (given === undefined) return {}
+    const kept = [...(has?.groupRead ?? []), ...(has?.groupWrite ?? [])]
+    const uris = given.map((uri) => (kept.includes(uri) ? uri : groupNames.shareable(uri)))
+    return { [kind]: groupList(uris) }
+  }
+  return { ...wishes, access: { ...wishes.access, ...named('groupRead'), ...named('groupWrite') } }
 }
 
 function checkValue(uri: string, value: string | null): void {

@@ -27,6 +27,12 @@ export const DEFAULT_RULES: Rules = {
   trashDays: 0,
 }
 
+/** The names of groups; identity/groups.ts has them. */
+export interface GroupNames {
+  /** The URI under which a group is shared with here. InvalidArgument when nobody known here keeps such a group. */
+  shareable(uri: string): string
+}
+
 /** Passed first to every function of this folder. */
 export interface Space {
   readonly backend: Backend
@@ -34,6 +40,8 @@ export interface Space {
   readonly rules: Rules
   readonly changes: ChangeLog
   readonly ids: Ids
+  /** absent: any name will do */
+  readonly groupNames?: GroupNames
 }
 
 /** An entry as one caller sees it. `writable` of a container: the caller may create inside. */

@@ -34,6 +34,10 @@ export interface GroupServices {
   readonly remote: readonly string[]
 }
 
+/** Whether a group is one of those other services. */
+export const isKeptElsewhere = (uri: string, { remote }: GroupServices): boolean =>
+  remote.includes(groupName(uri)?.service ?? '')
+
 /** The URI that the group has here: ours for an alias, the service in lower case. Undefined when nobody known here keeps it. */
 export function canonicalGroup(uri: string, { own, aliases, remote }: GroupServices): string | undefined {
   const parts = groupName(uri)

@@ -9,7 +9,7 @@ import { type Backend } from '../../src/backend/backend.ts'
 import { MemoryBackend } from '../../src/backend/memory.ts'
 import { createServer, type HttpServer } from '../../src/http/server.ts'
 import { type HttpLimits, type HttpServices } from '../../src/http/services.ts'
-import { callerNamed, Callers } from '../../src/identity/caller.ts'
+import { callerNamed, Callers, type TokenVerifier } from '../../src/identity/caller.ts'
 import { GroupRules } from '../../src/identity/groups.ts'
 import { type Credential, pemCertificates } from '../../src/identity/pem.ts'
 import { TrustStore } from '../../src/identity/trust.ts'
@@ -54,6 +54,7 @@ export interface GatewayOptions {
   readonly rules?: Partial<Rules>
   readonly limits?: Partial<HttpLimits>
   readonly services?: Partial<HttpServices>
+  readonly tokens?: TokenVerifier
   readonly quota?: number
   /** jobs of one owner that may wait */
   readonly waiting?: number
@@ -162,7 +163,15 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
   const of = service('ivo://karst.local/karst')
   const rules: Rules = { ...DEFAULT_RULES, ...options.rules }
   const backend = options.backend?.(memory) ?? memory
-  const space: Space = { backend, service: of, rules, changes: store.changes, ids: store.ids() }
+  const groups = new GroupRules({ store: store.groups, services: GROUP_SERVICES })
+  const space: Space = {
+    backend,
+    service: of,
+    rules,
+    changes: store.changes,
+    ids: store.ids(),
+    groupNames: groups,
+  }
   const preauth = new Preauth(randomBytes(32), { seconds: 3600 })
   const trust = TrustStore.of(pemCertificates(authority.certificate))
   const log: LogLine[] = []
@@ -181,7 +190,7 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
     jobs: runner,
     operations: store.operations,
     callers: new Callers({ trust: [trust], users: store.users, groups: store.groups }),
-    groups: new GroupRules({ store: store.groups, services: GROUP_SERVICES }),
+    groups,
     health: { check: async () => ({ available: true, upSince: Date.now(), notes: [] }) },
     get publicUrl() {
       return `https://localhost:${listening.server?.address.port ?? 0}/karst`

@@ -105,6 +105,40 @@ await t.test('a revocation closes the next request, through nested groups too', 
   t.equal((await ask(gateway, 'alice', 'PUT /groups/outer/groups/outer')).status, 400)
 })
 
+await t.test('nodes are shared with groups that are there, by any name they have', async (t) => {
+  const gateway = await startGateway(t)
+  const { groups } = gateway.store
+  const share = async (uris: string, as: Name = 'alice', path = '/pub/s') =>
+    ask(gateway, as, `POST /nodes${path}`, node(path, 'ContainerNode', property(GROUPREAD, uris)))
+  const shown = async (): Promise<string | undefined> =>
+    /groupread"[^>]*>([^<]*)</.exec((await ask(gateway, 'alice', 'GET /nodes/pub/s')).text)?.[1]
+  await ask(gateway, 'alice', 'PUT /nodes/pub/s', node('/pub/s'))
+  t.equal((await share('ivo://cadc.nrc.ca/gms?team')).status, 200)
+  t.equal(await shown(), GROUP, 'as vchmod of the Python client writes it')
+  t.equal((await share('ivo://KARST.local/GMS?team,ivo://Remote.example/gms?theirs')).status, 200)
+  t.equal(await shown(), `${GROUP} ivo://remote.example/gms?theirs`)
+  for (const uri of [
+    'ivo://karst.local/gms?none',
+    'ivo://karst.local/gms?Team',
+    'ivo://cadc.nrc.ca/gms?none',
+    'ivo://evil.example/gms?team',
+    'ivo://remote.example/other?team',
+  ])
+    t.match(await share(uri), { status: 400, text: /InvalidArgument/ }, uri)
+  t.equal(await shown(), `${GROUP} ivo://remote.example/gms?theirs`, 'nothing of it was done')
+  groups.create('ivo://karst.local/gms?short', { owner: 'alice' })
+  await share('ivo://karst.local/gms?short')
+  groups.delete('ivo://karst.local/gms?short')
+  t.equal((await share(`ivo://karst.local/gms?short ${GROUP}`)).status, 200, 'what it has already is no matter')
+  t.equal((await share(GROUP)).status, 200)
+  t.equal((await share('ivo://karst.local/gms?short')).status, 400, 'a group that was deleted')
+  t.match(await share('ivo://karst.local/gms?none', 'carol'), { status: 403 }, 'who may not learns nothing of it')
+  const anonymous = { method: 'PUT', body: node('/pub/x', 'ContainerNode', property(GROUPREAD, GROUP)) }
+  t.equal((await gateway.call('/nodes/pub/x', anonymous)).status, 403)
+  const none = { method: 'PUT', body: node('/pub/x', 'ContainerNode', property(GROUPREAD, `${GROUP}x`)) }
+  t.equal((await gateway.call('/nodes/pub/x', none)).status, 403)
+})
+
 await t.test('names of all allowed characters', async (t) => {
   const gateway = await startGateway(t)
   for (const name of ['a/b', 'A,b-c.d_e~f', '-', '~', '...', '0', 'members', 'a/../b', 'x'.repeat(256)]) {

@@ -292,6 +292,7 @@ await t.test('POST of a node', async (t) => {
   await t.test('row 26: trap 11: grants groups separated by blanks', async (t) => {
     await post(node('/home/alice', 'ContainerNode', property(`${CORE}groupread`, GROUP)), 'alice', '/home/alice')
     const two = `${GROUP} ivo://karst.local/gms?other`
+    gateway.store.groups.create('ivo://karst.local/gms?other', { owner: 'alice' })
     t.match(
       (await post(node('/home/alice/n', 'DataNode', property(`${CORE}groupread`, two)))).text,
       `>${GROUP.slice(0, 10)}`,

@@ -60,7 +60,8 @@ await t.test('it has a registry of itself, with one "=" a line', async (t) => {
   const gateway = await startGateway(t)
   const reply = await gateway.call('//reg/resource-caps')
   t.equal(reply.headers['content-type'], 'text/plain')
-  t.equal(reply.text, `ivo://karst.local/karst = ${gateway.url}/capabilities\n`)
+  const own = `ivo://karst.local/karst = ${gateway.url}/capabilities\n`
+  t.equal(reply.text, `${own}ivo://karst.local/gms = ${gateway.url}/gms/capabilities\n`)
 })
 
 await t.test('row 47: it lists protocols, views and properties', async (t) => {
