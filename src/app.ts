@@ -6,19 +6,21 @@ import { pino, type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
 import { PosixBackend } from './backend/posix/posix.ts'
 import { lackingPrivileges } from './backend/posix/privilege.ts'
+import { accountsOf, enrol, trafficOf } from './app-people.ts'
 import { ConfigError, standApart, version, type Config } from './config.ts'
 import { healthOf } from './health.ts'
 import { createServer, type HttpServer } from './http/server.ts'
 import { type Audit } from './identity/audit.ts'
+import { type Accounts } from './identity/accounts.ts'
 import { callerNamed, Callers } from './identity/caller.ts'
 import { CredentialService, readAuthority } from './identity/credential-service.ts'
 import { Delegations } from './identity/delegation.ts'
-import { canonicalDn } from './identity/dn.ts'
 import { Tokens } from './identity/token.ts'
 import { GroupRules } from './identity/groups.ts'
 import { TrustPlaces } from './identity/trust-places.ts'
 import { JobRunner } from './jobs/runner.ts'
 import { LogFile } from './log-file.ts'
+import { ACCOUNTS, accountsKind } from './space/account-jobs.ts'
 import { Preauth } from './space/preauth.ts'
 import { ASYNC_DELETE, ASYNC_SETPROPS, deleteKind, setpropsKind } from './space/recursive-jobs.ts'
 import { DEFAULT_RULES, type Space } from './space/space.ts'
@@ -89,15 +91,18 @@ export async function startGateway(config: Config, options: { readonly logFile?:
       waiting: config.jobs.waiting,
     })
     const tokens = tokensOf(config, logger)
+    const { accounts, newcomers } = accountsOf(config, store, space, audit)
+    runner.register(ACCOUNTS, accountsKind(space, accounts))
     const callers = new Callers({
       trust: trust.stores,
-      users: store.users,
+      users: accounts,
       groups: store.groups,
+      newcomer: (proof) => newcomers.admit(proof),
       ...(tokens && { tokens }),
     })
     const issuing = await issuingOf(config, store, callers, audit)
     open.push(issuing.delegations.sweeping())
-    const server = await listen(config, { store, space, callers, groups, issuing, logger, runner })
+    const server = await listen(config, { store, space, callers, accounts, groups, issuing, logger, runner })
     open.push(() => server.close(DRAIN_SECONDS))
     // before the server: who waits for a job is answered then
     open.push(() => runner.stop())
@@ -145,28 +150,6 @@ function listenError(error: NodeJS.ErrnoException, { host, port }: Config['liste
   const reason = why[error.code ?? '']
   if (reason === undefined) return error
   return new ConfigError(`cannot listen on ${host} port ${port} (${error.code}): ${reason}`, { cause: error })
-}
-
-/** The users and groups that the configuration names, made known to the store; what it keeps already stays. */
-function enrol(store: Store, config: Config): void {
-  for (const { name, uid, x509 = [] } of config.users) {
-    const known = store.users.byName(name)
-    if (known === undefined) {
-      const admin = config.administrators.includes(name)
-      store.users.create({ name, admin, ...(uid !== undefined && { uid }) })
-    } else if (uid !== undefined && known.uid !== uid) {
-      throw new ConfigError(
-        `users: ${name} has uid ${known.uid} already, and files carry it; ${uid} cannot be given now`,
-      )
-    }
-    for (const dn of x509) store.users.addIdentity(name, { kind: 'x509', value: canonicalDn(dn) })
-  }
-  for (const { uri, owner, members } of config.groups) {
-    // a group that was deleted stays so, and a member who was removed
-    if (store.groups.isFormer(uri)) continue
-    if (store.groups.byUri(uri) === undefined) store.groups.create(uri, { owner })
-    for (const member of members) store.groups.seed(uri, member)
-  }
 }
 
 const keptGroups = ({ gms, groupServices }: Config): GroupServices => ({
@@ -233,6 +216,7 @@ interface Parts {
   readonly store: Store
   readonly space: Space
   readonly callers: Callers
+  readonly accounts: Accounts
   readonly groups: GroupRules
   readonly issuing: Issuing
   readonly logger: Logger
@@ -241,7 +225,7 @@ interface Parts {
 
 async function listen(
   config: Config,
-  { store, space, callers, groups, issuing, logger, runner }: Parts,
+  { store, space, callers, accounts, groups, issuing, logger, runner }: Parts,
 ): Promise<HttpServer> {
   const check = healthOf({
     database: store.probe,
@@ -259,6 +243,8 @@ async function listen(
       jobs: runner,
       operations: store.operations,
       callers,
+      accounts,
+      traffic: trafficOf(config, store, logger),
       groups,
       ...issuing,
       signOn: { tokens: callers.tokens !== undefined, logins: config.tokens.flatMap(({ login }) => login ?? []) },

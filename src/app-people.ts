@@ -1,0 +1,75 @@
+/** The part of the composition root that is about people: those whom the configuration names, the life of accounts, and limits. */
+import { type Logger } from 'pino'
+import { ConfigError, type Config } from './config.ts'
+import { Traffic } from './http/limits.ts'
+import { Accounts } from './identity/accounts.ts'
+import { type Audit } from './identity/audit.ts'
+import { canonicalDn } from './identity/dn.ts'
+import { Newcomers } from './identity/newcomers.ts'
+import { checkQuota, homeState, homeUsage, makeHome } from './space/home.ts'
+import { type Space } from './space/space.ts'
+import { type Store } from './store/store.ts'
+
+/**
+ * The users and groups that the configuration names, made known to the store; what it keeps already stays. Who is listed as an administrator is one
+ * again, so that a site cannot lock itself out; who was deleted stays so.
+ */
+export function enrol({ users, groups }: Store, config: Config): void {
+  for (const user of config.users) enrolUser(users, user, config.administrators.includes(user.name))
+  for (const { uri, owner, members } of config.groups) {
+    // a group that was deleted stays so, and a member who was removed
+    if (groups.isFormer(uri)) continue
+    if (groups.byUri(uri) === undefined && users.byName(owner) !== undefined) groups.create(uri, { owner })
+    if (groups.byUri(uri) === undefined) continue
+    for (const member of members) if (users.byName(member) !== undefined) groups.seed(uri, member)
+  }
+}
+
+function enrolUser(users: Store['users'], { name, uid, x509 = [] }: Config['users'][number], admin: boolean): void {
+  const known = users.byName(name)
+  if (known === undefined) {
+    if (users.isFormer(name)) return
+    users.create({ name, admin, ...(uid !== undefined && { uid }) })
+  } else if (uid !== undefined && known.uid !== uid) {
+    throw new ConfigError(`users: ${name} has uid ${known.uid} already, and files carry it; ${uid} cannot be given now`)
+  } else if (admin && !known.admin) users.setAdmin(name, true)
+  for (const dn of x509) users.addIdentity(name, { kind: 'x509', value: canonicalDn(dn) })
+}
+
+/** Who has an account, and who gets one. */
+export function accountsOf(
+  config: Config,
+  { users, groups }: Store,
+  space: Space,
+  audit: Audit,
+): { accounts: Accounts; newcomers: Newcomers } {
+  const { home, autoprovision, ...allowed } = config.accounts
+  const accounts = new Accounts({
+    users,
+    groups,
+    audit,
+    ...(home && { home }),
+    homes: {
+      state: (path, user) => homeState(space, path, user),
+      make: (path, user, quota) => makeHome(space, path, user, quota),
+      usage: (path) => homeUsage(space, path),
+      checkQuota: (quota) => checkQuota(space, quota),
+    },
+  })
+  const newcomers = new Newcomers({
+    users,
+    accounts,
+    provisioning: { methods: autoprovision, ...allowed },
+    // what nobody has labelled is theirs
+    reserved: Object.values(config.backends).flatMap(({ unlabelledOwner }) => unlabelledOwner ?? []),
+  })
+  return { accounts, newcomers }
+}
+
+export function trafficOf({ limits }: Config, { users }: Store, logger: Logger): Traffic {
+  const isActive = (name: string): boolean => {
+    const user = users.byName(name)
+    return user !== undefined && user.suspended !== true
+  }
+  return new Traffic({ limits, ofUser: (name) => users.byName(name)?.limits, isActive, log: logger })
+}
