@@ -4,6 +4,8 @@
  */
 import { TokenFault } from '../identity/token-fault.ts'
 import { type Fault } from '../vospace/fault.ts'
+import { SECURITY } from '../vospace/transfer.ts'
+import { type HttpServices } from './services.ts'
 
 /** What there is to prove it with, and where what is needed for it can be had. */
 export interface SignOn {
@@ -11,17 +13,21 @@ export interface SignOn {
   readonly tokens?: boolean
   /** URLs where a name and password get a token (`ivo://ivoa.net/sso#tls-with-password`) */
   readonly logins?: readonly string[]
-  /** URLs where a certificate can be had, each with the standard ID of what is asked for there (`ivo://ivoa.net/sso#BasicAA`) */
-  readonly certificates?: readonly { readonly standardId: string; readonly url: string }[]
 }
 
 const PASSWORD = 'ivo://ivoa.net/sso#tls-with-password'
 
 /** Of a 401, where `refusal` is why, and of what anonymous callers may read but others too. */
-export function challenges({ tokens = false, logins = [], certificates = [] }: SignOn, refusal?: Fault): string[] {
+export function challenges(
+  { signOn = {}, credentials, publicUrl }: Pick<HttpServices, 'signOn' | 'credentials' | 'publicUrl'>,
+  refusal?: Fault,
+): string[] {
+  const { tokens = false, logins = [] } = signOn
   const bearer = refusal instanceof TokenFault ? [bearerError(refusal)] : tokens ? ['Bearer'] : []
   const ways = logins.map((url) => way('ivoa_bearer', PASSWORD, url))
-  const issuing = certificates.map(({ standardId, url }) => way('ivoa_x509', standardId, url))
+  // a certificate is given for a token
+  const isIssuing = credentials !== undefined && tokens
+  const issuing = isIssuing ? [way('ivoa_x509', SECURITY.token, `${publicUrl}/cred/generate`)] : []
   return [...bearer, ...ways, 'ivoa_x509', ...issuing]
 }
 

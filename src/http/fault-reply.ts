@@ -30,7 +30,7 @@ export async function replyFault(
   }
   if (fault.status === 401) {
     request.log.info({ reason: fault.detail }, 'not authenticated')
-    reply.header('WWW-Authenticate', challenges(services.signOn ?? {}, fault))
+    reply.header('WWW-Authenticate', challenges(services, fault))
   }
   if (fault.status === 503) reply.header('Retry-After', RETRY_AFTER)
   const [type, text] = targetOf(request.raw).isMount

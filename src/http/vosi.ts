@@ -55,7 +55,7 @@ const CREDENTIAL: Endpoint = [CREDENTIALS, '/cred/generate', 'base']
 
 export function vosi(app: FastifyInstance, { services, base }: HttpContext): void {
   const capabilities = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
-    if (request.caller.user === undefined) reply.header('WWW-Authenticate', challenges(services.signOn ?? {}))
+    if (request.caller.user === undefined) reply.header('WWW-Authenticate', challenges(services))
     return answer(reply, 200, XML, capabilitiesOf(services))
   }
   endpoint(app, `${base}/capabilities`, { GET: capabilities, HEAD: capabilities })
