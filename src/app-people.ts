@@ -2,9 +2,8 @@
 import { type Logger } from 'pino'
 import { ConfigError, type Config } from './config.ts'
 import { Traffic } from './http/limits.ts'
-import { Accounts } from './identity/accounts.ts'
+import { Accounts, canonicalIdentity } from './identity/accounts.ts'
 import { type Audit } from './identity/audit.ts'
-import { canonicalDn } from './identity/dn.ts'
 import { Newcomers } from './identity/newcomers.ts'
 import { checkQuota, homeState, homeUsage, makeHome } from './space/home.ts'
 import { type Space } from './space/space.ts'
@@ -25,7 +24,11 @@ export function enrol({ users, groups }: Store, config: Config): void {
   }
 }
 
-function enrolUser(users: Store['users'], { name, uid, x509 = [] }: Config['users'][number], admin: boolean): void {
+function enrolUser(
+  users: Store['users'],
+  { name, uid, x509 = [], oidc = [] }: Config['users'][number],
+  admin: boolean,
+): void {
   const known = users.byName(name)
   if (known === undefined) {
     if (users.isFormer(name)) return
@@ -33,7 +36,8 @@ function enrolUser(users: Store['users'], { name, uid, x509 = [] }: Config['user
   } else if (uid !== undefined && known.uid !== uid) {
     throw new ConfigError(`users: ${name} has uid ${known.uid} already, and files carry it; ${uid} cannot be given now`)
   } else if (admin && !known.admin) users.setAdmin(name, true)
-  for (const dn of x509) users.addIdentity(name, { kind: 'x509', value: canonicalDn(dn) })
+  for (const dn of x509) users.addIdentity(name, canonicalIdentity({ kind: 'x509', value: dn }))
+  for (const value of oidc) users.addIdentity(name, canonicalIdentity({ kind: 'oidc', value }))
 }
 
 /** Who has an account, and who gets one. */

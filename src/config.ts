@@ -35,7 +35,7 @@ export interface Config {
   readonly namespace: readonly { readonly path: NodePath; readonly backend: string }[]
   readonly allocations: readonly NodePath[]
   readonly administrators: readonly string[]
-  readonly users: readonly { readonly name: string; readonly uid?: number; readonly x509?: readonly string[] }[]
+  readonly users: readonly UserConfig[]
   /** the service that keeps the groups of this site */
   readonly gms: { readonly resourceId: string; readonly aliases: readonly string[] }
   readonly groupServices: readonly GroupServiceConfig[]
@@ -75,6 +75,15 @@ export interface TokenConfig {
   readonly clockSkew: number
   readonly forwardTo: readonly string[]
   readonly login?: string
+}
+
+export interface UserConfig {
+  readonly name: string
+  readonly uid?: number
+  /** distinguished names */
+  readonly x509?: readonly string[]
+  /** `issuer subject` */
+  readonly oidc?: readonly string[]
 }
 
 /** Certificates for users, by the authority of the site. */
@@ -128,7 +137,7 @@ export interface ConfigDocument extends AccountsDocument {
   namespace: { path: string; backend: string }[]
   allocations?: string[]
   administrators?: string[]
-  users?: { name: string; uid?: number; x509?: string[] }[]
+  users?: UserConfig[]
   gms?: { resourceId?: string; aliases?: string[] }
   groupServices?: {
     authority: string
