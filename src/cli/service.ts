@@ -85,7 +85,8 @@ async function asking(url: string, credential: CredentialFiles, ca: string | und
     new Promise((resolve, reject) => {
       const failed = (error: Error): void =>
         reject(new Fault('ServiceBusy', `${url}: ${error.message}`, { cause: error }))
-      const sent = request(url + path, { method, agent: false, ...secrets }, (reply) => {
+      const headers = document === undefined ? {} : { 'Content-Type': 'application/json' }
+      const sent = request(url + path, { method, headers, agent: false, ...secrets }, (reply) => {
         const parts: Buffer[] = []
         reply.on('data', (part: Buffer) => parts.push(part))
         reply.on('error', failed)
