@@ -8,8 +8,9 @@ import { proxy } from './proxy.ts'
 import { quickstart } from './quickstart.ts'
 import { serve } from './serve.ts'
 import { trash } from './trash.ts'
+import { users } from './users.ts'
 
-export const COMMANDS: readonly Command[] = [quickstart, serve, mount, umount, proxy, trash, groups]
+export const COMMANDS: readonly Command[] = [quickstart, serve, mount, umount, proxy, trash, groups, users]
 
 /** Runs `karst WORDS`; answers the exit code. What went wrong is said in one sentence; a bug also with its stack. */
 export async function run(commands: readonly Command[], words: readonly string[]): Promise<number> {
