@@ -12,8 +12,8 @@ import {
   readOid,
   readTime,
   sequence,
+  spanAt,
   TAG,
-  tlvAt,
   type Tlv,
 } from './der.ts'
 import { type DistinguishedName, matchKey, readName, slash } from './dn.ts'
@@ -33,7 +33,7 @@ const PARTIAL: ReadonlyMap<string, string> = new Map([
 const REMEMBERED = 16
 
 /**
- * One list. Parsed once; a serial number is found in constant time. 100,000 entries take about 12 MiB: the DER, which a
+ * One list. Parsed once; a serial number is found in constant time. 100,000 entries take about 10 MiB: the DER, which a
  * later signature check needs, and a set of the serial numbers.
  */
 export class RevocationList {
@@ -59,7 +59,7 @@ export class RevocationList {
       return new RevocationList(der)
     } catch (error) {
       if (!(error instanceof CertificateFault)) throw error
-      throw new Fault('InvalidData', `not a revocation list in strict DER (${error.message})`, { cause: error })
+      throw new Fault('InvalidData', `not a revocation list in strict DER (${error.detail})`, { cause: error })
     }
   }
 
@@ -119,7 +119,8 @@ export class RevocationList {
   }
 }
 
-const isTime = (tlv: Tlv | undefined): boolean => tlv?.tag === TAG.utcTime || tlv?.tag === TAG.generalizedTime
+const isTime = (tlv: { readonly tag: number } | undefined): boolean =>
+  tlv?.tag === TAG.utcTime || tlv?.tag === TAG.generalizedTime
 
 function flawOf(extensions: ReadonlyMap<string, Extension>, understood: ReadonlySet<string>): string | undefined {
   for (const [oid, { critical }] of extensions) {
@@ -143,16 +144,16 @@ function readEntries(list: Tlv | undefined): Entries {
   let flaw: string | undefined
   let extended = false
   for (let at = 0; at < bytes.length;) {
-    const entry = expectTag(tlvAt(bytes, at), TAG.sequence)
-    at += entry.raw.length
-    const serial = expectTag(tlvAt(entry.value, 0), TAG.integer)
-    const date = tlvAt(entry.value, serial.raw.length)
-    if (serial.value.length === 0 || !isTime(date)) malformed('entry')
-    serials.add(serial.value.toString('latin1'))
-    const rest = entry.value.subarray(serial.raw.length + date.raw.length)
-    if (rest.length === 0) continue
+    const entry = spanAt(bytes, at)
+    const serial = spanAt(bytes, entry.start)
+    const date = spanAt(bytes, serial.end)
+    const isEntry = entry.tag === TAG.sequence && serial.tag === TAG.integer && isTime(date)
+    if (!isEntry || serial.start === serial.end || date.end > entry.end) malformed('entry')
+    serials.add(bytes.toString('latin1', serial.start, serial.end))
+    at = entry.end
+    if (date.end === entry.end) continue
     extended = true
-    flaw ??= flawOf(extensionsOf(readDer(rest)), ENTRY_UNDERSTOOD)
+    flaw ??= flawOf(extensionsOf(readDer(bytes.subarray(date.end, entry.end))), ENTRY_UNDERSTOOD)
   }
   return { serials, flaw, extended }
 }

@@ -36,14 +36,21 @@ function lengthOctets(bytes: Buffer, at: number): { length: number; header: numb
   return { length, header: 2 + count }
 }
 
-/** The value that starts at `at`, whatever comes behind it. */
-export function tlvAt(bytes: Buffer, at: number): Tlv {
+/** Where the value that starts at `at` has its content, and where it ends; no copy, for lists of a hundred thousand. */
+export function spanAt(bytes: Buffer, at: number): { tag: number; start: number; end: number } {
   const tag = bytes[at] ?? malformed('truncated')
   if ((tag & 0x1f) === 0x1f) malformed('multi-byte tag')
   const { length, header } = lengthOctets(bytes, at)
-  const end = at + header + length
+  const start = at + header
+  const end = start + length
   if (end > bytes.length) malformed('truncated')
-  return { tag, value: bytes.subarray(at + header, end), raw: bytes.subarray(at, end) }
+  return { tag, start, end }
+}
+
+/** The value that starts at `at`, whatever comes behind it. */
+export function tlvAt(bytes: Buffer, at: number): Tlv {
+  const { tag, start, end } = spanAt(bytes, at)
+  return { tag, value: bytes.subarray(start, end), raw: bytes.subarray(at, end) }
 }
 
 /** Reads one value that fills `bytes` wholly, of the given tag when one is given. */

@@ -111,9 +111,11 @@ export class TrustFiles {
         kept.set(file, one)
       } catch (error) {
         if (!isFault(error) && !isSystemError(error)) throw error
+        const why = `${file}: ${isFault(error) ? error.detail : error.message}`
+        if (file === this.#location) throw new Fault('InvalidData', why, { cause: error })
         const before = this.#kept.get(file)
         // One broken file among the hundred of a grid directory must not lock everybody out.
-        problems.push(`${file}: ${error.message}${before ? '; what was read before is kept' : ''}`)
+        problems.push(`${why}${before ? '; what was read before is kept' : ''}`)
         if (before) kept.set(file, { ...before, version: 'broken' })
         else broken.add(file)
       }
@@ -165,7 +167,10 @@ function readList(bytes: Buffer): FileContent {
 
 function readAnchors(bytes: Buffer): FileContent {
   if (!isPem(bytes) && bytes[0] === 0x30) return { ...NOTHING, anchors: [new Certificate(bytes)] }
-  const blocks = pemBlocks(bytes.toString('latin1'))
+  const text = bytes.toString('latin1')
+  const blocks = pemBlocks(text)
+  if (blocks.length === 0) throw new Fault('InvalidData', 'no certificate in it')
+  if (blocks.length !== text.split('-----BEGIN ').length - 1) throw new Fault('InvalidData', 'a PEM block is cut short')
   return {
     anchors: blocks.flatMap(({ label, der }) => (label === 'CERTIFICATE' ? [new Certificate(der)] : [])),
     lists: blocks.flatMap(({ label, der }) => (label === 'X509 CRL' ? [RevocationList.parse(der)] : [])),
