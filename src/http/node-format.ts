@@ -29,6 +29,7 @@ export function nodeFormat(parameters: Parameters, header: string | undefined): 
 }
 
 function prefersJson(header = ''): boolean {
+  if (!/json/i.test(header)) return false
   const weights = new Map(header.split(',').map(weighted))
   const weight = (...types: string[]): number => Math.max(...types.map((type) => weights.get(type) ?? 0))
   const json = weight(JSON_TYPE)

@@ -3,11 +3,14 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fa
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { readNode } from '../codec/node-reader.ts'
+import { isBusy } from '../space/busy.ts'
 import { allocationUsage, describe, type Detail } from '../space/describe.ts'
 import { createNode, deleteNode, getNode, listNode, type NodeListOptions, setNode } from '../space/nodes.ts'
 import { type SeenEntry, type Space } from '../space/space.ts'
+import { type Caller } from '../vospace/caller.ts'
 import { type NodeDocument } from '../vospace/document.ts'
 import { Fault, type FaultName } from '../vospace/fault.ts'
+import { type Entry } from '../vospace/node.ts'
 import { nameOf, parentOf, type NodePath } from '../vospace/path.ts'
 import { PROPERTY } from '../vospace/property.ts'
 import { encodePath, localPath, nodeUri, type Service } from '../vospace/uri.ts'
@@ -60,17 +63,43 @@ async function get({ services }: HttpContext, request: FastifyRequest, reply: Fa
   if (view?.toLowerCase() === 'data') return seeOther(reply, `${publicUrl}/files${encodePath(path)}`)
   const detail = detailOf(parameters)
   const format = formatOf(request)
-  const signal = clientGone(reply.raw)
   const options = await listOptions(space, request, path, parameters)
+  // what clients ask most needs no stream (wire.md trap 12), and is over before anybody could give up
+  if (options.limit === 0)
+    return answer(reply, 200, format.type, await bareText(space, request.caller, path, detail, format))
+  const signal = clientGone(reply.raw)
   const { node, children } = await listNode(space, request.caller, path, { ...options, signal })
   const document = await documentOf(space, node, detail)
-  // what clients ask most needs no stream (wire.md trap 12)
-  if (node.type !== 'container' || options.limit === 0) return answer(reply, 200, format.type, format.node(document))
+  if (node.type !== 'container') return answer(reply, 200, format.type, format.node(document))
   const listing = format.listing({
     node: document,
     children: described(space, children, detail),
   })
   return sendListing(listing, format, reply)
+}
+
+/** What was written of nodes that have not changed since: the storage answers the very same entry then. */
+const written = new WeakMap<Entry, Map<string, string>>()
+
+/** A node without its children. */
+async function bareText(
+  space: Space,
+  caller: Caller,
+  path: NodePath,
+  detail: Detail,
+  format: NodeFormat,
+): Promise<string> {
+  const { node, entry } = await listNode(space, caller, path, { limit: 0 })
+  const usage = await allocationUsage(space, node)
+  const fresh = (): string => format.node(describe(space, node, detail, usage))
+  // the rest is of the entry alone
+  if (detail === 'max' || usage !== undefined || isBusy(space, node.path)) return fresh()
+  const texts = written.get(entry) ?? new Map<string, string>()
+  const key = `${format.type} ${detail}`
+  const text = texts.get(key) ?? fresh()
+  if (texts.size === 0) written.set(entry, texts)
+  texts.set(key, text)
+  return text
 }
 
 const formatOf = (request: FastifyRequest): NodeFormat => nodeFormat(parametersOf(request.raw), request.headers.accept)

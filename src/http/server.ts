@@ -23,7 +23,7 @@ import { registry } from './registry.ts'
 import { HTTP_LIMITS, type HttpContext, type HttpServices } from './services.ts'
 import { takeForwarded } from './shown-chain.ts'
 import { synctrans } from './synctrans.ts'
-import { loggedTarget, routed } from './target.ts'
+import { loggedOf, routed } from './target.ts'
 import { transfers } from './transfers.ts'
 import { trash } from './trash.ts'
 import { users } from './users.ts'
@@ -156,7 +156,7 @@ function logRequest(request: FastifyRequest, reply: FastifyReply, started: numbe
   request.log.info(
     {
       method: request.method,
-      target: loggedTarget(request.originalUrl),
+      target: loggedOf(request.raw),
       status: reply.raw.statusCode,
       user: request.caller.user ?? null,
       milliseconds: Math.round(performance.now() - started),
@@ -169,7 +169,7 @@ function logRequest(request: FastifyRequest, reply: FastifyReply, started: numbe
 function notThere(request: FastifyRequest, app: FastifyInstance): Fault {
   const known: readonly string[] = app.supportedMethods
   if (!known.includes(request.method)) return new Fault('MethodNotAllowed', request.method)
-  return new Fault('NodeNotFound', `there is nothing at ${loggedTarget(request.originalUrl)}`)
+  return new Fault('NodeNotFound', `there is nothing at ${loggedOf(request.raw)}`)
 }
 
 function track(server: Server): Set<Socket> {

@@ -25,7 +25,23 @@ export interface Target {
   readonly query: string
 }
 
-const targets = new WeakMap<IncomingMessage, Target>()
+/** Where a request keeps its target: a property is a fraction of what a WeakMap costs the garbage collector. */
+const TARGET = Symbol('karst.target')
+
+/** Targets are asked for again and again, by programs that watch a node; this many are remembered, with what was made of them. */
+const MOST_RECENT = 2000
+const LONGEST_RECENT = 500
+const recent = new Map<string, Taken>()
+
+/** A target and what it was taken apart into, as soon as somebody asks. */
+interface Taken {
+  readonly base: string
+  readonly target: Target
+  /** fit for a log */
+  readonly logged: string
+  path?: NodePath
+  parameters?: Parameters
+}
 
 const UNKNOWN: Target = { route: '/unknown', isMount: false, rest: '', query: '' }
 
@@ -53,18 +69,33 @@ export function splitTarget(url: string, base: string): Target {
 /** What stands in for the request target before routing; `targetOf` has the whole. */
 export function routed(request: IncomingMessage, base: string): string {
   const url = request.url ?? ''
-  const target = url.length > MAX_TARGET ? UNKNOWN : splitTarget(url, base)
-  targets.set(request, target)
-  return target.route
+  let taken = recent.get(url)
+  if (taken?.base !== base) {
+    taken = { base, target: url.length > MAX_TARGET ? UNKNOWN : splitTarget(url, base), logged: loggedTarget(url) }
+    if (recent.size >= MOST_RECENT) recent.clear()
+    // no secrets: those have been taken out of what is logged
+    if (url.length <= LONGEST_RECENT && taken.logged === url) recent.set(url, taken)
+  }
+  const carrier: Carrier = request
+  carrier[TARGET] = taken
+  return taken.target.route
 }
 
+interface Carrier extends IncomingMessage {
+  [TARGET]?: Taken
+}
+
+const takenOf = (request: Carrier): Taken | undefined => request[TARGET]
+
 export function targetOf(request: IncomingMessage): Target {
-  return targets.get(request) ?? UNKNOWN
+  return takenOf(request)?.target ?? UNKNOWN
 }
 
 /** The node path of the request, decoded once. Throws InvalidURI. */
 export function pathOf(request: IncomingMessage): NodePath {
-  return decodePath(targetOf(request).rest)
+  const taken = takenOf(request)
+  if (taken === undefined) return decodePath(UNKNOWN.rest)
+  return (taken.path ??= decodePath(taken.target.rest))
 }
 
 /** The query parameters, names in lower case; of a repeated one the first value counts. Throws InvalidArgument. */
@@ -107,7 +138,14 @@ export class Parameters {
 
 /** Of the query of a request. */
 export function parametersOf(request: IncomingMessage): Parameters {
-  return new Parameters(targetOf(request).query)
+  const taken = takenOf(request)
+  if (taken === undefined) return new Parameters(UNKNOWN.query)
+  return (taken.parameters ??= new Parameters(taken.target.query))
+}
+
+/** The target of a request as it may stand in a log. */
+export function loggedOf(request: IncomingMessage): string {
+  return takenOf(request)?.logged ?? loggedTarget(request.url ?? '')
 }
 
 /** A request target fit for a log: tokens of pre-authorised URLs taken out, and bearer tokens, which are not taken from there (RFC 6750, 2.3). */

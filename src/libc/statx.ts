@@ -11,7 +11,7 @@ const MASK = 0x07ff | 0x0800 | 0x1000
 const statx = declareCall('syscall', 'int64_t', ['int64_t', 'int', 'const char *', 'int', 'uint32_t', 'uint64_t'])
 
 const answer = new Int32Array(new ArrayBuffer(256))
-let place: bigint | undefined
+let place: number | undefined
 
 // Where in struct statx, in words of 32 bits (linux/stat.h; the same everywhere, little-endian here).
 const MNT_ID = [36, 37] as const
@@ -28,7 +28,8 @@ export type Words = Readonly<Int32Array>
  * what is to be kept. undefined: nothing there. Throws LibcError.
  */
 export function statOf(directory: number, name: string): Words | undefined {
-  place ??= address(answer)
+  // as a number, which is half the price of a big integer: addresses of programs have 47 bits
+  place ??= Number(address(answer))
   const flags = name === '' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW
   const result = statx(SYS_STATX, directory, name, flags, MASK, place)
   if (result === 0) return answer

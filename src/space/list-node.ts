@@ -1,6 +1,7 @@
 /** The children of a container, streamed by name, or held and sorted where a client asks for another order (wire.md 3.1). */
 import { type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
+import { type Entry } from '../vospace/node.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { PROPERTY } from '../vospace/property.ts'
 import { refusalOf, seen, type Chain } from './authorize.ts'
@@ -9,6 +10,8 @@ import { type SeenEntry, type Space } from './space.ts'
 
 export interface NodeListing {
   readonly node: SeenEntry
+  /** the same, as the storage told it: the very same object as long as it has not changed, where the storage knows */
+  readonly entry: Entry
   readonly children: AsyncIterable<SeenEntry>
 }
 
@@ -38,11 +41,13 @@ export async function listNode(
   const chain = chainOf(found)
   const node = seen(caller, chain, space.rules)
   const isListed = node.type === 'container' && options.limit !== 0
-  if (!isListed || refusalOf(caller, 'list', chain, space.rules) !== undefined) return { node, children: none() }
+  if (!isListed || refusalOf(caller, 'list', chain, space.rules) !== undefined)
+    return { node, entry: found.node, children: none() }
   const { sort } = options
   const isByName =
     sort === undefined || ((sort.property === undefined || isName(sort.property)) && sort.order === 'asc')
-  return { node, children: isByName ? inOrder(space, caller, chain, options) : sorted(space, caller, chain, options) }
+  const children = isByName ? inOrder(space, caller, chain, options) : sorted(space, caller, chain, options)
+  return { node, entry: found.node, children }
 }
 
 async function* none(): AsyncGenerator<SeenEntry> {}

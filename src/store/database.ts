@@ -13,10 +13,14 @@ export class Database {
   readonly #file: string
   #writes = 0
   #version = 0
-  /** what SQLite said of other connections' commits, and our own writes, when it was last looked at */
-  #state = ''
-  /** our own writes at the last look in this turn of the event loop; undefined: not looked in this turn */
-  #looked: number | undefined
+  /** what SQLite said of other connections' commits at the last look, and our own writes then */
+  #others: unknown
+  #own = 0
+  /** whether it was looked in this turn of the event loop */
+  #looked = false
+  readonly #forget = (): void => {
+    this.#looked = false
+  }
 
   /** `full`: a commit survives a power cut, at the cost of one fsync; else it survives only the death of the process. */
   constructor(file: string, options: { readonly full: boolean }) {
@@ -65,12 +69,13 @@ export class Database {
    * once a turn of the event loop: what was committed before a request came in is seen by it (https://sqlite.org/pragma.html#pragma_data_version).
    */
   get version(): number {
-    if (this.#looked === this.#writes) return this.#version
-    if (this.#looked === undefined) setImmediate(() => (this.#looked = undefined))
-    const state = `${this.number('PRAGMA data_version')} ${this.#writes}`
-    this.#looked = this.#writes
-    if (state !== this.#state) this.#version++
-    this.#state = state
+    if (this.#looked && this.#own === this.#writes) return this.#version
+    if (!this.#looked) setImmediate(this.#forget)
+    const others = this.get('PRAGMA data_version')?.['data_version']
+    if (others !== this.#others || this.#own !== this.#writes) this.#version++
+    this.#others = others
+    this.#own = this.#writes
+    this.#looked = true
     return this.#version
   }
 
