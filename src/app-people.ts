@@ -1,7 +1,6 @@
 /** The part of the composition root that is about people: those whom the configuration names, the life of accounts, and limits. */
-import { type Logger } from 'pino'
 import { ConfigError, type Config } from './config.ts'
-import { Traffic } from './http/limits.ts'
+import { Traffic, type TrafficLog } from './http/limits.ts'
 import { Accounts, canonicalIdentity } from './identity/accounts.ts'
 import { type Audit } from './identity/audit.ts'
 import { Newcomers } from './identity/newcomers.ts'
@@ -42,7 +41,7 @@ function enrolUser(
 
 /** Who has an account, and who gets one. */
 export function accountsOf(
-  config: Config,
+  config: Pick<Config, 'accounts' | 'backends'>,
   { users, groups }: Store,
   space: Space,
   audit: Audit,
@@ -70,10 +69,10 @@ export function accountsOf(
   return { accounts, newcomers }
 }
 
-export function trafficOf({ limits }: Config, { users }: Store, logger: Logger): Traffic {
+export function trafficOf({ limits }: Pick<Config, 'limits'>, { users }: Store, log: TrafficLog): Traffic {
   const isActive = (name: string): boolean => {
     const user = users.byName(name)
     return user !== undefined && user.suspended !== true
   }
-  return new Traffic({ limits, ofUser: (name) => users.byName(name)?.limits, isActive, log: logger })
+  return new Traffic({ limits, ofUser: (name) => users.byName(name)?.limits, isActive, log })
 }

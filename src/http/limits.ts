@@ -43,13 +43,17 @@ export interface LimitsGiven {
   readonly connectionsPerAddress?: number | null
 }
 
+export interface TrafficLog {
+  info(fields: object, text: string): void
+}
+
 export interface TrafficOptions {
   readonly limits?: LimitsGiven
   /** What is otherwise for one user. */
   readonly ofUser?: (name: string) => Partial<VisitorLimits> | undefined
   /** False: suspended, or gone. */
   readonly isActive?: (name: string) => boolean
-  readonly log?: { info(fields: object, text: string): void }
+  readonly log?: TrafficLog
 }
 
 /** How soon what was changed of a user's limits counts, and at the latest what is under way for a suspended one is cut; milliseconds. */

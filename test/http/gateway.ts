@@ -5,15 +5,19 @@ import { type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { Agent, request as httpsRequest } from 'node:https'
 import { connect, type TLSSocket } from 'node:tls'
 import { type Test } from 'tap'
+import { accountsOf, trafficOf } from '../../src/app-people.ts'
 import { type Backend } from '../../src/backend/backend.ts'
 import { MemoryBackend } from '../../src/backend/memory.ts'
+import { type AccountsConfig, type LimitsConfig } from '../../src/config-accounts.ts'
 import { createServer, type HttpServer } from '../../src/http/server.ts'
 import { type HttpLimits, type HttpServices } from '../../src/http/services.ts'
+import { type AuditEvent } from '../../src/identity/audit.ts'
 import { callerNamed, Callers, type TokenVerifier } from '../../src/identity/caller.ts'
 import { GroupRules } from '../../src/identity/groups.ts'
 import { type Credential, pemCertificates } from '../../src/identity/pem.ts'
 import { TrustStore } from '../../src/identity/trust.ts'
 import { JobRunner } from '../../src/jobs/runner.ts'
+import { ACCOUNTS, accountsKind } from '../../src/space/account-jobs.ts'
 import { Preauth } from '../../src/space/preauth.ts'
 import { ASYNC_DELETE, ASYNC_SETPROPS, deleteKind, setpropsKind } from '../../src/space/recursive-jobs.ts'
 import { DEFAULT_RULES, type Rules, type Space } from '../../src/space/space.ts'
@@ -58,6 +62,12 @@ export interface GatewayOptions {
   readonly quota?: number
   /** jobs of one owner that may wait */
   readonly waiting?: number
+  /** accounts are administered here, and requests counted */
+  readonly people?: {
+    readonly accounts?: Partial<AccountsConfig>
+    readonly limits?: LimitsConfig
+    readonly audit?: AuditEvent[]
+  }
 }
 
 /** `/home/alice`, `/home/bob` and a public `/pub` of alice's are there; alice and bob are in GROUP. */
@@ -183,13 +193,20 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
     log: logger,
     ...(options.waiting !== undefined && { waiting: options.waiting }),
   })
+  const people = peopleOf(options, store, space, logger)
   const listening: { server?: HttpServer } = {}
   const services: HttpServices = {
     space,
     preauth,
     jobs: runner,
     operations: store.operations,
-    callers: new Callers({ trust: [trust], users: store.users, groups: store.groups }),
+    callers: new Callers({
+      trust: [trust],
+      users: people?.accounts ?? store.users,
+      groups: store.groups,
+      ...(people && { newcomer: (proof) => people.newcomers.admit(proof) }),
+    }),
+    ...(people && { accounts: people.accounts, traffic: people.traffic }),
     groups,
     health: { check: async () => ({ available: true, upSince: Date.now(), notes: [] }) },
     get publicUrl() {
@@ -205,6 +222,7 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
   runner.register('transfers', transferKind(services))
   runner.register(ASYNC_DELETE, deleteKind(space))
   runner.register(ASYNC_SETPROPS, setpropsKind(space))
+  if (people !== undefined) runner.register(ACCOUNTS, accountsKind(space, people.accounts))
   runner.start()
   const server = await createServer(services, { key: host.key, cert: host.certificate })
   await server.listen(0, '127.0.0.1')
@@ -212,6 +230,15 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
   const gateway = new Gateway({ server, space, store, preauth, log, runner })
   t.teardown(() => gateway.stop())
   return gateway
+}
+
+/** As the gateway of a site puts them together. */
+function peopleOf({ people }: GatewayOptions, store: Store, space: Space, log: FastifyBaseLogger) {
+  if (people === undefined) return undefined
+  const { accounts = {}, limits = {}, audit = [] } = people
+  const config = { accounts: { autoprovision: [], ...accounts }, backends: {}, limits }
+  const noted = { note: (event: AuditEvent): void => void audit.push(event) }
+  return { ...accountsOf(config, store, space, noted), traffic: trafficOf(config, store, log) }
 }
 
 async function furnish(memory: MemoryBackend): Promise<void> {
