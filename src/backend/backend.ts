@@ -9,6 +9,7 @@
  * New bytes take setuid and setgid off, as in the kernel.
  */
 import { type Readable } from 'node:stream'
+import { type Fault } from '../vospace/fault.ts'
 import { type Access, type Entry, type NodeType } from '../vospace/node.ts'
 import { type NodePath } from '../vospace/path.ts'
 
@@ -61,6 +62,18 @@ export interface Backend {
    * then: NodeNotFound (ESTALE) for another id, PreconditionFailed for another version.
    */
   remove(path: NodePath, type: NodeType | 'leaf', seen?: Seen): Promise<void>
+  /**
+   * The children of a container as a recursive delete looks at them, in pages of at most 256 (contract.ts PAGE), in any order: much cheaper than their entries.
+   * Names that `list` leaves out are left out.
+   */
+  survey(container: NodePath, options?: Cancel): AsyncIterable<readonly Child[]>
+  /**
+   * Removes children of a container that are no containers, a page at a time. `choose` is called with each page of children (containers too)
+   * before anything of it goes, and answers those that shall go; nothing else of this process comes between its look, `choose` and the removal.
+   * What `choose` throws ends the call, with nothing of that page gone. Answers for each page what became of the chosen, a page that chose nothing
+   * too. NodeNotFound (ESTALE) when another container stands at the path meanwhile.
+   */
+  removeChildren(container: Ref, choose: Choose, options?: Cancel): AsyncIterable<readonly Removal[]>
 
   /** Space in the allocation of `path`. */
   usage(path: NodePath): Promise<Usage>
@@ -142,6 +155,27 @@ export interface Seen {
   readonly id: string
   /** Entry.version; undefined: whatever has changed of it since */
   readonly version?: string
+}
+
+/** What decides whether a child may be deleted from its container. */
+export interface Child {
+  readonly name: string
+  readonly type: NodeType
+  readonly locked: boolean
+  /** the property that says so is `true` */
+  readonly immutable: boolean
+}
+
+export interface IdentifiedChild extends Child {
+  readonly id: string
+}
+
+export type Choose = (page: readonly IdentifiedChild[]) => readonly IdentifiedChild[]
+
+/** What became of a child; with a fault it is still there, or was not there any more (NodeNotFound). */
+export interface Removal {
+  readonly child: IdentifiedChild
+  readonly fault?: Fault
 }
 
 export interface ListOptions extends Cancel {

@@ -10,6 +10,9 @@ export { allocationOf } from '../vospace/allocation.ts'
 /** The name reserved at the top of the store and of every allocation: staging, journal, sidecars. */
 export const RESERVED = '.karst'
 
+/** Children that are looked at, chosen and removed in one go: some milliseconds of a disk. */
+export const PAGE = 256
+
 /** Whether `.karst` in this container is ours. */
 export function reservesIn(container: NodePath, allocationParents: readonly NodePath[]): boolean {
   return container === '/' || allocationParents.includes(parentOf(container))

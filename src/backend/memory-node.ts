@@ -1,9 +1,10 @@
 /** What the memory backend keeps of a node, and how it looks at it. */
 import { Fault } from '../vospace/fault.ts'
 import { type NodeType } from '../vospace/node.ts'
-import { isWithin, type NodePath } from '../vospace/path.ts'
-import { type DataDraft, type PutOptions } from './backend.ts'
-import { type changed, wrongType } from './contract.ts'
+import { byteOrder, isWithin, nameOf, type NodePath } from '../vospace/path.ts'
+import { PROPERTY } from '../vospace/property.ts'
+import { type Cancel, type DataDraft, type IdentifiedChild, type PutOptions, type Removal } from './backend.ts'
+import { type changed, PAGE, refuseAborted, wrongType } from './contract.ts'
 
 export type Kept = { -readonly [K in keyof ReturnType<typeof changed>]: ReturnType<typeof changed>[K] }
 
@@ -28,6 +29,29 @@ export function draftOf(options: PutOptions): { readonly type: 'data' } & DataDr
 
 export function checkVersion(stored: Stored, wanted: string | undefined): void {
   if (wanted !== undefined && wanted !== stored.contentVersion) throw new Fault('PreconditionFailed', 'another version')
+}
+
+/** The children of a container as a recursive delete looks at them, each page as they are when it is asked for. */
+export function* childPages({ children }: Stored, { signal }: Cancel): Generator<IdentifiedChild[], void> {
+  const names = [...children.keys()].sort(byteOrder)
+  for (let at = 0; at < names.length; at += PAGE) {
+    refuseAborted(signal)
+    const page = names.slice(at, at + PAGE).map((name) => children.get(name))
+    yield page.filter((below) => below !== undefined).map(childOf)
+  }
+  refuseAborted(signal)
+}
+
+function childOf({ id, path, type, access, properties }: Stored): IdentifiedChild {
+  const immutable = properties.get(PROPERTY.immutable) === 'true'
+  return { name: nameOf(path), type, id, locked: access.locked, immutable }
+}
+
+/** Takes a child out that is no container. */
+export function taken({ children }: Stored, child: IdentifiedChild): Removal {
+  if (child.type === 'container') return { child, fault: wrongType(child.name, 'leaf', 'container') }
+  children.delete(child.name)
+  return { child }
 }
 
 /** A node and all below it. */

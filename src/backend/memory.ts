@@ -5,26 +5,13 @@ import { Fault } from '../vospace/fault.ts'
 import { shownMode } from '../vospace/mode.ts'
 import { groupList, type Entry, type NodeType } from '../vospace/node.ts'
 import { byteOrder, child, isWithin, nameOf, parentOf, ROOT, stepsOf, type NodePath } from '../vospace/path.ts'
+// prettier-ignore
 import {
-  type AmendOptions,
-  type Backend,
-  type Cancel,
-  type Capabilities,
-  type Changes,
-  type ContainerDraft,
-  type DataDraft,
-  type Extent,
-  type Ids,
-  type LinkDraft,
-  type ListOptions,
-  type PutOptions,
-  type ReadOptions,
-  type Ref,
-  type Seen,
-  type Usage,
+  type AmendOptions, type Backend, type Cancel, type Capabilities, type Child, type Choose, type Changes, type ContainerDraft, type DataDraft, type Extent,
+  type Ids, type LinkDraft, type ListOptions, type PutOptions, type ReadOptions, type Ref, type Removal, type Seen, type Usage,
 } from './backend.ts'
 import { countedIds } from './counted-ids.ts'
-import { checkVersion, draftOf, type Kept, replaceable, type Stored, within } from './memory-node.ts'
+import { checkVersion, childPages, draftOf, type Kept, replaceable, type Stored, taken, within } from './memory-node.ts'
 import { MemoryTrash } from './memory-trash.ts'
 import { amended, collect, noRoom } from './memory-bytes.ts'
 import {
@@ -202,6 +189,20 @@ export class MemoryBackend implements Backend {
     if (stored.children.size > 0 || this.trash.keptBy(stored).length > 0) throw new Fault('ContainerNotEmpty', path)
     this.#need({ path: parentOf(path) }).children.delete(nameOf(path))
     this.#byId.delete(stored.id)
+  }
+
+  async *survey(container: NodePath, options: Cancel = {}): AsyncIterable<readonly Child[]> {
+    yield* childPages(this.#need({ path: container }, 'container'), options)
+  }
+
+  async *removeChildren(ref: Ref, choose: Choose, options: Cancel = {}): AsyncIterable<readonly Removal[]> {
+    const stored = this.#need(ref, 'container')
+    for (const page of childPages(stored, options)) {
+      if (this.#along(ref.path).at(-1) !== stored) throw new Fault('NodeNotFound', ref.path, { errno: 'ESTALE' })
+      const removals = choose(page).map((child) => taken(stored, child))
+      for (const { child, fault } of removals) if (fault === undefined) this.#byId.delete(child.id)
+      yield removals
+    }
   }
 
   async usage(path: NodePath): Promise<Usage> {

@@ -6,10 +6,11 @@
  * groupWrite; public never grants it, and anonymous callers never have it. Whatever is asked, each container on the way must be readable.
  * An administrator owns the containers that hold allocations (the root, /home), and nothing that users keep in them.
  */
+import { type Child } from '../backend/backend.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
 import { type Entry } from '../vospace/node.ts'
-import { isWithin, type NodePath } from '../vospace/path.ts'
+import { child as childPath, isWithin, ROOT, type NodePath } from '../vospace/path.ts'
 import { PROPERTY } from '../vospace/property.ts'
 import { type Rules, type SeenEntry } from './space.ts'
 
@@ -56,8 +57,13 @@ export function authorize(caller: Caller, verb: Verb, chain: Chain, rules: Alloc
   if (refusal === undefined) return
   // of what lies beyond a container that is closed to them nobody learns whether it exists
   const reached = verb === 'reach' ? refusal.at : chain.at(-1)?.path
-  const what = `${caller.user ?? 'an anonymous caller'} may not ${PHRASE[verb]} ${reached ?? '/'}`
-  throw new Fault('PermissionDenied', `${what}: ${refusal.reason}`, { errno: refusal.errno })
+  throw denied(caller, verb, reached ?? ROOT, refusal)
+}
+
+/** The refusal as PermissionDenied. */
+export function denied(caller: Caller, verb: Verb, path: NodePath, { reason, errno }: Refusal): Fault {
+  const what = `${caller.user ?? 'an anonymous caller'} may not ${PHRASE[verb]} ${path}`
+  return new Fault('PermissionDenied', `${what}: ${reason}`, { errno })
 }
 
 const PHRASE: Record<Verb, string> = {
@@ -137,6 +143,31 @@ function deleteRefusal(caller: Caller, chain: Chain, rules: Allocations): Refusa
   if (lock !== undefined) return lock
   if (mayWrite(caller, chain, node - 1, rules)) return undefined
   return no(`they have no write permission on ${chain[node - 1]?.path}`)
+}
+
+/** What a child says of itself when it is to be deleted. */
+export type DeletedChild = Pick<Child, 'name' | 'locked' | 'immutable'>
+
+/**
+ * As refusalOf(caller, 'delete', [...container, child], rules), for many children of the container that ends the chain: what stands above
+ * them is decided once.
+ */
+export function childDeletion(
+  caller: Caller,
+  container: Chain,
+  rules: Allocations,
+): (child: DeletedChild) => Refusal | undefined {
+  const last = container.length - 1
+  const path = container[last]?.path ?? ROOT
+  const closed = refusalOf(caller, 'reach', container, rules)
+  const writing = mayWrite(caller, container, last, rules) ? undefined : no(`they have no write permission on ${path}`)
+  const above = held(container, last) ?? writing
+  return (child) => closed ?? heldChild(path, child) ?? above
+}
+
+function heldChild(container: NodePath, { name, locked, immutable }: DeletedChild): Refusal | undefined {
+  if (!locked && !immutable) return undefined
+  return no(`${childPath(container, name)} is ${locked ? 'locked' : 'immutable'}`, 'EPERM')
 }
 
 const no = (reason: string, errno: Refusal['errno'] = 'EACCES'): Refusal => ({ reason, errno })

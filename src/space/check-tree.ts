@@ -1,6 +1,7 @@
 /** Whether a whole tree may be deleted, and how many nodes it is. */
 import { type Caller } from '../vospace/caller.ts'
-import { authorize, type Chain } from './authorize.ts'
+import { child, type NodePath } from '../vospace/path.ts'
+import { authorize, childDeletion, denied, type Chain } from './authorize.ts'
 import { refuseStopped } from './recursion.ts'
 import { type Space } from './space.ts'
 
@@ -11,12 +12,29 @@ export async function checkTree(space: Space, caller: Caller, chain: Chain, sign
   const node = chain.at(-1)
   let nodes = 1
   if (node?.type !== 'container') return nodes
-  for await (const entry of space.backend.list(node.path, { ...(signal && { signal }), order: 'any' })) {
-    if (entry.type === 'container') nodes += await checkTree(space, caller, [...chain, entry], signal)
-    else {
-      authorize(caller, 'delete', [...chain, entry], space.rules)
-      nodes++
+  for await (const page of space.backend.survey(node.path, signal && { signal })) {
+    const refusalOfChild = childDeletion(caller, chain, space.rules)
+    for (const below of page) {
+      const path = child(node.path, below.name)
+      if (below.type === 'container') nodes += await checkContainer(space, caller, chain, path, signal)
+      else {
+        const refusal = refusalOfChild(below)
+        if (refusal !== undefined) throw denied(caller, 'delete', path, refusal)
+        nodes++
+      }
     }
   }
   return nodes
+}
+
+/** Nothing to count where it is gone by now. */
+async function checkContainer(
+  space: Space,
+  caller: Caller,
+  above: Chain,
+  path: NodePath,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const entry = (await space.backend.walk(path)).at(-1)
+  return entry?.path === path ? checkTree(space, caller, [...above, entry], signal) : 0
 }

@@ -1,17 +1,20 @@
 /**
- * Recursive delete with counts, node by node (wire.md 3.6): of each container first what is no container, then the containers in depth,
- * then itself, if everything below went.
+ * Recursive delete with counts (wire.md 3.6): of each container first what is no container, in pages that the backend removes in one go, then
+ * the containers in depth, then itself, if everything below went; empty containers go in batches.
  *
- * Exact over a kill: a batch of nodes is written down before the first of them goes, so a batch that was cut short is settled by looking
- * which of its nodes are still there. Nodes that somebody else takes away between the kill and the restart, of that one batch, count as ours.
+ * Exact over a kill: a page or batch is written down before the first of it goes, so one that was cut short is settled by looking which of its
+ * nodes are still there. Nodes that somebody else takes away between the kill and the restart, of that one batch, count as ours.
  * Errors are not kept: what could not go still stands, and is met and counted again.
- * Memory: a batch, and up to HELD containers a level; checkpoints: a batch.
+ * Memory: a batch, and the names of up to HELD containers a level; checkpoints: a batch.
  */
+import { type Choose, type IdentifiedChild, type Removal } from '../backend/backend.ts'
+import { type Change } from '../store/changes.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { Fault, isFault, type FaultName } from '../vospace/fault.ts'
 import { type Entry } from '../vospace/node.ts'
-import { parentOf, type NodePath } from '../vospace/path.ts'
-import { authorize, refusalOf, type Chain } from './authorize.ts'
+import { child, nameOf, parentOf, type NodePath } from '../vospace/path.ts'
+import { authorize, childDeletion, denied, refusalOf, type Chain } from './authorize.ts'
+import { hold, type Held, type Level, levelOf, nodeOf, stick } from './deletion-level.ts'
 import {
   BATCH,
   FRESH_MS,
@@ -27,8 +30,6 @@ import { type Discarding, discardedBefore, discardRecursively, NoRoom } from './
 import { type Space } from './space.ts'
 import { keepsTrash } from './trash.ts'
 
-/** Containers of one container that are remembered until its other nodes went; those beyond are listed again. */
-const HELD = 512
 /** UTF-16 units of all paths of a batch. */
 const BATCH_LENGTH = 65_536
 /** How often a container is emptied again because somebody else goes on writing into it. */
@@ -38,8 +39,10 @@ interface Saved {
   readonly start: { readonly path: NodePath; readonly id: string }
   /** nodes gone before this batch */
   readonly gone: number
-  /** path and id of what is about to go */
-  readonly batch: readonly (readonly [NodePath, string])[]
+  /** the container that a page of it is about to go from */
+  readonly within?: NodePath
+  /** path, or name there, and id of what is about to go */
+  readonly batch: readonly (readonly [string, string])[]
 }
 
 /**
@@ -62,7 +65,7 @@ export async function deleteRecursively(
       : new Deletion(space, caller, running, start, 0).run(chain)
   }
   const isByNode = 'batch' in saved
-  const gone = isByNode ? saved.gone + (await settled(space, saved.batch)) : await discardedBefore(space, saved)
+  const gone = isByNode ? saved.gone + (await settled(space, saved)) : await discardedBefore(space, saved)
   const chain = await stillThere(space, saved.start)
   if (chain === undefined) return { successes: gone, errors: 0 }
   return isByNode
@@ -99,26 +102,16 @@ function startOf(chain: Chain): Saved['start'] {
 }
 
 /** How many of a batch that was cut short are gone. */
-async function settled(space: Space, batch: Saved['batch']): Promise<number> {
+async function settled(space: Space, { batch, within }: Saved): Promise<number> {
   let gone = 0
-  for (const [path, id] of batch) {
+  for (const [name, id] of batch) {
+    const path = within === undefined ? (name as NodePath) : child(within, name)
     if ((await stillThere(space, { path, id })) !== undefined) continue
     gone++
     // it may have gone without a word
     space.changes.append({ id, path, kind: 'removed' })
   }
   return gone
-}
-
-/** A container that is being emptied. */
-interface Level {
-  chain: Chain
-  /** when the chain was looked at, milliseconds */
-  seen: number
-  /** something below stays */
-  stuck: boolean
-  readonly parent: Level | undefined
-  round: number
 }
 
 interface Step {
@@ -170,21 +163,90 @@ class Deletion {
     return { successes: this.#gone, errors: this.#errors, ...(this.#fault && { fault: this.#fault }) }
   }
 
-  /** Plans all that is in a container, then the container. */
+  /** Removes what is in a container, as far as it goes, and plans the container. */
   async #empty(level: Level): Promise<void> {
     const entry = nodeOf(level.chain)
-    const held = new Map<string, Entry>()
-    let more = false
-    for await (const below of this.#below(level)) {
-      if (below.type !== 'container') await this.#plan({ entry: below, parent: level })
-      else if (held.size < HELD) held.set(below.id, below)
-      else more = true
+    const held: Held = { names: new Set(), more: false }
+    await this.#removeLeaves(level, held)
+    for (const name of held.names) {
+      const chain = await this.#containerIn(level, name)
+      if (chain !== undefined) await this.#empty({ ...levelOf(chain, level), seen: performance.now() })
     }
-    for (const below of held.values()) await this.#empty(levelOf([...level.chain, below], level))
-    for await (const below of more ? this.#below(level) : []) {
-      if (below.type === 'container' && !held.has(below.id)) await this.#empty(levelOf([...level.chain, below], level))
+    for await (const below of held.more ? this.#below(level) : []) {
+      if (below.type !== 'container' || held.names.has(nameOf(below.path))) continue
+      await this.#empty(levelOf([...level.chain, below], level))
     }
     await this.#plan({ entry, parent: level.parent, level })
+  }
+
+  /** Removes what is no container, page by page, and holds the containers. Nothing when they may not list it, or when it is gone. */
+  async #removeLeaves(level: Level, held: Held): Promise<void> {
+    if (!this.#isOpen(level)) return
+    const { path, id } = nodeOf(level.chain)
+    const { signal } = this.#running
+    const choose: Choose = (page) => this.#choose(level, page, held)
+    try {
+      await this.#freshly(level)
+      for await (const removals of this.#space.backend.removeChildren({ path, id }, choose, signal && { signal })) {
+        this.#removed(level, removals)
+        if (this.#errors > MAX_ERRORS) throw new TooManyErrors()
+        await this.#freshly(level)
+      }
+    } catch (error) {
+      if (!isFault(error, 'NodeNotFound', 'ContainerNotFound', 'TypeNotSupported')) throw error
+    }
+  }
+
+  /** What of a page goes, written down; to be called before anything of it has gone. */
+  #choose(level: Level, page: readonly IdentifiedChild[], held: Held): readonly IdentifiedChild[] {
+    refuseStopped(this.#running.signal)
+    const refusalOfChild = childDeletion(this.#caller, level.chain, this.#space.rules)
+    const { path } = nodeOf(level.chain)
+    const chosen: IdentifiedChild[] = []
+    for (const one of page) {
+      const refusal = one.type === 'container' ? undefined : refusalOfChild(one)
+      if (one.type === 'container') hold(held, one.name)
+      else if (refusal === undefined) chosen.push(one)
+      else if (this.#strict) throw denied(this.#caller, 'delete', child(path, one.name), refusal)
+      else if (!this.#stays(level, 'PermissionDenied')) break
+    }
+    const batch = chosen.map(({ name, id }) => [name, id] as const)
+    if (batch.length > 0)
+      this.#running.save({ start: this.#start, gone: this.#gone, within: path, batch } satisfies Saved)
+    return chosen
+  }
+
+  #removed(level: Level, removals: readonly Removal[]): void {
+    const { path } = nodeOf(level.chain)
+    const gone = removals.filter(({ fault }) => fault === undefined)
+    this.#gone += gone.length
+    this.#space.changes.appendAll(
+      gone.map(({ child: { id, name } }) => ({ id, path: child(path, name), kind: 'removed' })),
+    )
+    for (const { fault } of removals) {
+      // as gone as we want it, by another hand
+      if (fault === undefined || fault.fault === 'NodeNotFound') continue
+      if (this.#strict) throw fault
+      this.#stays(level, fault.fault)
+    }
+    this.#running.progress?.(this.#gone)
+  }
+
+  /** Counts what stays of a level; false: it is one too many. */
+  #stays(level: Level | undefined, fault: FaultName): boolean {
+    stick(level)
+    this.#fault ??= fault
+    return ++this.#errors <= MAX_ERRORS
+  }
+
+  /** The entries to a container of a level; undefined: it has gone, or become something else. */
+  async #containerIn(level: Level, name: string): Promise<Chain | undefined> {
+    const above = nodeOf(level.chain)
+    const path = child(above.path, name)
+    const chain = await this.#space.backend.walk(path)
+    const node = chain.at(-1)
+    const isIt = node?.path === path && node.type === 'container' && chain.at(-2)?.id === above.id
+    return isIt ? chain : undefined
   }
 
   /** What is in it; nothing when they may not list it (it goes when it is empty), or when it is gone. */
@@ -216,10 +278,15 @@ class Deletion {
     const going = batch.map(({ entry }) => [entry.path, entry.id] as const)
     this.#running.save({ start: this.#start, gone: this.#gone, batch: going } satisfies Saved)
     const refilled: Level[] = []
-    for (const step of batch) {
-      refuseStopped(this.#running.signal)
-      if (step.level?.stuck === true) stick(step.parent)
-      else if (!(await this.#goes(step)) && step.level !== undefined) refilled.push(step.level)
+    const gone: Change[] = []
+    try {
+      for (const step of batch) {
+        refuseStopped(this.#running.signal)
+        if (step.level?.stuck === true) stick(step.parent)
+        else if (!(await this.#goes(step, gone)) && step.level !== undefined) refilled.push(step.level)
+      }
+    } finally {
+      this.#space.changes.appendAll(gone)
     }
     this.#running.progress?.(this.#gone)
     // a container before the one that it stands in, each to its end
@@ -230,9 +297,9 @@ class Deletion {
   }
 
   /** False: a container that is not empty after all. */
-  async #goes(step: Step): Promise<boolean> {
+  async #goes(step: Step, gone: Change[]): Promise<boolean> {
     try {
-      await this.#remove(step)
+      await this.#remove(step, gone)
       return true
     } catch (error) {
       if (!isFault(error)) throw error
@@ -245,9 +312,8 @@ class Deletion {
         return false
       }
       if (this.#strict) throw error
-      stick(step.parent)
-      this.#fault ??= fault === 'ContainerNotEmpty' ? 'PermissionDenied' : fault
-      if (++this.#errors > MAX_ERRORS) throw new TooManyErrors()
+      const isOneTooMany = !this.#stays(step.parent, fault === 'ContainerNotEmpty' ? 'PermissionDenied' : fault)
+      if (isOneTooMany) throw new TooManyErrors()
       return true
     }
   }
@@ -259,8 +325,8 @@ class Deletion {
     for await (const note of backend.trash?.list(path) ?? []) await backend.trash?.purge(path, note.id)
   }
 
-  async #remove({ entry, parent }: Step): Promise<void> {
-    const { backend, changes, rules } = this.#space
+  async #remove({ entry, parent }: Step, gone: Change[]): Promise<void> {
+    const { backend, rules } = this.#space
     const above = parent === undefined ? await this.#aboveStart() : await this.#freshly(parent)
     let node = entry
     for (let attempt = 1; ; attempt++) {
@@ -276,7 +342,7 @@ class Deletion {
       }
     }
     this.#gone++
-    changes.append({ id: node.id, path: node.path, kind: 'removed' })
+    gone.push({ id: node.id, path: node.path, kind: 'removed' })
   }
 
   async #aboveStart(): Promise<Chain> {
@@ -301,23 +367,4 @@ class Deletion {
     level.seen = performance.now()
     return chain
   }
-}
-
-const levelOf = (chain: Chain, parent: Level | undefined): Level => ({
-  chain,
-  seen: parent?.seen ?? performance.now(),
-  stuck: false,
-  parent,
-  round: 1,
-})
-
-/** What is in it stays, so it stays too, and so does what it is in. */
-function stick(level: Level | undefined): void {
-  if (level !== undefined) level.stuck = true
-}
-
-function nodeOf(chain: Chain): Entry {
-  const node = chain.at(-1)
-  if (node === undefined) throw new Error('a chain has at least the root')
-  return node
 }

@@ -27,6 +27,8 @@ export interface Changes {
 export interface ChangeLog {
   /** Answers the number it got: growing, with gaps, never used twice. undefined: it could not be kept, and mounts will resync. */
   append(change: Change): number | undefined
+  /** Many in one go, in their order. */
+  appendAll(changes: readonly Change[]): void
 }
 
 export const CHANGES_1 = `
@@ -38,6 +40,8 @@ export const CHANGES_1 = `
 /** Changes kept; a mount that was away for longer forgets everything instead. */
 const KEEP = 100_000
 const PRUNE_EVERY = 1000
+/** Rows of one statement; there are at most so many statements to be kept prepared. */
+const ROWS = 32
 /** More than are ever appended between two checkpoints of the file. */
 const LEAP = 1_000_000
 
@@ -58,7 +62,7 @@ export class StoredChanges implements ChangeLog {
     try {
       if (this.#lost) this.#leap()
       this.#lost = false
-      return this.#insert(change)
+      return this.#insert([change])
     } catch (error) {
       if (!isFault(error)) throw error
       // The node is changed already (only the store's disk is full, say), and its caller must not be told that it is not.
@@ -67,10 +71,26 @@ export class StoredChanges implements ChangeLog {
     }
   }
 
-  #insert({ id, path, kind, from }: Change): number {
-    const sql = 'INSERT INTO changes (node, path, kind, origin) VALUES (?, ?, ?, ?)'
-    const seq = this.#database.insert(sql, id, path, kind, from ?? null)
-    if (seq % PRUNE_EVERY === 0) this.#database.run('DELETE FROM changes WHERE seq <= ?', seq - KEEP)
+  appendAll(changes: readonly Change[]): void {
+    if (changes.length === 0) return
+    try {
+      if (this.#lost) this.#leap()
+      this.#lost = false
+      this.#database.transaction(() => {
+        for (let at = 0; at < changes.length; at += ROWS) this.#insert(changes.slice(at, at + ROWS))
+      })
+    } catch (error) {
+      if (!isFault(error)) throw error
+      this.#lost = true // as in append
+    }
+  }
+
+  #insert(changes: readonly Change[]): number {
+    const rows = changes.map(() => '(?, ?, ?, ?)').join(', ')
+    const sql = `INSERT INTO changes (node, path, kind, origin) VALUES ${rows}`
+    const values = changes.flatMap(({ id, path, kind, from }) => [id, path, kind, from ?? null])
+    const seq = this.#database.insert(sql, ...values)
+    if (seq % PRUNE_EVERY < changes.length) this.#database.run('DELETE FROM changes WHERE seq <= ?', seq - KEEP)
     return seq
   }
 

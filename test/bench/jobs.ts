@@ -58,7 +58,7 @@ async function measured(backend: Backend, dir: string): Promise<Took> {
     backend,
     service: service('ivo://karst.local/karst'),
     rules: DEFAULT_RULES,
-    changes: { append },
+    changes: { append, appendAll: append },
     ids,
   }
   const took: Took = { large: [], small: [], cp: [] }

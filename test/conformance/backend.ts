@@ -7,6 +7,7 @@ import { type Backend, type Capabilities } from '../../src/backend/backend.ts'
 import { ROOT } from '../../src/vospace/path.ts'
 import { ATTRIBUTES, MOVES } from './cases-attributes.ts'
 import { BYTES } from './cases-bytes.ts'
+import { CHILDREN } from './cases-children.ts'
 import { TRASH } from './cases-trash.ts'
 import { TREE } from './cases-tree.ts'
 import { body, container, file, type Harness, link, namesIn, p, refused } from './cases.ts'
@@ -31,7 +32,7 @@ export {
 /** Runs every test of the contract, each on a fresh store. `expected` is checked both ways against what the store says and does. */
 export function backendConformance(name: string, make: () => Promise<Harness>, expected: Partial<Capabilities>): void {
   void t.test(`${name} keeps the backend contract`, async (t) => {
-    for (const [sentence, run] of Object.entries({ ...TREE, ...BYTES, ...ATTRIBUTES, ...MOVES })) {
+    for (const [sentence, run] of Object.entries({ ...TREE, ...CHILDREN, ...BYTES, ...ATTRIBUTES, ...MOVES })) {
       await t.test(`it ${sentence}`, async (t) => {
         const harness = await make()
         await harness.backend.start()

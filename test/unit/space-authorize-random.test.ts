@@ -1,14 +1,16 @@
 /** Random trees, callers and questions: the decisions against wire.md section 8 said once more, naively and in other words. */
+import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
 import { MemoryBackend } from '../../src/backend/memory.ts'
-import { refusalOf, type Verb } from '../../src/space/authorize.ts'
+import { childDeletion, refusalOf, type Verb } from '../../src/space/authorize.ts'
 import { openWrite, readFile } from '../../src/space/files.ts'
 import { entryOf, mkdir, openPut } from '../../src/space/filesystem.ts'
 import { getNode } from '../../src/space/nodes.ts'
 import { type Space } from '../../src/space/space.ts'
 import { type Caller } from '../../src/vospace/caller.ts'
 import { type Access, type Entry } from '../../src/vospace/node.ts'
-import { parentOf } from '../../src/vospace/path.ts'
+import { nameOf, parentOf } from '../../src/vospace/path.ts'
+import { PROPERTY } from '../../src/vospace/property.ts'
 import { admin, alice, at, bob, carol, file, folder, GUESTS, nobody, outcome, STAFF, world } from './space-world.ts'
 
 const SEED = Number(process.env['KARST_TEST_SEED'] ?? Date.now() % 1_000_000)
@@ -171,6 +173,33 @@ t.test(`each decision is that of wire.md 8 (KARST_TEST_SEED=${SEED})`, async (t)
     `${granted} of ${questions} granted: both kinds are there`,
   )
 })
+
+t.test(
+  `what is decided for all children of a container is what would be for each (KARST_TEST_SEED=${SEED})`,
+  async (t) => {
+    let refusals = 0
+    for (let round = 0; round < ROUNDS; round++) {
+      const { space, backend, nodes } = await grown(SEED + 2000 + round)
+      for (const [path, { type }] of nodes) {
+        if (type !== 'container') continue
+        const chain = await backend.walk(at(path))
+        for (const caller of CALLERS) {
+          const refusalOfChild = childDeletion(caller, chain, space.rules)
+          for await (const entry of backend.list(at(path))) {
+            const immutable = entry.path.endsWith('3')
+            const properties = new Map([[PROPERTY.immutable, String(immutable)]])
+            const expected = refusalOf(caller, 'delete', [...chain, { ...entry, properties }], space.rules)
+            const answer = refusalOfChild({ name: nameOf(entry.path), locked: entry.access.locked, immutable })
+            if (expected !== undefined) refusals++
+            if (!isDeepStrictEqual(answer, expected))
+              return void t.same(answer, expected, `${caller.user} ${entry.path}`)
+          }
+        }
+      }
+    }
+    t.ok(refusals > 100)
+  },
+)
 
 t.test(`each door asks for what it should (KARST_TEST_SEED=${SEED})`, async (t) => {
   for (let round = 0; round < 10; round++) {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { deleteNode } from '../../src/space/nodes.ts'
-import { admin, alice, at, bob, file, folder, link, nobody, outcome, STAFF, tree, world } from './space-world.ts'
+import { admin, alice, at, bob, byOne, file, folder, link, nobody, outcome, STAFF, tree, world } from './space-world.ts'
 
 t.test('deleteNode removes a container with everything below, and the link itself, not what it leads to', async (t) => {
   const { space, backend, changes } = await world()
@@ -70,7 +70,7 @@ t.test(
       'not an administrator’s to empty',
     )
     let removals = 0
-    const remove = backend.remove.bind(backend)
+    const remove = byOne(backend).remove.bind(backend)
     await file(backend, '/home/alice/d/g')
     backend.remove = async (...given) => {
       if (removals++ === 0) await backend.set({ path: at('/home/alice/d/g') }, { access: { locked: true } })
@@ -85,7 +85,7 @@ t.test('deleteNode takes what comes while it works, and stops when cancelled', a
   const { space, backend } = await world()
   await folder(backend, '/home/alice/d')
   await file(backend, '/home/alice/d/f')
-  const remove = backend.remove.bind(backend)
+  const remove = byOne(backend).remove.bind(backend)
   let late = 0
   backend.remove = async (...given) => {
     const [path] = given

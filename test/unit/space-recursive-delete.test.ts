@@ -4,7 +4,7 @@ import { type MemoryBackend } from '../../src/backend/memory.ts'
 import { deleteRecursively } from '../../src/space/recursive-delete.ts'
 import { endingOf, type Counts, type Running } from '../../src/space/recursion.ts'
 import { type Space } from '../../src/space/space.ts'
-import { alice, at, bob, file, folder, link, nobody, outcome, STAFF, tree, world } from './space-world.ts'
+import { alice, at, bob, byOne, file, folder, link, nobody, outcome, STAFF, tree, world } from './space-world.ts'
 
 const uri = (path: string): string => `vos://karst.local~karst${path}`
 const idle: Running = { save: () => undefined }
@@ -26,19 +26,23 @@ async function planted(backend: MemoryBackend, top = '/home/alice/d'): Promise<v
 /** A space over a backend that dies at its n-th removal, before it or after it: nothing more happens, and nobody is told. */
 function dying(space: Space, n: number, when: 'before' | 'after'): Space {
   let removals = 0
-  const backend = new Proxy(space.backend, {
+  const { backend } = space
+  const dead: Backend = new Proxy(backend, {
     get(of, key) {
       const value: unknown = Reflect.get(of, key, of)
+      if (key === 'removeChildren') return byOne({ list: of.list.bind(of), remove, removeChildren }).removeChildren
       if (key !== 'remove') return typeof value === 'function' ? (value.bind(of) as unknown) : value
-      return async (...given: Parameters<Backend['remove']>) => {
-        const isLast = ++removals === n
-        if (isLast && when === 'before') throw new Killed()
-        await of.remove(...given)
-        if (isLast) throw new Killed()
-      }
+      return remove
     },
   })
-  return { ...space, backend }
+  const removeChildren = backend.removeChildren.bind(backend)
+  const remove = async (...given: Parameters<Backend['remove']>): Promise<void> => {
+    const isLast = ++removals === n
+    if (isLast && when === 'before') throw new Killed()
+    await backend.remove(...given)
+    if (isLast) throw new Killed()
+  }
+  return { ...space, backend: dead }
 }
 class Killed extends Error {
   override readonly message = 'killed'
@@ -49,7 +53,7 @@ t.test('deleteRecursively counts each node that goes, and takes the link itself'
   await file(backend, '/home/alice/keep')
   await planted(backend)
   const order: string[] = []
-  const remove = backend.remove.bind(backend)
+  const remove = byOne(backend).remove.bind(backend)
   backend.remove = async (...given) => {
     order.push(given[0].slice('/home/alice/'.length))
     return remove(...given)
@@ -125,7 +129,7 @@ t.test('deleteRecursively gives up at more than a hundred errors', async (t) => 
 t.test('deleteRecursively sees a lock that comes after the listing, and takes what comes meanwhile', async (t) => {
   const { space, backend } = await world()
   await planted(backend)
-  const remove = backend.remove.bind(backend)
+  const remove = byOne(backend).remove.bind(backend)
   let first = true
   backend.remove = async (...given) => {
     if (first) await backend.set({ path: at('/home/alice/d/a/f') }, { access: { locked: true } })
@@ -146,7 +150,7 @@ t.test('deleteRecursively does not take another node for the one it saw', async 
   const { space, backend } = await world()
   await planted(backend)
   await file(backend, '/home/alice/precious')
-  const remove = backend.remove.bind(backend)
+  const remove = byOne(backend).remove.bind(backend)
   let first = true
   backend.remove = async (...given) => {
     if (first) await backend.move(at('/home/alice/precious'), at('/home/alice/d/f2'), { replace: true })

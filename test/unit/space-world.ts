@@ -1,5 +1,6 @@
 /** A small space in memory, the people in it, and short words to ask it with. */
 import { countedIds } from '../../src/backend/counted-ids.ts'
+import { type Backend, type Removal } from '../../src/backend/backend.ts'
 import { MemoryBackend } from '../../src/backend/memory.ts'
 import { DEFAULT_RULES, type Rules, type Space } from '../../src/space/space.ts'
 import { type Change } from '../../src/store/changes.ts'
@@ -8,7 +9,8 @@ import { type NodeClass, type NodeDocument, type Property } from '../../src/vosp
 import { isFault, type Fault } from '../../src/vospace/fault.ts'
 import { createdMode } from '../../src/vospace/mode.ts'
 import { type Access, type Entry } from '../../src/vospace/node.ts'
-import { nodePath, type NodePath } from '../../src/vospace/path.ts'
+import { nameOf, nodePath, type NodePath } from '../../src/vospace/path.ts'
+import { PROPERTY } from '../../src/vospace/property.ts'
 import { nodeUri, service } from '../../src/vospace/uri.ts'
 
 export const STAFF = 'ivo://karst.local/gms?staff'
@@ -45,7 +47,7 @@ export async function world(rules: Partial<Rules> = {}): Promise<World> {
     backend,
     service: SERVICE,
     rules: { ...DEFAULT_RULES, allocationParents, ...rules },
-    changes: { append },
+    changes: { append, appendAll: (some) => void changes.push(...some) },
     ids: { ...IDS, uidOf: known },
   }
   await folder(backend, '/home', { owner: 'root', isPublic: true })
@@ -142,4 +144,32 @@ export async function tree(backend: MemoryBackend, path = '/'): Promise<string[]
     if (entry.type === 'container') found.push(...(await tree(backend, entry.path)))
   }
   return found
+}
+
+/** From now on children go one by one, through `remove` of the backend, where a test can step in. */
+export function byOne<B extends Pick<Backend, 'list' | 'remove' | 'removeChildren'>>(backend: B): B {
+  backend.removeChildren = async function* ({ path }, choose, options) {
+    for await (const {
+      id,
+      type,
+      access: { locked },
+      properties,
+      ...entry
+    } of backend.list(path, options)) {
+      const name = nameOf(entry.path)
+      const chosen = choose([{ id, name, type, locked, immutable: properties.get(PROPERTY.immutable) === 'true' }])
+      const removals: Removal[] = []
+      for (const one of chosen) {
+        const refused = await backend.remove(entry.path, 'leaf', { id }).then(() => undefined, faultOf)
+        removals.push({ child: one, ...(refused && { fault: refused }) })
+      }
+      yield removals
+    }
+  }
+  return backend
+}
+
+function faultOf(error: unknown): Fault {
+  if (isFault(error)) return error
+  throw error
 }

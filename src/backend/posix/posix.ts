@@ -11,6 +11,8 @@ import {
   type Cancel,
   type Capabilities,
   type Changes,
+  type Child,
+  type Choose,
   type ContainerDraft,
   type Extent,
   type LinkDraft,
@@ -18,6 +20,7 @@ import {
   type PutOptions,
   type ReadOptions,
   type Ref,
+  type Removal,
   type Seen,
   type Trash,
   type Usage,
@@ -34,6 +37,7 @@ import {
 } from '../contract.ts'
 import { aclOfMode } from './acl.ts'
 import { amend } from './amend.ts'
+import { removeChildren, survey } from './children.ts'
 import { entryOf, readInode, versionOf } from './inode.ts'
 import { type Wanted, wantedOf, writeInode } from './inode-write.ts'
 import { list } from './list.ts'
@@ -212,6 +216,14 @@ export class PosixBackend implements Backend {
       dropSidecar(store, inode)
     })
   } // prettier-ignore
+
+  survey(container: NodePath, options: Cancel = {}): AsyncIterable<readonly Child[]> {
+    return survey(this.#store, container, options, this.#opened?.unservable ?? { count: 0 })
+  }
+
+  removeChildren(container: Ref, choose: Choose, options: Cancel = {}): AsyncIterable<readonly Removal[]> {
+    return removeChildren(this.#store, container, choose, options, this.#opened?.unservable ?? { count: 0 })
+  }
 
   async usage(path: NodePath): Promise<Usage> {
     return onNode(this.#store, { path }, (at, inode) => {

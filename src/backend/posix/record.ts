@@ -73,7 +73,7 @@ function parsed(bytes: Buffer): unknown {
 }
 
 /** Name of an inode, not used again after it: number and birth time. */
-export function selfOf(stat: BigIntStats): string {
+export function selfOf(stat: Pick<BigIntStats, 'ino' | 'birthtimeNs'>): string {
   return `${stat.ino.toString(36)}-${stat.birthtimeNs.toString(36)}`
 }
 
