@@ -29,7 +29,7 @@ export async function replyFault(
     return
   }
   if (fault.status === 401) {
-    request.log.info({ reason: fault.detail }, 'not authenticated')
+    request.log.info({ ...('code' in fault && { code: fault.code }), reason: fault.detail }, 'not authenticated')
     reply.header('WWW-Authenticate', challenges(services, fault))
   }
   if (fault.status === 503) reply.header('Retry-After', RETRY_AFTER)
