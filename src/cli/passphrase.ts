@@ -19,8 +19,9 @@ export function passphraseFrom(file: string | undefined): AskPassphrase {
 async function fromTerminal(prompt: string, what: string): Promise<string> {
   const descriptor = openTerminal(what)
   const terminal = new ReadStream(descriptor)
-  process.stderr.write(prompt)
+  // before the prompt: who answers at once is not to see it either
   terminal.setRawMode(true)
+  process.stderr.write(prompt)
   try {
     return await readLine(terminal)
   } finally {
