@@ -30,7 +30,7 @@ export interface KeyTimes {
   readonly timeout: number
 }
 
-export const KEY_TIMES: KeyTimes = { refresh: 300_000, longest: 4 * 3_600_000, pause: 30_000, timeout: 10_000 }
+export const KEY_TIMES: KeyTimes = { refresh: 300_000, longest: 4 * 3_600_000, pause: 10_000, timeout: 10_000 }
 
 /** Keys looked at in one set, and keys of one kid that are tried for one token. */
 const MOST_KEYS = 100
