@@ -68,5 +68,14 @@ export function isWithin(path: NodePath, ancestor: NodePath): boolean {
 
 /** Order of the UTF-8 bytes, the order of every listing. */
 export function byteOrder(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+  const length = Math.min(a.length, b.length)
+  for (let i = 0; i < length; i++) {
+    const x = a.charCodeAt(i)
+    const y = b.charCodeAt(i)
+    if (x !== y) return rank(x) - rank(y)
+  }
+  return a.length - b.length
 }
+
+// UTF-16 has the characters beyond U+FFFF, as surrogates, before U+E000; UTF-8 has them after all others.
+const rank = (unit: number): number => (unit < 0xd800 ? unit : unit < 0xe000 ? unit + 0x2000 : unit - 0x800)

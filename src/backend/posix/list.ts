@@ -1,9 +1,6 @@
-/** Listing: names of one readdir in byte order, then what is kept of each, a batch at a time between other work. */
-import { isUtf8 } from 'node:buffer'
-import { closeSync, readdir } from 'node:fs'
-import { opendir } from 'node:fs/promises'
+/** Listing: names, and what is kept of each, a batch at a time between other work. */
+import { closeSync } from 'node:fs'
 import { setImmediate as pause } from 'node:timers/promises'
-import { promisify } from 'node:util'
 import { Fault } from '../../vospace/fault.ts'
 import { type Entry } from '../../vospace/node.ts'
 import { type NodePath } from '../../vospace/path.ts'
@@ -11,18 +8,12 @@ import { openBeneath } from '../../libc/openat.ts'
 import { type ListOptions } from '../backend.ts'
 import { refuseAborted, RESERVED, reservesIn, wrongType } from '../contract.ts'
 import { entryOf, readInode } from './inode.ts'
-import { codeOf, refusing, refusingAsync } from './refusal.ts'
+import { namesAsRead, namesInOrder, type Unservable } from './names.ts'
+import { codeOf, refusal, refusing } from './refusal.ts'
 import { onNode, type Store } from './store.ts'
 import { type Spot } from './tree.ts'
 
 const BATCH = 100
-/** Names read from a directory at a time. */
-const READ_AHEAD = 512
-const read = promisify(readdir)
-
-export interface Unservable {
-  count: number
-}
 
 export async function* list(store: Store, container: NodePath, options: ListOptions, unservable: Unservable): AsyncGenerator<Entry, void> {
   refuseAborted(options.signal)
@@ -31,13 +22,11 @@ export async function* list(store: Store, container: NodePath, options: ListOpti
     return openContainer(at)
   })
   try {
-    const batches =
-      options.order === 'any'
-        ? namesAsRead(dir, unservable)
-        : slices(await refusingAsync(container, () => namesInOrder(dir, options, unservable)))
+    const { order, from } = options
+    const parts = order === 'any' ? namesAsRead(dir, unservable) : namesInOrder(dir, from, unservable)
     const hidden = reservesIn(container, store.allocationParents)
     const prefix = container === '/' ? '/' : `${container}/`
-    for await (const names of batches) {
+    for await (const names of slices(refusals(container, parts))) {
       for (const name of names) {
         if (hidden && name === RESERVED) continue
         const inode = refusing(name, () => readInode(`/proc/self/fd/${dir}/${name}`, store.keeping))
@@ -62,32 +51,16 @@ function openContainer(at: Spot): number {
   }
 }
 
-/** Names that are UTF-8, in byte order and from `from` on. */
-async function namesInOrder(dir: number, { from }: ListOptions, unservable: Unservable): Promise<string[]> {
-  const raw = await read(`/proc/self/fd/${dir}/.`, { encoding: 'buffer' })
-  const names = raw.filter((name) => isUtf8(name))
-  unservable.count += raw.length - names.length
-  names.sort((a, b) => Buffer.compare(a, b))
-  const first = from === undefined ? undefined : Buffer.from(from)
-  return names.filter((name) => first === undefined || Buffer.compare(name, first) >= 0).map(String)
-}
-
-function* slices(names: readonly string[]): Generator<readonly string[]> {
-  for (let at = 0; at < names.length; at += BATCH) yield names.slice(at, at + BATCH)
-}
-
-/** Names that are UTF-8, as the directory is read: a million of them take no memory, and may be removed meanwhile. */
-async function* namesAsRead(dir: number, unservable: Unservable): AsyncGenerator<readonly string[]> {
-  // typed for text only, though it gives bytes too
-  const options = { encoding: 'buffer' as BufferEncoding, bufferSize: READ_AHEAD }
-  let batch: string[] = []
-  for await (const { name } of await opendir(`/proc/self/fd/${dir}/.`, options)) {
-    const bytes = Buffer.from(name)
-    if (isUtf8(bytes)) batch.push(bytes.toString())
-    else unservable.count++
-    if (batch.length < BATCH) continue
-    yield batch
-    batch = []
+async function* slices(parts: AsyncIterable<readonly string[]>): AsyncGenerator<readonly string[]> {
+  for await (const names of parts) {
+    for (let at = 0; at < names.length; at += BATCH) yield names.slice(at, at + BATCH)
   }
-  yield batch
+}
+
+async function* refusals<T>(container: NodePath, parts: AsyncIterable<T>): AsyncGenerator<T> {
+  try {
+    yield* parts
+  } catch (error) {
+    throw refusal(error, container)
+  }
 }
