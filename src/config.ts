@@ -272,8 +272,10 @@ function groupsKept({ service, gms = {} }: ConfigDocument): Config['gms'] {
 
 /** Keys that anybody on the way could change would let them be anybody. */
 function issuerMistakes(tokens: readonly { issuer: string; jwks?: string }[]): string[] {
-  const isOpen = (url: string): boolean =>
-    /^http:/i.test(url) && !/^http:\/\/(localhost|127\.[0-9.]+|\[::1\])(:|\/|$)/i.test(url)
+  const isOpen = (url: string): boolean => {
+    if (!/^http:/i.test(url) || !URL.canParse(url)) return false
+    return !/^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(new URL(url).hostname)
+  }
   const names = tokens.map(({ issuer }) => issuer.replace(/\/$/, ''))
   return [
     ...tokens.flatMap(({ issuer, jwks }) =>
