@@ -6,6 +6,7 @@ import { pino, type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
 import { PosixBackend } from './backend/posix/posix.ts'
 import { lackingPrivileges } from './backend/posix/privilege.ts'
+import { foreignGroupsOf, keptGroups, lastingGroups } from './app-groups.ts'
 import { accountsOf, enrol, trafficOf } from './app-people.ts'
 import { ConfigError, standApart, version, type Config } from './config.ts'
 import { healthOf } from './health.ts'
@@ -30,7 +31,7 @@ import { openStore, type Store } from './store/store.ts'
 import { isFault } from './vospace/fault.ts'
 import { createdMode } from './vospace/mode.ts'
 import { type Access } from './vospace/node.ts'
-import { type GroupServices, isKeptElsewhere } from './vospace/group.ts'
+import { isKeptElsewhere } from './vospace/group.ts'
 import { type NodePath } from './vospace/path.ts'
 import { TRANSFERS } from './vospace/transfer.ts'
 import { service } from './vospace/uri.ts'
@@ -84,13 +85,17 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     const space = { ...makeSpace(config, store, backend), groupNames: groups }
     const trust = await TrustPlaces.open(config.trust, logger)
     open.push(() => trust.close())
+    const tokens = tokensOf(config, logger)
+    const late: { delegations?: Delegations } = {}
+    const remoteGroups = await foreignGroupsOf(config, logger, tokens, () => late.delegations)
+    open.push(() => remoteGroups?.close())
+    const lasting = lastingGroups(store.groups, remoteGroups)
     const runner = new JobRunner({
       store: store.jobs,
-      callerOf: (owner, admin) => callerNamed(owner, admin, store.users, store.groups),
+      callerOf: (owner, admin) => callerNamed(owner, admin, store.users, lasting),
       log: logger,
       waiting: config.jobs.waiting,
     })
-    const tokens = tokensOf(config, logger)
     const { accounts, newcomers } = accountsOf(config, store, space, audit)
     runner.register(ACCOUNTS, accountsKind(space, accounts))
     const callers = new Callers({
@@ -99,8 +104,10 @@ export async function startGateway(config: Config, options: { readonly logFile?:
       groups: store.groups,
       newcomer: (proof) => newcomers.admit(proof),
       ...(tokens && { tokens }),
+      ...(remoteGroups && { remoteGroups }),
     })
     const issuing = await issuingOf(config, store, callers, audit)
+    late.delegations = issuing.delegations
     open.push(issuing.delegations.sweeping())
     const server = await listen(config, { store, space, callers, accounts, groups, issuing, logger, runner })
     open.push(() => server.close(DRAIN_SECONDS))
@@ -151,12 +158,6 @@ function listenError(error: NodeJS.ErrnoException, { host, port }: Config['liste
   if (reason === undefined) return error
   return new ConfigError(`cannot listen on ${host} port ${port} (${error.code}): ${reason}`, { cause: error })
 }
-
-const keptGroups = ({ gms, groupServices }: Config): GroupServices => ({
-  own: gms.resourceId,
-  aliases: gms.aliases,
-  remote: groupServices.map(({ authority }) => authority),
-})
 
 function makeBackend(config: Config, store: Store, logger: Logger): Backend {
   const name = config.namespace[0]?.backend ?? ''

@@ -9,6 +9,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/cli': ['src/app.ts', 'src/config.ts', 'src/vospace', 'mount', 'src/identity'],
   'src/app.ts': ['src'],
   'src/app-people.ts': ['src'],
+  'src/app-groups.ts': ['src'],
   'src/config.ts': ['src/config-accounts.ts', 'src/vospace'],
   'src/config-accounts.ts': ['src/vospace'],
   'src/log-file.ts': [],

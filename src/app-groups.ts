@@ -1,0 +1,51 @@
+/** What app.ts puts together of groups: whose count here, and how those of other services are asked for. */
+import { readFile } from 'node:fs/promises'
+import { type Logger } from 'pino'
+import { type Config } from './config.ts'
+import { type GroupDirectory } from './identity/caller.ts'
+import { type Delegations } from './identity/delegation.ts'
+import { ForeignGroups } from './identity/gms-client.ts'
+import { type Tokens } from './identity/token.ts'
+import { type GroupServices } from './vospace/group.ts'
+
+export const keptGroups = ({ gms, groupServices }: Config): GroupServices => ({
+  own: gms.resourceId,
+  aliases: gms.aliases,
+  remote: groupServices.map(({ authority }) => authority),
+})
+
+/** `delegations` is asked for when it is needed: it needs the callers, who need the groups. Undefined when no other service counts here. */
+export async function foreignGroupsOf(
+  { groupServices }: Config,
+  logger: Logger,
+  tokens: Tokens | undefined,
+  delegations: () => Delegations | undefined,
+): Promise<ForeignGroups | undefined> {
+  if (groupServices.length === 0) return undefined
+  const services = await Promise.all(
+    groupServices.map(async ({ ca, ...rest }) => ({
+      ...rest,
+      ...(ca !== undefined && { ca: await readFile(ca, 'utf8') }),
+    })),
+  )
+  return new ForeignGroups({
+    services,
+    ...(tokens && { mayForward: (proof, host) => tokens.mayForward(proof, host) }),
+    credentialFor: (user) => delegations()?.credentialFor(user),
+    notice: ({ service, reason }) => {
+      if (reason === undefined) logger.info({ service }, 'a group service answers again')
+      else logger.warn({ service, reason }, 'a group service does not answer, and is left alone for a while')
+    },
+  })
+}
+
+/** The groups of a user for work that goes on after its request: with what is known of those kept elsewhere. */
+export function lastingGroups(local: GroupDirectory, foreign: ForeignGroups | undefined): GroupDirectory {
+  if (foreign === undefined) return local
+  return {
+    of: (user) => {
+      const more = foreign.remembered(user)
+      return more.size === 0 ? local.of(user) : new Set([...local.of(user), ...more])
+    },
+  }
+}
