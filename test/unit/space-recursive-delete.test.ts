@@ -1,8 +1,9 @@
 import t from 'tap'
 import { type Backend } from '../../src/backend/backend.ts'
+import { PAGE } from '../../src/backend/contract.ts'
 import { type MemoryBackend } from '../../src/backend/memory.ts'
 import { deleteRecursively } from '../../src/space/recursive-delete.ts'
-import { endingOf, type Counts, type Running } from '../../src/space/recursion.ts'
+import { endingOf, FRESH_MS, type Counts, type Running } from '../../src/space/recursion.ts'
 import { type Space } from '../../src/space/space.ts'
 import { alice, at, bob, byOne, file, folder, link, nobody, outcome, STAFF, tree, world } from './space-world.ts'
 
@@ -237,6 +238,67 @@ t.test('deleteRecursively stops when told to, and its members need no ownership 
     await backend.set({ path: at(path) }, { access: { groupWrite: [STAFF] } })
   }
   t.same(await deleteRecursively(space, bob, uri('/home/alice/d'), idle), { successes: 12, errors: 0 })
+})
+
+t.test(
+  'deleteRecursively takes a huge container by the page, and the page that a kill cut short is settled',
+  async (t) => {
+    const { space, backend, changes } = await world()
+    await folder(backend, '/home/alice/d')
+    for (let i = 0; i < 1000; i++) await file(backend, `/home/alice/d/f${1000 + i}`)
+    const sizes: number[] = []
+    let checkpoint: unknown
+    let left = 3
+    const save = (state: object): void => {
+      const text = JSON.stringify(state)
+      sizes.push(text.length)
+      checkpoint = JSON.parse(text)
+      left--
+    }
+    const removeChildren = backend.removeChildren.bind(backend)
+    // what is written down goes, but nobody lives to count it
+    backend.removeChildren = async function* (...given) {
+      for await (const removals of removeChildren(...given)) {
+        if (left <= 0) throw new Killed()
+        yield removals
+      }
+    }
+    const uriOfIt = uri('/home/alice/d')
+    await t.rejects(deleteRecursively(space, alice, uriOfIt, { save }), { message: 'killed' })
+    const standing = (await tree(backend, '/home/alice/d')).length
+    t.ok(standing > 0 && standing < 1000, `${standing} left`)
+    left = Infinity
+    t.same(await deleteRecursively(space, alice, uriOfIt, { save, checkpoint }), { successes: 1001, errors: 0 })
+    t.equal(new Set(changes.filter(({ kind }) => kind === 'removed').map(({ path }) => path)).size, 1001)
+    t.ok(Math.max(...sizes) < 20_000, `checkpoints of a page: ${Math.max(...sizes)}`)
+  },
+)
+
+t.test('deleteRecursively stops between two pages when told to', async (t) => {
+  const { space, backend } = await world()
+  await folder(backend, '/home/alice/d')
+  for (let i = 0; i < 1000; i++) await file(backend, `/home/alice/d/f${1000 + i}`)
+  const stop = new AbortController()
+  const progress = (): void => stop.abort()
+  const work = deleteRecursively(space, alice, uri('/home/alice/d'), { ...idle, progress, signal: stop.signal })
+  t.equal(await outcome(work), 'TransferFailed EIO')
+  t.equal((await tree(backend, '/home/alice/d')).length, 1000 - PAGE)
+})
+
+t.test('deleteRecursively sees a lock on the container that comes between two pages', async (t) => {
+  const { space, backend } = await world()
+  await folder(backend, '/home/alice/d')
+  for (let i = 0; i < 1000; i++) await file(backend, `/home/alice/d/f${1000 + i}`)
+  const removeChildren = backend.removeChildren.bind(backend)
+  backend.removeChildren = async function* (...given) {
+    for await (const removals of removeChildren(...given)) {
+      await backend.set({ path: at('/home/alice/d') }, { access: { locked: true } })
+      await new Promise((done) => setTimeout(done, 2 * FRESH_MS))
+      yield removals
+    }
+  }
+  const counts = await deleteRecursively(space, alice, uri('/home/alice/d'), idle)
+  t.same(counts, { successes: PAGE, errors: 101, fault: 'PermissionDenied' })
 })
 
 t.test('endingOf is what clients look for', async (t) => {

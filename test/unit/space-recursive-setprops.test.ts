@@ -208,3 +208,31 @@ t.test('setRecursively stops when told to', async (t) => {
   )
   t.match(await kept(w, '/home/alice/d'), { x: undefined })
 })
+
+t.test('setRecursively pulls the children of a huge container as it sets them', async (t) => {
+  const w = await world()
+  await folder(w.backend, '/home/alice/d')
+  for (let i = 0; i < 1000; i++) await file(w.backend, `/home/alice/d/f${1000 + i}`)
+  let pulled = 0
+  let ahead = 0
+  const list = w.backend.list.bind(w.backend)
+  w.backend.list = async function* (...given) {
+    for await (const entry of list(...given)) {
+      pulled++
+      yield entry
+    }
+  }
+  let done = 0
+  const set = w.backend.set.bind(w.backend)
+  w.backend.set = async (...given) => {
+    ahead = Math.max(ahead, pulled - done++)
+    return set(...given)
+  }
+  const saved: number[] = []
+  const save = (state: object): void => void saved.push(JSON.stringify(state).length)
+  const counts = await setRecursively(w.space, alice, ask('/home/alice/d', { 'urn:x': 'y' }), { save })
+  t.same(counts, { successes: 1001, errors: 0 })
+  t.ok(pulled >= 1000)
+  t.ok(ahead <= 1, `never more than one child ahead of the work: ${ahead}`)
+  t.ok(saved.length >= 3 && saved.every((length) => length < 500), 'and what is saved does not grow')
+})
