@@ -1,7 +1,7 @@
 // The public keys of one issuer: found, fetched, renewed when one is asked for that is not there, and kept over an outage for a while.
 import { readFile } from 'node:fs/promises'
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWK, type JWTHeaderParameters } from 'jose'
-import { type webcrypto } from 'node:crypto'
+import { createPublicKey, type JsonWebKey, type webcrypto } from 'node:crypto'
 import { canonicalIssuer } from './token-issuer.ts'
 import { fetchJson, isFetchable, isLoopback } from './token-fetch.ts'
 
@@ -168,7 +168,18 @@ function publicKeys(document: unknown): JWK[] {
 function isPublicKey(value: unknown): value is JWK {
   if (typeof value !== 'object' || value === null) return false
   const { kty, use, d } = value as Record<string, unknown>
-  return typeof kty === 'string' && ['RSA', 'EC', 'OKP'].includes(kty) && (use ?? 'sig') === 'sig' && d === undefined
+  const isMeant = typeof kty === 'string' && ['RSA', 'EC', 'OKP'].includes(kty) && (use ?? 'sig') === 'sig'
+  return isMeant && d === undefined && isSound(value as JsonWebKey)
+}
+
+/** RFC 7518, section 3.3: 2048 bits. With the exponent 1 everybody could sign. */
+function isSound(key: JsonWebKey): boolean {
+  try {
+    const { modulusLength, publicExponent } = createPublicKey({ key, format: 'jwk' }).asymmetricKeyDetails ?? {}
+    return modulusLength === undefined || (modulusLength >= 2048 && (publicExponent ?? 0n) >= 3n)
+  } catch {
+    return false // not on its curve, or no key at all: as if it were not there
+  }
 }
 
 /** Several when the set is careless with its kids, or the token names none. */

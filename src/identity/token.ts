@@ -49,7 +49,7 @@ export class Tokens implements TokenVerifier {
   readonly #trusted: ReadonlyMap<string, Trusted>
   readonly #clock: () => number
   readonly #size: number
-  /** by sha256: a token lies nowhere but in the proof of a request */
+  /** by sha256: how much of a guess is right cannot be timed */
   readonly #remembered = new Map<string, Remembered>()
 
   constructor(issuers: readonly TokenIssuer[], options: TokensOptions = {}) {

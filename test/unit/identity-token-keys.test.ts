@@ -1,4 +1,5 @@
 /** The keys of an issuer: discovered, rotated, withdrawn, missing over an outage; and issuers that answer with anything at all. */
+import { generateKeyPairSync } from 'node:crypto'
 import { writeFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:https'
 import { once } from 'node:events'
@@ -169,21 +170,28 @@ t.test('an outage', async (t) => {
 
 t.test('keys that are not to be used', async (t) => {
   const rsa = await signingKey('rsa', 'RS256')
+  const weak = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey.export({ format: 'jwk' })
   const cases: Record<string, unknown[]> = {
     'a secret one': [{ kty: 'oct', k: 'c2VjcmV0', kid: 'first', alg: 'HS256' }],
     'one for encryption': [{ ...first.jwk, use: 'enc' }],
     'a private one': [{ ...first.jwk, d: 'AAAA' }],
     'one for another algorithm': [{ ...first.jwk, alg: 'ES512' }],
     'one that is no key': [null, 7, 'x', {}],
+    'one of 1024 bits': [
+      { ...weak, kid: 'first', alg: 'ES256' },
+      { ...weak, kid: 'first' },
+    ],
+    'one with which everybody signs': [{ ...rsa.jwk, kid: 'first', e: 'AQ' }],
     'one that is on no curve': [{ ...first.jwk, x: 'AAAA' }],
     'one without its kid': [{ ...first.jwk, kid: undefined }],
-    'one of another kind': [{ ...rsa.jwk, kid: 'first', alg: undefined }],
   }
   for (const [what, keys] of Object.entries(cases)) {
     const { issuer, tokens } = await lab(t)
     issuer.published = { keys }
     const answer = await outcome(tokens, await issuer.token())
     t.ok(isFault(answer, 'NotAuthenticated', 'ServiceBusy'), what)
+    const theirs = await outcome(tokens, await issuer.token({ key: { ...rsa, kid: 'first' } }))
+    t.ok(isFault(theirs, 'NotAuthenticated', 'ServiceBusy'), `${what}, for RS256`)
   }
 })
 
