@@ -96,7 +96,8 @@ async function bareText(
   if (detail === 'max' || usage !== undefined || isBusy(space, node.path)) return fresh()
   const texts = written.get(entry) ?? new Map<string, string>()
   const key = `${format.type} ${detail}`
-  const text = texts.get(key) ?? fresh()
+  // through bytes: what was put together of pieces would be put together anew each time it is sent
+  const text = texts.get(key) ?? Buffer.from(fresh()).toString()
   if (texts.size === 0) written.set(entry, texts)
   texts.set(key, text)
   return text
