@@ -300,6 +300,23 @@ t.test('a token that ends is refused from then on, on the same connection too', 
   t.match(reply.text, /expired/)
 })
 
+t.test('an upload that was begun in time may end after its token', async (t) => {
+  const { gateway, pass } = await lab(t)
+  const { authorization } = await bearer({ claims: { exp: seconds() + 100 } })
+  const socket = await gateway.raw()
+  const put = 'PUT /karst/files/home/alice/late HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n'
+  socket.write(`${put}Content-Length: 5\r\nAuthorization: ${authorization}\r\n\r\n`)
+  let text = ''
+  for await (const part of socket) {
+    text += String(part)
+    if (!text.endsWith('100 Continue\r\n\r\n')) continue
+    pass(161_000)
+    socket.write('bytes')
+  }
+  t.match(text, /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 201 /)
+  t.equal((await gateway.call('/files/home/alice/late', { headers: { authorization } })).status, 401, 'and no more')
+})
+
 t.test('a suspended user is refused on the next request, with the reason', async (t) => {
   const { gateway } = await lab(t)
   const headers = await bearer()
