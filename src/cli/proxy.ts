@@ -1,5 +1,6 @@
 /** `karst proxy`: RFC 3820 proxies made, looked at, renewed and destroyed, in the manner of grid-proxy-init and its kin. */
 import { readWords, UsageError, type Command } from './command.ts'
+import { delegateProxy } from './proxy-delegate.ts'
 import { destroyProxy, showProxy } from './proxy-info.ts'
 import { initProxy } from './proxy-init.ts'
 import { renewProxy } from './proxy-renew.ts'
@@ -26,10 +27,18 @@ const INFO = {
   bits: { type: 'string' },
 } as const
 
+const DELEGATE = {
+  certificate: { type: 'string' },
+  hours: { type: 'string' },
+  url: { type: 'string' },
+  ca: { type: 'string' },
+} as const
+
 const ACTIONS: Readonly<Record<string, (words: readonly string[]) => Promise<number>>> = {
   init: async (words) => await initProxy(readWords(words, { ...SOURCE, ...SHAPE }).values),
   info: async (words) => await showProxy(readWords(words, INFO).values),
   renew: async (words) => await renewProxy(readWords(words, RENEW).values),
+  delegate: async (words) => await delegateProxy(readWords(words, DELEGATE).values),
   destroy: async (words) => await destroyProxy(readWords(words, { file: { type: 'string' } }).values),
 }
 
@@ -41,14 +50,16 @@ export const proxy: Command = {
     '       karst proxy info    [--file FILE] [--exists] [--valid H:M] [--bits N]\n' +
     '       karst proxy renew   [--within H] [as init]\n' +
     '       karst proxy destroy [--file FILE]\n' +
+    '       karst proxy delegate [--certificate PEM] [--hours H] --url URL [--ca PEM]\n' +
     'The proxy is $X509_USER_PROXY or /tmp/x509up_uUID. It is made from $X509_USER_CERT and $X509_USER_KEY, or in ~/.globus from\n' +
     'usercert.pem and userkey.pem or usercred.p12; a passphrase is asked for at the terminal. info --exists is silent and ends with 0\n' +
     'when there is a proxy that is good (for H:M more, with a key of N bits), else with 1. renew makes a new one when fewer than\n' +
-    'H hours (4) are left, of the same kind; when that fails, the old one stays.',
-  summary: 'a proxy certificate: makes it, shows it, renews it (for cron), destroys it',
+    'H hours (4) are left, of the same kind; when that fails, the old one stays. delegate lets the gateway at URL act for you at\n' +
+    'other services, for a day at most.',
+  summary: 'a proxy certificate: makes it, shows it, renews it (for cron), delegates and destroys it',
   run: async ([action = '', ...words]) => {
     const run = Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined
-    if (run === undefined) throw new UsageError('it is init, info, renew or destroy')
+    if (run === undefined) throw new UsageError('it is init, info, renew, delegate or destroy')
     return await run(words)
   },
 }

@@ -1,9 +1,9 @@
 /** The IVOA Credential Delegation Protocol through the door, as its clients speak it (auth.md C2). */
 import t, { type Test } from 'tap'
+import { requestedKey } from '../../src/identity/certificate-request.ts'
 import { createProxy, mintProxy } from '../../src/identity/mint.ts'
 import { OID } from '../../src/identity/oid.ts'
 import { delegatingWorld } from '../fixtures/delegating.ts'
-import { requestedKey } from '../fixtures/requested-key.ts'
 import { type Gateway, startGateway, type Call } from './gateway.ts'
 import { credentials, dnOf } from './people.ts'
 

@@ -334,5 +334,14 @@ t.test('a quickstart takes what proxy init makes', async (t) => {
     t.equal(made.code, 0, made.stderr)
     const asked = await run('curl', ['-sS', '--cacert', anchor, '--cert', out, `${url}/fs/v1`])
     t.match(JSON.parse(asked.stdout), { user: 'alice' }, words.join(' '))
+    const delegated = await karst(['delegate', '--url', url, '--ca', anchor])
+    if (words.includes('--limited')) {
+      t.match(delegated, { code: 1, stderr: /limited proxy may not delegate/ })
+      continue
+    }
+    t.equal(delegated.code, 0, delegated.stderr)
+    const kept = await run('curl', ['-sS', '--cacert', anchor, '--cert', out, `${delegated.stdout.trim()}/certificate`])
+    t.match(kept.stdout, /^-----BEGIN CERTIFICATE/)
+    t.notMatch(kept.stdout, /PRIVATE/)
   }
 })
