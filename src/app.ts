@@ -206,7 +206,7 @@ interface Issuing {
 async function issuingOf(config: Config, store: Store, callers: Callers, audit: Audit): Promise<Issuing> {
   const verify = callers.verify.bind(callers)
   const key = await secret(config, 'delegation.key')
-  const delegations = new Delegations({ store: store.delegations, key, verify, audit })
+  const delegations = new Delegations({ store: store.delegations, key, verify, users: store.users, audit })
   if (config.credentials === undefined) return { delegations }
   const { ca, ...rest } = config.credentials
   const authority = await readAuthority(ca)

@@ -5,6 +5,7 @@ import { type StoredDelegation, type StoredDelegations } from '../store/delegati
 import { type Caller } from '../vospace/caller.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { type Audit } from './audit.ts'
+import { type UserDirectory } from './caller.ts'
 import { CertificateFault } from './certificate-fault.ts'
 import { certificateRequest } from './certificate-request.ts'
 import { Certificate } from './certificate.ts'
@@ -19,6 +20,7 @@ export interface DelegationOptions {
   readonly key: Buffer
   /** As verifyChain: throws a CertificateFault. */
   readonly verify: (chain: readonly Buffer[]) => VerifiedChain
+  readonly users: UserDirectory
   readonly audit: Audit
   /** How long a delegated credential is kept at most, in seconds; never more than a day. */
   readonly seconds?: number
@@ -39,14 +41,16 @@ export class Delegations {
   readonly #store: StoredDelegations
   readonly #key: Buffer
   readonly #verify: DelegationOptions['verify']
+  readonly #users: UserDirectory
   readonly #audit: Audit
   readonly #lifetime: number
   readonly #clock: () => number
 
-  constructor({ store, key, verify, audit, seconds = DAY_SECONDS, clock = Date.now }: DelegationOptions) {
+  constructor({ store, key, verify, users, audit, seconds = DAY_SECONDS, clock = Date.now }: DelegationOptions) {
     this.#store = store
     this.#key = key
     this.#verify = verify
+    this.#users = users
     this.#audit = audit
     this.#lifetime = Math.min(seconds, DAY_SECONDS) * 1000
     this.#clock = clock
@@ -139,7 +143,7 @@ export class Delegations {
 
   /**
    * What the gateway may use to act for a user at another service: the one that lasts longest, verified anew. Undefined when the user has
-   * delegated nothing, it has ended, or nobody trusts it any more.
+   * delegated nothing, it has ended, nobody trusts it any more, its DN is theirs no more, or they are suspended.
    */
   credentialFor(user: string): Credential | undefined {
     for (const row of this.#store.list(user, this.#clock())) {
@@ -154,7 +158,11 @@ export class Delegations {
     const [leaf, ...issuers] = pemCertificates(row.certificates)
     if (leaf === undefined) return undefined
     try {
-      this.#verify([leaf, ...issuers])
+      const { dn } = this.#verify([leaf, ...issuers])
+      const owner = this.#users.byIdentity({ kind: 'x509', value: dn })
+      if (owner?.name !== row.user || owner.suspended === true) {
+        throw new Fault('PermissionDenied', `${dn} does not act for ${row.user} any more`)
+      }
       const chain = issuers.map((der) => toPem('CERTIFICATE', der))
       return { certificate: toPem('CERTIFICATE', leaf), key: keyPem(this.#openKey(row)), chain }
     } catch (error) {

@@ -270,6 +270,26 @@ t.test('a delegation that nobody trusts any more is not used', async (t) => {
   t.ok(kept.credentialFor('alice'))
 })
 
+t.test('a delegation is not used for who was suspended, or whose DN was taken from them', async (t) => {
+  const { delegations, store } = delegatingWorld()
+  const kept = delegations()
+  const id = kept.begin(alice)
+  kept.certify(alice, id, await certified(kept.requestOf(alice, id), credentials.alice))
+  // what is remembered of users is for one turn of the event loop
+  const turn = () => new Promise((done) => setImmediate(done))
+  store.users.suspend('alice')
+  await turn()
+  t.equal(kept.credentialFor('alice'), undefined)
+  store.users.resume('alice')
+  await turn()
+  t.ok(kept.credentialFor('alice'))
+  store.users.removeIdentity('alice', { kind: 'x509', value: dnOf('alice') })
+  store.users.addIdentity('bob', { kind: 'x509', value: dnOf('alice') })
+  await turn()
+  t.equal(kept.credentialFor('alice'), undefined)
+  t.equal(kept.credentialFor('bob'), undefined, 'and it does not become his')
+})
+
 t.test('the private key is sealed: another key, another id, another user or a changed bit opens nothing', async (t) => {
   const { delegations, store, audited } = delegatingWorld()
   const kept = delegations()
