@@ -140,21 +140,25 @@ export class Callers {
 
   /** Grows when trust changes: what was verified under an older one is to be verified again. */
   get generation(): number {
-    return this.#trust.reduce((sum, { generation }) => sum + generation, 0)
+    let sum = 0
+    for (const store of this.#trust) sum += store.generation
+    return sum
   }
 
   /** As verifyChain: throws a CertificateFault, that of the store that came furthest when there are several. */
   verify(chain: readonly Buffer[]): VerifiedChain {
-    let refusal = new CertificateFault('UNTRUSTED', 'no authority is trusted here')
+    let refusal: CertificateFault | undefined
     for (const store of this.#chains) {
       try {
         return store.verify(chain)
       } catch (error) {
         if (!(error instanceof CertificateFault)) throw error
-        if (refusal.code === 'UNTRUSTED') refusal = error
+        // Whom one place knows to be revoked, another that lacks the list must not let in.
+        if (error.code === 'REVOKED') throw error
+        if (refusal === undefined || refusal.code === 'UNTRUSTED') refusal = error
       }
     }
-    throw refusal
+    throw refusal ?? new CertificateFault('UNTRUSTED', 'no authority is trusted here')
   }
 
   /** The user a proof is of, if there is one already. */

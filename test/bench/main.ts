@@ -1,6 +1,7 @@
 /** `npm run bench`: each case beside its peer in one run, medians and ratios. `npm run bench -- fuse` runs the cases whose suite has that name. */
 import { fuseBench } from './fuse.ts'
 import { httpBench } from './http.ts'
+import { identityBench } from './identity.ts'
 import { jobsBench } from './jobs.ts'
 import { type BenchRow } from './row.ts'
 import { statBench } from './stat.ts'
@@ -8,6 +9,7 @@ import { tableOf } from './table.ts'
 
 const SUITES: Readonly<Record<string, () => Promise<BenchRow[]>>> = {
   http: httpBench,
+  identity: identityBench,
   stat: statBench,
   fuse: fuseBench,
   jobs: jobsBench,
