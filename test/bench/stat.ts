@@ -1,6 +1,7 @@
 /**
  * What a client asks most: one node without its children (`?limit=0`), over connections that stay, beside a bare fastify route that answers
- * a constant of the same size. Both are processes of their own; the client is plain sockets, so that it costs little.
+ * a constant of the same size. Both are processes of their own; the client is plain sockets, so that it costs little. Where client and
+ * servers share few cores the rates say less than the processor time of each server a request, which is told too.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -18,33 +19,50 @@ const CONNECTIONS = 8
 interface Place {
   readonly options: ConnectionOptions
   readonly path: string
+  /** of the process that answers */
+  readonly pid: number
+}
+
+interface Measured {
+  /** answers a second */
+  readonly rate: number
+  /** of the server's processor, for each answer */
+  readonly microseconds: number
 }
 
 export async function statBench(): Promise<BenchRow[]> {
   const quickstart = new Quickstart(['--no-mount'])
   try {
-    const { url, ca, users } = await quickstart.start()
+    const { url, ca, users, pid } = await quickstart.start()
     const { hostname, port, pathname } = new URL(url)
     const tls = { host: '127.0.0.1', servername: hostname, ca: readFileSync(ca) }
     const proxy = readFileSync(users['alice']?.proxy ?? '')
-    const ours = {
-      options: { ...tls, port: Number(port), cert: proxy, key: proxy },
-      path: `${pathname}/nodes/home/alice?limit=0`,
-    }
-    const bytes = Number(/content-length: (\d+)/i.exec((await one(ours)).head)?.[1])
+    const options = { ...tls, cert: proxy, key: proxy }
+    const ours = { options: { ...options, port: Number(port) }, path: `${pathname}/nodes/home/alice?limit=0`, pid }
+    const bytes = /content-length: (\d+)/i.exec((await one(ours)).head)?.[1] ?? ''
     const pem = join(quickstart.state, 'server.pem')
-    const peer = spawn(process.execPath, [join(import.meta.dirname, 'stat-peer.ts'), pem, pem, String(bytes)], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
+    const peers = [[], ['log']].map((more) => peerOf([pem, pem, bytes, ...more]))
     try {
-      const theirs = { options: { ...tls, port: await portOf(peer) }, path: '/constant' }
-      return [await beside(ours, theirs)]
+      const [bare, logging] = await Promise.all(
+        peers.map(async (peer) => ({
+          options: { ...options, port: await portOf(peer) },
+          path: '/constant',
+          pid: peer.pid ?? 0,
+        })),
+      )
+      if (bare === undefined || logging === undefined) throw new Error('there is no peer')
+      return await beside(ours, bare, logging)
     } finally {
-      peer.kill()
+      for (const peer of peers) peer.kill()
     }
   } finally {
     await quickstart.dispose()
   }
+}
+
+function peerOf(words: readonly string[]): ChildProcess {
+  const program = join(import.meta.dirname, 'stat-peer.ts')
+  return spawn(process.execPath, [program, ...words], { stdio: ['ignore', 'pipe', 'inherit'] })
 }
 
 async function portOf(peer: ChildProcess): Promise<number> {
@@ -53,26 +71,44 @@ async function portOf(peer: ChildProcess): Promise<number> {
   return Number(line)
 }
 
-async function beside(ours: Place, theirs: Place): Promise<BenchRow> {
-  const rates: { mine: number[]; peer: number[] } = { mine: [], peer: [] }
-  for (const place of [ours, theirs]) await rateOf(place) // until both have compiled what they run
+async function beside(...places: [ours: Place, bare: Place, logging: Place]): Promise<BenchRow[]> {
+  const measured = places.map((): Measured[] => [])
+  // until all have compiled what they run
+  for (const place of [...places, ...places]) await measure(place)
   for (let round = 0; round < ROUNDS; round++) {
-    rates.mine.push(await rateOf(ours))
-    rates.peer.push(await rateOf(theirs))
+    for (const [at, place] of places.entries()) measured[at]?.push(await measure(place))
   }
-  const mine = median(rates.mine)
-  const peer = median(rates.peer)
+  const [ours = [], bare = [], logging = []] = measured
+  const rate = (rounds: readonly Measured[]): number => median(rounds.map((round) => round.rate))
+  const time = (rounds: readonly Measured[]): number => median(rounds.map((round) => round.microseconds))
+  const row = (name: string, mine: number, peer: number, unit: string, ratio: number, target: string): BenchRow => ({
+    name, ours: mine, peer, unit, ratio, target,
+  }) // prettier-ignore
   const name = 'node without children beside a constant of bare fastify'
-  return { name, ours: mine, peer, unit: 'requests/s', ratio: mine / peer, target: '>= 0.5' }
+  const logged = `${name} that logs`
+  return [
+    row(name, rate(ours), rate(bare), 'requests/s', rate(ours) / rate(bare), '>= 0.5'),
+    row(`${name}, processor`, time(ours), time(bare), 'us/request', time(ours) / time(bare), ''),
+    row(logged, rate(ours), rate(logging), 'requests/s', rate(ours) / rate(logging), ''),
+  ]
 }
 
-/** Answers a second, one request at a time on each connection. */
-async function rateOf(place: Place): Promise<number> {
+/** One request at a time on each connection, for a while. */
+async function measure(place: Place): Promise<Measured> {
   const sockets = await Promise.all(Array.from({ length: CONNECTIONS }, () => open(place)))
+  const before = processorTime(place.pid)
   const until = performance.now() + SECONDS * 1000
   const counts = await Promise.all(sockets.map((socket) => askUntil(socket, place, until)))
+  const spent = processorTime(place.pid) - before
   for (const socket of sockets) socket.destroy()
-  return counts.reduce((sum, count) => sum + count, 0) / SECONDS
+  const count = counts.reduce((sum, each) => sum + each, 0)
+  return { rate: count / SECONDS, microseconds: spent / count }
+}
+
+/** Microseconds that a process has had, of itself and of the kernel (proc(5): ticks of 10 ms). */
+function processorTime(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []
+  return (Number(fields[11]) + Number(fields[12])) * 10_000
 }
 
 async function open({ options }: Place): Promise<TLSSocket> {
