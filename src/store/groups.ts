@@ -2,6 +2,7 @@
 import { Fault } from '../vospace/fault.ts'
 import { isGroupUri } from '../vospace/property.ts'
 import { type Database, type Row, textOf } from './database.ts'
+import { type MappedNumbers } from './mapped-numbers.ts'
 import { MAX_NESTING, Memberships } from './memberships.ts'
 import { allocate, count, identitiesVersion } from './numbers.ts'
 import { known, type Users } from './users.ts'
@@ -46,20 +47,26 @@ export class Groups {
   readonly #users: Users
   readonly #memberships: Memberships
   readonly #mostForeign: number
+  readonly #mapped: MappedNumbers | undefined
 
   constructor(
     database: Database,
     users: Users,
-    { now = Date.now, mostForeign = MOST_FOREIGN }: { readonly now?: () => number; readonly mostForeign?: number } = {},
+    {
+      now = Date.now,
+      mostForeign = MOST_FOREIGN,
+      mapped,
+    }: { readonly now?: () => number; readonly mostForeign?: number; readonly mapped?: MappedNumbers } = {},
   ) {
     this.#database = database
+    this.#mapped = mapped
     this.#users = users
     this.#memberships = new Memberships(database, now)
     this.#mostForeign = mostForeign
   }
 
   /**
-   * A gid from 90000 is given. DuplicateNode when it exists, or existed: files may still be shared under that name. InvalidArgument: no group
+   * A gid from 90000 is given, or that of another service (MappedNumbers.allot). DuplicateNode when it exists, or existed: files may still be shared under that name. InvalidArgument: no group
    * URI, no such user.
    */
   create(uri: string, options: Required<Pick<GroupChanges, 'owner'>> & Omit<GroupChanges, 'owner'>): Group {
@@ -74,7 +81,7 @@ export class Groups {
         throw new Fault('DuplicateNode', detail)
       }
       this.#database.run('DELETE FROM group_numbers WHERE uri = ?', uri)
-      const gid = kept === undefined ? allocate(this.#database, 'gid') : Number(kept['gid'])
+      const gid = kept === undefined ? this.#number(uri) : Number(kept['gid'])
       const sql = 'INSERT INTO groups (uri, gid, owner, description, expires) VALUES (?, ?, ?, ?, ?)'
       this.#database.run(sql, uri, gid, owner, description ?? null, expires ?? null)
       this.#renumber()
@@ -239,7 +246,7 @@ export class Groups {
     return rows.map(({ uri, gid }) => ({ uri: String(uri), gid: Number(gid) }))
   }
 
-  /** The number of a group that another service keeps, given now if need be; undefined when there are too many already. */
+  /** The number of a group that another service keeps, given now if need be; undefined when there are too many already. ServiceBusy: see MappedNumbers.allot. */
   numberForeign(uri: string): number | undefined {
     if (!isGroupUri(uri)) return undefined
     return this.#database.transaction(() => {
@@ -248,11 +255,17 @@ export class Groups {
       if (known !== undefined) return Number(known['gid'])
       const many = this.#database.number(`SELECT count(*) FROM group_numbers WHERE kind = 'foreign'`)
       if (many >= this.#mostForeign) return undefined
-      const gid = allocate(this.#database, 'gid')
+      const given = this.#mapped?.allot('group', uri)
+      if (given !== undefined) return given
+      const gid = this.#number(uri)
       this.#database.run(`INSERT INTO group_numbers VALUES (?, ?, 'foreign')`, uri, gid)
       this.#renumber()
       return gid
     })
+  }
+
+  #number(uri: string): number {
+    return this.#mapped?.allot('group', uri) ?? allocate(this.#database, 'gid', this.#mapped?.first)
   }
 
   #existing(uri: string): Group {

@@ -4,6 +4,7 @@ import { type Database } from './database.ts'
 import { CHANGES_1 } from './changes.ts'
 import { DELEGATIONS_1 } from './delegations.ts'
 import { GROUPS_2 } from './group-schema.ts'
+import { MAPPED_NUMBERS_1 } from './mapped-numbers.ts'
 import { JOBS_1, JOBS_2, JOBS_3 } from './jobs.ts'
 import { IDENTITIES_1 } from './numbers.ts'
 import { OPERATIONS_1 } from './operations.ts'
@@ -19,6 +20,7 @@ export const MIGRATIONS: readonly string[] = [
   USERS_2,
   GROUPS_2,
   DELEGATIONS_1,
+  MAPPED_NUMBERS_1,
 ]
 
 /** `application_id` of our files: "krst" */

@@ -28,8 +28,8 @@ export const IDENTITIES_1 = `
 `
 
 // A user's own group has the user's number: so users and groups draw from one set of numbers, and none is given twice.
-export function allocate(database: Database, name: keyof typeof FIRST): number {
-  let next = Math.max(FIRST[name], counted(database, name))
+export function allocate(database: Database, name: keyof typeof FIRST, first: number = FIRST[name]): number {
+  let next = Math.max(first, counted(database, name))
   while (isTaken(database, next)) next++
   count(database, name, next + 1)
   return next
@@ -47,9 +47,11 @@ export function count(database: Database, name: string, value: number): void {
   database.run('INSERT INTO counters VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2', name, value)
 }
 
-export function isTaken(database: Database, number: number): boolean {
+/** `by`: by anybody else than the user or group of that name, to whom another service may have given it (mapped-numbers.ts). */
+export function isTaken(database: Database, number: number, by = ''): boolean {
   const sql = `SELECT EXISTS (SELECT 1 FROM users WHERE uid = ?1) OR EXISTS (SELECT 1 FROM groups WHERE gid = ?1)
     OR EXISTS (SELECT 1 FROM group_numbers WHERE gid = ?1)
-    OR EXISTS (SELECT 1 FROM former_users WHERE uid = ?1)`
-  return database.number(sql, number) === 1
+    OR EXISTS (SELECT 1 FROM former_users WHERE uid = ?1)
+    OR EXISTS (SELECT 1 FROM mapped_numbers WHERE number = ?1 AND name <> ?2)`
+  return database.number(sql, number, by) === 1
 }

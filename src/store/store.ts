@@ -7,8 +7,8 @@ import { StoredDelegations } from './delegations.ts'
 import { Groups } from './groups.ts'
 import { StoredIds } from './ids.ts'
 import { StoredJobs } from './jobs.ts'
+import { MappedNumbers } from './mapped-numbers.ts'
 import { checkOurs, migrate } from './migrations.ts'
-import { type Ids } from './numbers.ts'
 import { Operations } from './operations.ts'
 import { Users } from './users.ts'
 
@@ -19,7 +19,9 @@ export interface Store {
   readonly changes: StoredChanges
   readonly jobs: StoredJobs
   readonly delegations: StoredDelegations
-  readonly ids: () => Ids
+  /** numbers that another service has given */
+  readonly mapped: MappedNumbers
+  readonly ids: () => StoredIds
   /** Throws InternalFault or ServiceBusy when nothing can be written now. */
   readonly probe: () => void
   readonly close: () => void
@@ -47,14 +49,15 @@ export function openStore(file: string, { isForeignGroup = () => false }: StoreO
   }
   try {
     migrate(durable, file)
-    const users = new Users(durable)
-    const groups = new Groups(durable, users)
-    const ids = new StoredIds(durable, users, groups, isForeignGroup)
+    const mapped = new MappedNumbers(durable)
+    const users = new Users(durable, mapped)
+    const groups = new Groups(durable, users, { mapped })
+    const ids = new StoredIds(durable, { users, groups, mapped, isForeign: isForeignGroup })
     const changes = new StoredChanges(quick)
     const operations = new Operations(durable, quick)
     const jobs = new StoredJobs(durable, quick)
     const delegations = new StoredDelegations(durable)
-    const kept = { users, groups, operations, changes, jobs, delegations }
+    const kept = { users, groups, operations, changes, jobs, delegations, mapped }
     return { ...kept, ids: () => ids, probe: () => probe(quick), close }
   } catch (error) {
     close()

@@ -1,6 +1,7 @@
 /** Local users, the ways in which they are known, and what became of those who are gone. */
 import { Fault } from '../vospace/fault.ts'
 import { type Database, type Row, textOf } from './database.ts'
+import { type MappedNumbers } from './mapped-numbers.ts'
 import { allocate, count, identitiesVersion, isTaken, LAST_ID } from './numbers.ts'
 import { Unchanged } from './unchanged.ts'
 
@@ -60,15 +61,17 @@ export class Users {
   readonly #database: Database
   readonly #known: Unchanged<User | undefined>
   readonly #named: Unchanged<User | undefined>
+  readonly #mapped: MappedNumbers | undefined
 
-  constructor(database: Database) {
+  constructor(database: Database, mapped?: MappedNumbers) {
     this.#database = database
+    this.#mapped = mapped
     this.#known = new Unchanged(database)
     this.#named = new Unchanged(database)
   }
 
   /**
-   * The next free uid from 20000 unless one is given. DuplicateNode when the name, the number or an identity is taken, or the name was
+   * The next free uid from 20000, or the one of another service (MappedNumbers.allot), unless one is given. DuplicateNode when the name, the number or an identity is taken, or the name was
    * that of somebody who was deleted; InvalidArgument.
    */
   create(user: NewUser): User {
@@ -81,9 +84,9 @@ export class Users {
       if (user.reuseName !== true && this.isFormer(name)) {
         throw new Fault('DuplicateNode', `${name} was the name of a user who was deleted`)
       }
-      const uid = user.uid ?? allocate(this.#database, 'uid')
+      const uid = user.uid ?? this.#mapped?.allot('user', name) ?? allocate(this.#database, 'uid')
       if (!Number.isInteger(uid) || uid < 0 || uid > LAST_ID) throw new Fault('InvalidArgument', `not a uid: ${uid}`)
-      if (isTaken(this.#database, uid)) throw new Fault('DuplicateNode', `number ${uid} is taken`)
+      if (isTaken(this.#database, uid, name)) throw new Fault('DuplicateNode', `number ${uid} is taken`)
       const sql = 'INSERT INTO users (name, uid, admin, home, home_due) VALUES (?, ?, ?, ?, ?)'
       const flags = [user.admin === true ? 1 : 0, user.home ?? null, user.homeDue === true ? 1 : 0] as const
       this.#database.run(sql, name, uid, ...flags)
@@ -112,6 +115,11 @@ export class Users {
   /** Whether somebody of that name was deleted. */
   isFormer(name: string): boolean {
     return this.#database.number('SELECT EXISTS (SELECT 1 FROM former_users WHERE name = ?)', name) === 1
+  }
+
+  /** Names of those who were deleted. */
+  formerNames(): string[] {
+    return this.#database.all('SELECT DISTINCT name FROM former_users').map((row) => String(row['name']))
   }
 
   list(): User[] {
