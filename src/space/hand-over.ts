@@ -89,11 +89,13 @@ class HandingOver {
 
   /** A batch that may have been changed in part. */
   async finish(batch: readonly Noted[]): Promise<void> {
+    const left: Noted[] = []
     for (const noted of batch) {
       const node = await nodeOf(this.#space, noted)
       if (node?.access.owner === this.#what.to) this.done++
+      else left.push(noted)
     }
-    await this.#change(batch)
+    await this.#change(left)
   }
 
   async #change(batch: readonly Noted[]): Promise<void> {
