@@ -14,6 +14,7 @@ import {
   type AccountsDocument,
   type LimitsConfig,
 } from './config-accounts.ts'
+import { issuerMistakes, tokenConfig, type TokenConfig, type TokenDocument } from './config-tokens.ts'
 import { nodePath, type NodePath } from './vospace/path.ts'
 
 export interface Config {
@@ -61,21 +62,6 @@ export interface TrustConfig {
 }
 
 type Requirement = 'off' | 'if-present' | 'require'
-
-export interface TokenConfig {
-  /** URL, no slash at the end */
-  readonly issuer: string
-  readonly audience: readonly string[]
-  /** URL or file */
-  readonly jwks?: string
-  readonly ca?: string
-  readonly usernames?: string
-  readonly algorithms?: readonly string[]
-  /** seconds */
-  readonly clockSkew: number
-  readonly forwardTo: readonly string[]
-  readonly login?: string
-}
 
 export interface UserConfig {
   readonly name: string
@@ -127,7 +113,7 @@ export interface ConfigDocument extends AccountsDocument {
         pollSeconds?: number
       }
   )[]
-  tokens?: (Partial<Omit<TokenConfig, 'audience'>> & { issuer: string; audience: string | readonly string[] })[]
+  tokens?: TokenDocument[]
   forwardedCertificates?: { from: string[]; header?: string; chainHeader?: string }
   state: string
   backends: Record<
@@ -268,37 +254,6 @@ function groupServiceMistakes(document: ConfigDocument): string[] {
 function groupsKept({ service, gms = {} }: ConfigDocument): Config['gms'] {
   const { resourceId = service.resourceId.replace(/^(ivo:\/\/[^/]+)\/.*$/, '$1/gms'), aliases = [] } = gms
   return { resourceId, aliases }
-}
-
-/** Keys that anybody on the way could change would let them be anybody. */
-function issuerMistakes(tokens: readonly { issuer: string; jwks?: string }[]): string[] {
-  const isOpen = (url: string): boolean => {
-    if (!/^http:/i.test(url) || !URL.canParse(url)) return false
-    return !/^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(new URL(url).hostname)
-  }
-  const names = tokens.map(({ issuer }) => issuer.replace(/\/$/, ''))
-  return [
-    ...tokens.flatMap(({ issuer, jwks }) =>
-      [issuer, jwks ?? ''].filter(isOpen).map((url) => `tokens ${issuer}: ${url} is not https`),
-    ),
-    ...names.filter((name, i) => names.indexOf(name) !== i).map((name) => `tokens: ${name} is there twice`),
-  ]
-}
-
-/** `file` makes a name absolute. */
-function tokenConfig(
-  { issuer, audience, jwks, ca, forwardTo = [], ...rest }: NonNullable<ConfigDocument['tokens']>[number],
-  file: (path: string) => string,
-): TokenConfig {
-  return {
-    clockSkew: 60,
-    ...rest,
-    issuer: issuer.replace(/\/$/, ''),
-    audience: typeof audience === 'string' ? [audience] : audience,
-    forwardTo: forwardTo.map((host) => host.toLowerCase()),
-    ...(jwks !== undefined && { jwks: /^https?:\/\//i.test(jwks) ? jwks : file(jwks) }),
-    ...(ca !== undefined && { ca: file(ca) }),
-  }
 }
 
 function credentialsConfig(

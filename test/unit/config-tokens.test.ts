@@ -1,6 +1,7 @@
 /** Issuers of tokens as a configuration names them. */
 import t from 'tap'
-import { readConfig, type ConfigDocument, type TokenConfig } from '../../src/config.ts'
+import { type TokenConfig } from '../../src/config-tokens.ts'
+import { readConfig, type ConfigDocument } from '../../src/config.ts'
 
 const base: ConfigDocument = {
   service: { resourceId: 'ivo://karst.local/karst', url: 'https://localhost:8443/karst' },
