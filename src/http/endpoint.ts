@@ -9,6 +9,10 @@ declare module 'fastify' {
     /** settled before any handler of an endpoint that asks who is calling */
     caller: Caller
   }
+  interface FastifyInstance {
+    /** what the Server header says */
+    signature: string
+  }
   interface FastifyContextConfig {
     /** nobody is asked who they are: a bad certificate does not matter here */
     open?: boolean
@@ -40,10 +44,21 @@ export function endpoint(
 /** An answer that is at hand whole. The content type is sent exactly as it stands here (wire.md trap 2). */
 export function answer(reply: FastifyReply, status: number, type: string, body: string | Buffer): FastifyReply {
   // not by fastify, which adds a charset; text goes out in one write with its headers
-  const raw = takeOver(reply, status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) })
-  raw.end(body)
+  const headers = { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) }
+  const set = Object.entries(reply.getHeaders())
+  const [name = '', value] = set[0] ?? []
+  // as a list they are written as they stand, at a fraction of the price; nearly always there is but one besides
+  if (set.length > 1 || (set.length === 1 && name !== AUTHENTICATED) || Array.isArray(value))
+    takeOver(reply, status, headers).end(body)
+  else {
+    const list = ['Server', reply.server.signature, 'Content-Type', type, 'Content-Length', headers['Content-Length']]
+    if (value !== undefined) list.push(name, value)
+    reply.hijack().raw.writeHead(status, list).end(body)
+  }
   return reply
 }
+
+const AUTHENTICATED = 'x-vo-authenticated'
 
 export const XML = 'text/xml'
 export const TEXT = 'text/plain'
@@ -55,7 +70,7 @@ export function seeOther(reply: FastifyReply, url: string): FastifyReply {
 
 /** Takes the reply out of fastify's hands for what it would slow down or change, with all headers set so far. The caller ends the response. */
 export function takeOver(reply: FastifyReply, status: number, headers: OutgoingHttpHeaders): ServerResponse {
-  reply.hijack()
+  reply.hijack().raw.setHeader('Server', reply.server.signature)
   return reply.raw.writeHead(status, { ...(reply.getHeaders() as OutgoingHttpHeaders), ...headers })
 }
 

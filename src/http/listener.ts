@@ -16,12 +16,7 @@ export interface TlsIdentity {
 const BUFFER = 1 << 20
 
 /** A server that hands requests to `handler`, body untouched. It does not listen yet. */
-export function createListener(
-  tls: TlsIdentity,
-  limits: HttpLimits,
-  serverHeader: string,
-  handler: RequestListener,
-): Server {
+export function createListener(tls: TlsIdentity, limits: HttpLimits, handler: RequestListener): Server {
   const server = createServer({
     ...tls,
     ...TLS_OPTIONS,
@@ -38,7 +33,6 @@ export function createListener(
   attachPeerChain(server)
   const accept = (request: IncomingMessage, response: ServerResponse): void => {
     takeContentType(request)
-    response.setHeader('Server', serverHeader)
     current.set(request.socket, { request, response })
     handler(request, response)
   }

@@ -18,6 +18,7 @@ import { healthChecks } from './health.ts'
 import { createListener, refuseMalformed, reloadTls, type TlsIdentity } from './listener.ts'
 import { lists } from './lists.ts'
 import { nodes } from './nodes.ts'
+import { posix } from './posix.ts'
 import { recursive } from './recursive.ts'
 import { registry } from './registry.ts'
 import { HTTP_LIMITS, type HttpContext, type HttpServices } from './services.ts'
@@ -49,6 +50,7 @@ const FAMILIES = [
   users,
   groups,
   gms,
+  posix,
   delegation,
   credentials,
   vosi,
@@ -100,7 +102,7 @@ function createApp(context: HttpContext, tls: TlsIdentity): { app: FastifyInstan
     return503OnClosing: false,
     genReqId: requestIds(),
     rewriteUrl: (request) => routed(request, base),
-    serverFactory: (handler) => (made.server = createListener(tls, limits, serverHeader, handler)),
+    serverFactory: (handler) => (made.server = createListener(tls, limits, handler)),
     clientErrorHandler: (error, socket) => refuseMalformed(error, socket, serverHeader),
   })
   if (made.server === undefined) throw new Error('fastify made no server')
@@ -109,6 +111,12 @@ function createApp(context: HttpContext, tls: TlsIdentity): { app: FastifyInstan
   // handlers read the body themselves: some documents, some streams
   instance.addContentTypeParser('*', (_request, _payload, done) => done(null))
   instance.decorateRequest('caller')
+  instance.decorate('signature', serverHeader)
+  // what does not go out by fastify says it itself (endpoint.ts)
+  instance.addHook('onSend', (_request, reply, _payload, done) => {
+    reply.raw.setHeader('Server', serverHeader)
+    done()
+  })
   instance.addHook('onRequest', (request, reply, done) => admit(request, reply, context, done))
   instance.setErrorHandler(async (error, request, reply) => replyFault(error, request, reply, context))
   instance.setNotFoundHandler(async (request, reply) =>

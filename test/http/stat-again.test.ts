@@ -151,3 +151,25 @@ t.test('writes no token to the log, however often it comes', async (t) => {
   t.ok(gateway.log.length > 0)
   t.notOk(JSON.stringify(gateway.log).includes('abc'))
 })
+
+t.test('says of every kind of answer which software it is from, once', async (t) => {
+  const gateway = await startGateway(t)
+  t.equal((await gateway.call('/files/home/alice/x', { method: 'PUT', as: 'alice', body: 'abc' })).status, 201)
+  const kinds: readonly (readonly [string, number, string?])[] = [
+    ['/nodes/home/alice?limit=0', 200],
+    ['/nodes/home/alice', 200],
+    ['/nodes/home/alice/x?view=data', 303],
+    ['/nodes/home/alice/nothing', 404],
+    ['/files/home/alice/x', 200],
+    ['/files/home/alice/x', 200, 'HEAD'],
+    ['/fs/v1/entry?path=/home/alice', 200],
+    ['/nowhere', 404],
+    ['//livez', 200],
+    ['/nodes/home/alice/x', 200, 'DELETE'],
+  ]
+  for (const [target, status, method = 'GET'] of kinds) {
+    const reply = await gateway.call(target, { as: 'alice', method })
+    t.equal(reply.status, status, `${method} ${target}`)
+    t.equal(reply.headers['server'], 'karst/0.0.0', `${method} ${target}`)
+  }
+})
