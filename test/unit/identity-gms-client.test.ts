@@ -269,6 +269,19 @@ t.test('an answer may count for longer while the service is down, if the site sa
   }
 })
 
+t.test('so it does while the service is left alone', async (t) => {
+  const world = await World.start(t, { staleIfError: 3600 })
+  world.double.reply = names(['team'])
+  for (const name of ['a', 'b', 'c', 'd']) await world.of(name)
+  world.double.reply = (response) => response.writeHead(500).end()
+  world.time += 301_000
+  for (const name of ['a', 'b', 'c']) t.same(await world.of(name), ['team'])
+  const asked = world.double.shown.length
+  t.same(await world.of('d'), ['team'])
+  t.same(await world.of('e'), [])
+  t.equal(world.double.shown.length, asked)
+})
+
 t.test('a refusal counts at once, whatever is remembered', async (t) => {
   const world = await World.start(t, { staleIfError: 3600 })
   world.double.reply = names(['team'])
