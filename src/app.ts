@@ -18,6 +18,7 @@ import { CredentialService, readAuthority } from './identity/credential-service.
 import { Delegations } from './identity/delegation.ts'
 import { Tokens } from './identity/token.ts'
 import { GroupRules } from './identity/groups.ts'
+import { PosixMapping } from './identity/posix-mapping.ts'
 import { TrustPlaces } from './identity/trust-places.ts'
 import { JobRunner } from './jobs/runner.ts'
 import { LogFile } from './log-file.ts'
@@ -247,6 +248,7 @@ async function listen(
       accounts,
       traffic: trafficOf(config, store, logger),
       groups,
+      mapping: new PosixMapping(store.ids(), groups.services),
       ...issuing,
       signOn: { tokens: callers.tokens !== undefined, logins: config.tokens.flatMap(({ login }) => login ?? []) },
       health: { check },

@@ -9,10 +9,12 @@ export function registry(app: FastifyInstance, { services }: HttpContext): void 
     '/reg/resource-caps',
     {
       GET: async (_request, reply) => {
-        const { service, publicUrl, groups } = services
+        const { service, publicUrl, groups, mapping } = services
         const own = `${service.resourceId} = ${publicUrl}/capabilities\n`
         const kept = groups === undefined ? '' : `${groups.services.own} = ${publicUrl}/gms/capabilities\n`
-        return answer(reply, 200, TEXT, own + kept)
+        const mapper = service.resourceId.replace(/^(ivo:\/\/[^/]+)\/.*$/, '$1/posix-mapper')
+        const numbers = mapping === undefined ? '' : `${mapper} = ${publicUrl}/posix/capabilities\n`
+        return answer(reply, 200, TEXT, own + kept + numbers)
       },
     },
     { open: true },

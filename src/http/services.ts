@@ -6,6 +6,7 @@ import { type CredentialService } from '../identity/credential-service.ts'
 import { type Delegations } from '../identity/delegation.ts'
 import { type ForwardedOptions } from '../identity/forwarded.ts'
 import { type GroupRules } from '../identity/groups.ts'
+import { type PosixMapping } from '../identity/posix-mapping.ts'
 import { type PutDataOptions } from '../space/filesystem.ts'
 import { type Preauth } from '../space/preauth.ts'
 import { type Space } from '../space/space.ts'
@@ -32,6 +33,8 @@ export interface HttpServices {
   readonly traffic?: Traffic
   /** absent: no groups are managed or told here */
   readonly groups?: GroupRules
+  /** absent: names and numbers are not told */
+  readonly mapping?: PosixMapping
   /** fronts that end TLS; absent: no header says who somebody is */
   readonly forwardedCertificates?: ForwardedOptions
   readonly health: Health

@@ -2,6 +2,7 @@
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type Capability, writeAvailability, writeCapabilities } from '../codec/vosi.ts'
 import { GMS_SEARCH } from '../vospace/group.ts'
+import { POSIX_GROUPS, POSIX_USERS } from '../identity/posix-mapping.ts'
 import { SECURITY } from '../vospace/transfer.ts'
 import { challenges } from './challenge.ts'
 import { CREDENTIALS } from './credentials.ts'
@@ -50,6 +51,11 @@ const KEPT_GROUPS: readonly Endpoint[] = [
   [GMS_SEARCH, '/gms/search', 'full'],
 ]
 
+const NUMBERS: readonly Endpoint[] = [
+  [POSIX_USERS, '/posix/uid', 'full'],
+  [POSIX_GROUPS, '/posix/gid', 'full'],
+]
+
 const DELEGATION: Endpoint = [DELEGATIONS, '/delegations', 'base']
 const CREDENTIAL: Endpoint = [CREDENTIALS, '/cred/generate', 'base']
 
@@ -80,7 +86,7 @@ export const signedOn = ({ signOn }: HttpServices): string[] => [
 ]
 
 function capabilitiesOf(services: HttpServices): string {
-  const { publicUrl, delegations, credentials, groups } = services
+  const { publicUrl, delegations, credentials, groups, mapping } = services
   const methods = signedOn(services)
   const capability =
     (securityMethods: Capability['securityMethods']) =>
@@ -90,6 +96,7 @@ function capabilitiesOf(services: HttpServices): string {
     ...SERVED.map(capability([null, ...methods])),
     ...NAMED.map(capability(methods)),
     ...(groups === undefined ? [] : KEPT_GROUPS).map(capability(methods)),
+    ...(mapping === undefined ? [] : NUMBERS).map(capability(methods)),
     // a credential is delegated by who shows it
     ...(delegations === undefined ? [] : [DELEGATION]).map(capability([SECURITY.certificate])),
     // certificates are for administrators who ask for others

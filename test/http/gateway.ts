@@ -12,8 +12,9 @@ import { type AccountsConfig, type LimitsConfig } from '../../src/config-account
 import { createServer, type HttpServer } from '../../src/http/server.ts'
 import { type HttpLimits, type HttpServices } from '../../src/http/services.ts'
 import { type AuditEvent } from '../../src/identity/audit.ts'
-import { callerNamed, Callers, type TokenVerifier } from '../../src/identity/caller.ts'
+import { callerNamed, Callers } from '../../src/identity/caller.ts'
 import { GroupRules } from '../../src/identity/groups.ts'
+import { PosixMapping } from '../../src/identity/posix-mapping.ts'
 import { type Credential, pemCertificates } from '../../src/identity/pem.ts'
 import { TrustStore } from '../../src/identity/trust.ts'
 import { JobRunner } from '../../src/jobs/runner.ts'
@@ -58,7 +59,6 @@ export interface GatewayOptions {
   readonly rules?: Partial<Rules>
   readonly limits?: Partial<HttpLimits>
   readonly services?: Partial<HttpServices>
-  readonly tokens?: TokenVerifier
   readonly quota?: number
   /** jobs of one owner that may wait */
   readonly waiting?: number
@@ -208,6 +208,7 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
     }),
     ...(people && { accounts: people.accounts, traffic: people.traffic }),
     groups,
+    mapping: new PosixMapping(store.ids(), GROUP_SERVICES),
     health: { check: async () => ({ available: true, upSince: Date.now(), notes: [] }) },
     get publicUrl() {
       return `https://localhost:${listening.server?.address.port ?? 0}/karst`

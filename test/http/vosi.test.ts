@@ -61,7 +61,8 @@ await t.test('it has a registry of itself, with one "=" a line', async (t) => {
   const reply = await gateway.call('//reg/resource-caps')
   t.equal(reply.headers['content-type'], 'text/plain')
   const own = `ivo://karst.local/karst = ${gateway.url}/capabilities\n`
-  t.equal(reply.text, `${own}ivo://karst.local/gms = ${gateway.url}/gms/capabilities\n`)
+  const gms = `ivo://karst.local/gms = ${gateway.url}/gms/capabilities\n`
+  t.equal(reply.text, `${own}${gms}ivo://karst.local/posix-mapper = ${gateway.url}/posix/capabilities\n`)
 })
 
 await t.test('row 47: it lists protocols, views and properties', async (t) => {
