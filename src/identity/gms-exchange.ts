@@ -1,5 +1,5 @@
 // One question to a group service of another site: which groups is who shows this credential in? Bounded in size and time, and led nowhere else.
-import { type IncomingMessage } from 'node:http'
+import { type ClientRequest, type IncomingMessage } from 'node:http'
 import { Agent, request as httpsRequest, type RequestOptions } from 'node:https'
 import { readXml, type XmlElement } from '../codec/xml-reader.ts'
 import { GMS_SEARCH, isGroupName } from '../vospace/group.ts'
@@ -101,13 +101,9 @@ export class GmsExchange {
     const tls = { rejectUnauthorized: true, minVersion: 'TLSv1.2', ...(ca !== undefined && { ca }) } as const
     return new Promise((resolve, reject) => {
       const request = httpsRequest(url, { ...shown, ...tls, signal, maxHeaderSize: 16_384 })
-      let isSecure = false
-      request.on('socket', (socket) => socket.once('secureConnect', () => (isSecure = true)))
       request.on('response', resolve)
-      request.on('error', (error: NodeJS.ErrnoException) => {
-        if (shown.cert !== undefined && isRefusal(error, isSecure)) resolve(undefined)
-        else reject(error)
-      })
+      if (shown.cert === undefined) request.on('error', reject)
+      else onRefusal(request, () => resolve(undefined), reject)
       request.end()
     })
   }
@@ -132,8 +128,16 @@ export class GmsExchange {
 }
 
 /** In TLS 1.3 a server looks at the certificate after the client has what it needs: the refusal is an alert, or a connection that ends. */
-const isRefusal = ({ code = '' }: NodeJS.ErrnoException, isSecure: boolean): boolean =>
-  /^ERR_SSL_.*ALERT/.test(code) || (isSecure && (code === 'ECONNRESET' || code === 'EPIPE'))
+function onRefusal(request: ClientRequest, refused: () => void, failed: (error: Error) => void): void {
+  let isSecure = false
+  request.on('socket', (socket) => socket.once('secureConnect', () => (isSecure = true)))
+  request.on('error', (error: NodeJS.ErrnoException) => {
+    const { code = '' } = error
+    const isRefused = /^ERR_SSL_.*ALERT/.test(code) || (isSecure && (code === 'ECONNRESET' || code === 'EPIPE'))
+    if (isRefused) refused()
+    else failed(error)
+  })
+}
 
 const chainOf = ({ certificate, chain = [] }: Exclude<GmsCredential, { token: string }>): string =>
   [certificate, ...chain].join('\n')
