@@ -1,5 +1,5 @@
 // A certificate as verification needs it (RFC 5280 section 4.1), read from DER by our own strict reader.
-import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
+import { createPublicKey, hash, type KeyObject } from 'node:crypto'
 import { CertificateFault, malformed } from './certificate-fault.ts'
 import {
   expectTag,
@@ -77,7 +77,7 @@ export class Certificate {
     this.notAfter = readTime(notAfter)
     this.subjectDer = expectTag(subject, TAG.sequence).raw
     this.extensions = readExtensions(optional, this.version)
-    this.fingerprint = createHash('sha256').update(der).digest('hex')
+    this.fingerprint = hash('sha256', der, 'hex')
     this.#signed = expectTag(tbs, TAG.sequence).raw
     this.#signature = readBitOctets(signature)
     this.#spki = expectTag(spki, TAG.sequence).raw

@@ -1,5 +1,5 @@
 // Remembers what chains were found to be, against reconnect storms: bounded, short-lived, and void when trust changes.
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { CertificateFault } from './certificate-fault.ts'
 import { type TrustStore } from './trust.ts'
 import { type VerifiedChain, verifyChain, type VerifyOptions } from './verify.ts'
@@ -69,9 +69,8 @@ export class ChainCache {
   }
 }
 
-// The lengths are hashed too: bytes moved from one certificate to the next are another chain.
+// The lengths are hashed too: bytes moved from one certificate to the next are another chain. In one call, which is several times
+// faster than feeding a hash.
 function keyOf(chain: readonly Buffer[]): string {
-  const hash = createHash('sha256')
-  for (const der of chain) hash.update(`${der.length} `).update(der)
-  return hash.digest('base64')
+  return hash('sha256', Buffer.concat([Buffer.from(chain.map(({ length }) => length).join(' ')), ...chain]), 'base64')
 }
