@@ -12,6 +12,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import fsPromises from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import t from 'tap'
@@ -213,6 +215,27 @@ t.test('what it writes is seen by nobody else, whole, and follows no link', asyn
     [],
     'no debris',
   )
+})
+
+t.test('what it writes is never open to others, not even before it is whole', async (t) => {
+  const { open } = fsPromises
+  const modes: number[] = []
+  const watched: typeof open = async (where, ...more) => {
+    const handle = await open(where, ...more)
+    modes.push((await handle.stat()).mode & 0o777)
+    return handle
+  }
+  const before = process.umask(0)
+  Object.assign(fsPromises, { open: watched })
+  syncBuiltinESMExports()
+  try {
+    await writePrivate(place('instant'), 'secret')
+  } finally {
+    Object.assign(fsPromises, { open })
+    syncBuiltinESMExports()
+    process.umask(before)
+  }
+  t.same(modes, [0o600])
 })
 
 t.test('it leaves a file of somebody else as it is', { skip: needs('root') }, async (t) => {
