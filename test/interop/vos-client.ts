@@ -112,6 +112,11 @@ export class VosClient {
     await this.#sure(this.ask(`/files${encoded(path)}`, { method: 'PUT', body }), 201)
   }
 
+  /** Makes a group of alice's, if it is not there. */
+  async group(name: string): Promise<void> {
+    await this.#sure(this.ask('/groups', { method: 'POST', body: JSON.stringify({ name }) }), 201, 409)
+  }
+
   /** The bytes as anybody else gets them. */
   async bytes(path: string): Promise<Buffer> {
     return (await this.#sure(this.ask(`/files${encoded(path)}`), 200, 204)).body
