@@ -1,8 +1,10 @@
 /** `npm run bench`: each case beside its peer in one run, medians and ratios. `npm run bench -- fuse` runs the cases whose suite has that name. */
+import { deleteBench } from './delete.ts'
 import { fuseBench } from './fuse.ts'
 import { httpBench } from './http.ts'
 import { identityBench } from './identity.ts'
 import { jobsBench } from './jobs.ts'
+import { listingBench } from './listing.ts'
 import { type BenchRow } from './row.ts'
 import { statBench } from './stat.ts'
 import { tableOf } from './table.ts'
@@ -13,6 +15,8 @@ const SUITES: Readonly<Record<string, () => Promise<BenchRow[]>>> = {
   stat: statBench,
   fuse: fuseBench,
   jobs: jobsBench,
+  delete: deleteBench,
+  listing: listingBench,
 }
 
 const wanted = process.argv.slice(2)

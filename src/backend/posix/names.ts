@@ -11,7 +11,7 @@ export interface Unservable {
 }
 
 /** Names in order that are found in one reading of the directory; up to twice as many are held. */
-export const MOST_HELD = 65_536
+export const MOST_HELD = 32_768
 
 /** Names that may be of nodes, as the directory is read: what has been answered may be removed meanwhile. Throws LibcError. */
 export async function* namesAsRead(dir: number, unservable: Unservable): AsyncGenerator<readonly string[]> {
