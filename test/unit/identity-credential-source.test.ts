@@ -17,7 +17,7 @@ import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import t from 'tap'
-import { type CredentialFiles, readCredentialFiles } from '../../src/identity/credential-source.ts'
+import { type AskPassphrase, type CredentialFiles, readCredentialFiles } from '../../src/identity/credential-source.ts'
 import { createProxy, issueUserCertificate, mintDevelopmentCa } from '../../src/identity/mint.ts'
 import { readPrivate, wipe, writePrivate } from '../../src/identity/private-file.ts'
 import { isFault } from '../../src/vospace/fault.ts'
@@ -45,10 +45,10 @@ const users = {
   ec: await issueUserCertificate(ca, NAME, 30, 'ec'),
 }
 const caFile = file('ca.pem', ca.certificate)
-const never = async (what: string): Promise<string> => {
+const never: AskPassphrase = async (what) => {
   throw new Error(`asked for the passphrase of ${what}`)
 }
-const told = async (): Promise<string> => PASSPHRASE
+const told: AskPassphrase = async () => PASSPHRASE
 const read = (files: CredentialFiles, ask = told) => readCredentialFiles(files, ask)
 const faultOf = (refused: Promise<unknown>): Promise<string> =>
   refused.then(
