@@ -18,7 +18,8 @@ interface Membership {
 const EDGE = 'g.uri AS uri, e.expires AS expires, g.expires AS ends'
 
 const DIRECT = `SELECT ${EDGE} FROM members e JOIN groups g ON g.uri = e.uri WHERE e.user = ?`
-const AROUND = `SELECT ${EDGE} FROM nested e JOIN groups g ON g.uri = e.uri WHERE e.member = ?`
+/** A whole level at once: each statement is a look at the file. */
+const AROUND = `SELECT ${EDGE} FROM json_each(?) inside JOIN nested e ON e.member = inside.value JOIN groups g ON g.uri = e.uri`
 
 const NEXT_END = `SELECT min(expires) FROM (
   SELECT expires FROM members UNION ALL SELECT expires FROM nested UNION ALL SELECT expires FROM groups) WHERE expires > ?`
@@ -93,7 +94,7 @@ export class Memberships {
       const fresh = [...new Set(level)].filter((uri) => !groups.has(uri))
       for (const uri of fresh) groups.add(uri)
       if (depth === MAX_NESTING) break
-      level = fresh.flatMap((uri) => this.#database.all(AROUND, uri).flatMap(live))
+      level = fresh.length === 0 ? [] : this.#database.all(AROUND, JSON.stringify(fresh)).flatMap(live)
     }
     return { groups, until }
   }
