@@ -171,16 +171,16 @@ await t.test('row 52: jobs of others are out of sight', async (t) => {
 })
 
 await t.test('a recursive delete that is aborted leaves the rest', async (t) => {
-  let removals = 0
+  let containers = 0
   const begun = Promise.withResolvers<void>()
   const go = Promise.withResolvers<void>()
   const gateway = await startGateway(t, {
     backend: (memory) =>
       overlay(memory, {
-        remove: async (...given) => {
-          if (++removals === 2) begun.resolve()
-          if (removals === 2) await go.promise
-          return memory.remove(...given)
+        removeChildren: async function* (...given) {
+          if (++containers === 2) begun.resolve()
+          if (containers === 2) await go.promise
+          yield* memory.removeChildren(...given)
         },
       }),
   })
