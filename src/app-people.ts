@@ -45,12 +45,14 @@ export function accountsOf(
   { users, groups }: Store,
   space: Space,
   audit: Audit,
+  settled?: (name: string) => Promise<void>,
 ): { accounts: Accounts; newcomers: Newcomers } {
   const { home, autoprovision, ...allowed } = config.accounts
   const accounts = new Accounts({
     users,
     groups,
     audit,
+    ...(settled && { settled }),
     ...(home && { home }),
     homes: {
       state: (path, user) => homeState(space, path, user),

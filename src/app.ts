@@ -7,6 +7,7 @@ import { type Backend } from './backend/backend.ts'
 import { PosixBackend } from './backend/posix/posix.ts'
 import { lackingPrivileges } from './backend/posix/privilege.ts'
 import { foreignGroupsOf, keptGroups, lastingGroups } from './app-groups.ts'
+import { numberedNames, numbersOf } from './app-numbers.ts'
 import { accountsOf, enrol, trafficOf } from './app-people.ts'
 import { ConfigError, standApart, version, type Config } from './config.ts'
 import { healthOf } from './health.ts'
@@ -77,13 +78,15 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     const kept = keptGroups(config)
     const store = openStore(join(config.state, 'karst.db'), { isForeignGroup: (uri) => isKeptElsewhere(uri, kept) })
     open.push(() => store.close())
+    const mapper = await numbersOf(config, store, logger)
+    open.push(() => mapper?.close())
     enrol(store, config)
     const backend = makeBackend(config, store, logger)
     await backend.start()
     open.push(() => backend.stop())
     const audit: Audit = { note: (event) => logger.info({ event }, 'audit') }
     const groups = new GroupRules({ store: store.groups, services: kept, audit })
-    const space = { ...makeSpace(config, store, backend), groupNames: groups }
+    const space = { ...makeSpace(config, store, backend), groupNames: numberedNames(groups, store) }
     const trust = await TrustPlaces.open(config.trust, logger)
     open.push(() => trust.close())
     const tokens = tokensOf(config, logger)
@@ -97,7 +100,9 @@ export async function startGateway(config: Config, options: { readonly logFile?:
       log: logger,
       waiting: config.jobs.waiting,
     })
-    const { accounts, newcomers } = accountsOf(config, store, space, audit)
+    const { accounts, newcomers } = accountsOf(config, store, space, audit, async (name) =>
+      mapper?.settled('user', name),
+    )
     runner.register(ACCOUNTS, accountsKind(space, accounts))
     const callers = new Callers({
       trust: trust.stores,

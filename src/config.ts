@@ -14,6 +14,12 @@ import {
   type AccountsDocument,
   type LimitsConfig,
 } from './config-accounts.ts'
+import {
+  posixMapperConfig,
+  posixMapperMistakes,
+  type PosixMapperConfig,
+  type PosixMapperDocument,
+} from './config-posix-mapper.ts'
 import { issuerMistakes, tokenConfig, type TokenConfig, type TokenDocument } from './config-tokens.ts'
 import { nodePath, type NodePath } from './vospace/path.ts'
 
@@ -25,6 +31,8 @@ export interface Config {
   readonly tokens: readonly TokenConfig[]
   /** absent: no certificates are issued here */
   readonly credentials?: CredentialsConfig
+  /** absent: numbers of users and groups are given here */
+  readonly posixMapper?: PosixMapperConfig
   /** absent: a header never says who somebody is */
   readonly forwardedCertificates?: {
     readonly from: readonly string[]
@@ -99,7 +107,7 @@ export interface BackendConfig {
 }
 
 /** As it stands in the file: defaults not yet filled in, file names as written. */
-export interface ConfigDocument extends AccountsDocument {
+export interface ConfigDocument extends AccountsDocument, PosixMapperDocument {
   service: { resourceId: string; url: string }
   listen?: { host?: string; port?: number }
   tls: { certificate: string; key: string }
@@ -210,7 +218,7 @@ function consistency(document: ConfigDocument): string[] {
     if (!users.has(admin)) mistakes.push(`administrators: ${admin} is not among users`)
   }
   mistakes.push(...issuerMistakes(document.tokens ?? []), ...groupServiceMistakes(document))
-  mistakes.push(...accountMistakes(document))
+  mistakes.push(...accountMistakes(document), ...posixMapperMistakes(document))
   for (const path of document.allocations ?? []) {
     try {
       nodePath(path)
@@ -302,6 +310,7 @@ function complete(document: ConfigDocument, folder: string): Config {
     strict: document.strict ?? false,
     ...(document.credentials && { credentials: credentialsConfig(document.credentials, file) }),
     trash: { days: document.trash?.days ?? 7 },
+    ...(document.posixMapper && { posixMapper: posixMapperConfig(document.posixMapper, file) }),
     accounts: accountsConfig(document),
     limits: document.limits ?? {},
     jobs: { waiting: document.jobs?.waiting ?? 1000 },

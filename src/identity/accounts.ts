@@ -35,6 +35,8 @@ export interface AccountsOptions {
   /** Absent: nobody gets a home. */
   readonly home?: HomePolicy
   readonly audit?: Audit
+  /** Resolves when it is known whether another service has a number for that name. */
+  readonly settled?: (name: string) => Promise<void>
 }
 
 export interface AccountDraft {
@@ -121,6 +123,7 @@ export class Accounts implements UserDirectory {
       const quota = draft.quota ?? this.#options.home?.quota
       if (home !== undefined) await this.#checkPlace(home, name, quota)
       const due = home !== undefined && { home, homeDue: true }
+      if (uid === undefined) await this.settled(name)
       const user = this.#users.create({
         name,
         admin,
@@ -131,6 +134,11 @@ export class Accounts implements UserDirectory {
       })
       return this.#account(home === undefined ? user : await this.makeHome(user, quota))
     })
+  }
+
+  /** Before an account of that name is made: the number may be another service's to give. */
+  async settled(name: string): Promise<void> {
+    await this.#options.settled?.(name)
   }
 
   /** Whether something stands where the home of a new user of that name would be, whoever it is recorded for. */

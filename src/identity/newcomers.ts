@@ -136,6 +136,7 @@ export class Newcomers {
       // another gateway was faster
       if (known !== undefined) return known
       if (!(await this.#isFree(name))) continue
+      await accounts.settled(name)
       const home = accounts.home && { home: homePath(accounts.home, name), homeDue: true }
       try {
         const user = users.create({ name, identities: [proof.identity], ...home })
