@@ -10,8 +10,8 @@ import { type Space } from './space.ts'
 /** Name of the kind. */
 export const ACCOUNTS = 'accounts'
 
-/** Requests of who is suspended are cut after so many milliseconds at the latest: only then it is looked what they own. */
-export const SUSPENSION_MS = 5000
+/** Requests and jobs of who is suspended have ended after so many milliseconds: only then it is looked what they own. */
+export const SUSPENSION_MS = 11_000
 
 /** What is asked for. `to` with a deletion: who gets what is left. `path`: with a hand-over, and only what is there changes hands. */
 export interface AccountWork {
@@ -28,7 +28,8 @@ export function accountsKind(space: Space, accounts: Accounts): Kind {
       try {
         return await run(space, accounts, context)
       } catch (error) {
-        if (!isFault(error) || error.fault === 'InternalFault') throw error
+        // interrupted, it goes on later
+        if (context.signal.aborted || !isFault(error) || error.fault === 'InternalFault') throw error
         // no client of the standard looks at these: so they say what is to be done
         return { phase: 'ERROR', error: `${error.fault}: ${error.detail}` }
       }
@@ -39,9 +40,9 @@ export function accountsKind(space: Space, accounts: Accounts): Kind {
 async function run(space: Space, accounts: Accounts, context: JobContext): Promise<Ending> {
   const { act, user, to, path } = workOf(context)
   if (act === 'hand-over' && to === undefined) throw new Fault('InvalidArgument', 'to whom?')
-  if (act === 'delete') await settled(accounts, user, context.signal)
+  const since = act === 'delete' ? await settled(accounts, user, context.signal) : undefined
   const handed = to === undefined ? 0 : await inherit(space, accounts, context, { user, to, path })
-  if (act === 'delete') await remove(space, accounts, context, user)
+  if (since !== undefined) await remove(space, accounts, context, { user, since })
   return { results: [{ id: 'handed', href: `final:${handed}` }] }
 }
 
@@ -91,12 +92,12 @@ async function inherit(
   return nodes
 }
 
-/** What was under way when they were suspended has ended. PreconditionFailed: they are not suspended. */
-async function settled(accounts: Accounts, name: string, signal: AbortSignal): Promise<void> {
+/** Resolves when what was under way when they were suspended has ended; answers when that was. PreconditionFailed: they are not suspended. */
+async function settled(accounts: Accounts, name: string, signal: AbortSignal): Promise<number> {
   const since = accounts.byName(name)?.suspendedSince
   if (since === undefined) throw new Fault('PreconditionFailed', `${name} is to be suspended first`)
   const left = since + SUSPENSION_MS - Date.now()
-  if (left <= 0) return
+  if (left <= 0) return since
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(resolve, Math.min(left, SUSPENSION_MS))
     signal.addEventListener('abort', () => {
@@ -104,12 +105,21 @@ async function settled(accounts: Accounts, name: string, signal: AbortSignal): P
       reject(new Fault('TransferFailed', 'cancelled', { cause: signal.reason }))
     })
   })
+  return since
 }
 
-async function remove(space: Space, accounts: Accounts, context: JobContext, user: string): Promise<void> {
+async function remove(
+  space: Space,
+  accounts: Accounts,
+  context: JobContext,
+  { user, since }: { readonly user: string; readonly since: number },
+): Promise<void> {
   const owned = await firstOwned(space, user, ROOT, context.signal)
   if (owned !== undefined) {
     throw new Fault('ContainerNotEmpty', `${user} owns ${owned}: delete it, or hand over what is theirs`)
   }
+  // who was let in again meanwhile may have made something where it was looked already
+  if (accounts.byName(user)?.suspendedSince !== since)
+    throw new Fault('PreconditionFailed', `${user} was not suspended all the time: ask again`)
   accounts.remove(context.caller, user)
 }

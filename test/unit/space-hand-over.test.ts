@@ -4,7 +4,10 @@ import { type Caller } from '../../src/vospace/caller.ts'
 import { isFault } from '../../src/vospace/fault.ts'
 import { ROOT } from '../../src/vospace/path.ts'
 import { firstOwned, handOver } from '../../src/space/hand-over.ts'
-import { admin, at, file, folder, link, world, type World } from './space-world.ts'
+import { type Accounts } from '../../src/identity/accounts.ts'
+import { ACCOUNTS, accountsKind } from '../../src/space/account-jobs.ts'
+import { type Job } from '../../src/vospace/transfer.ts'
+import { admin, alice, at, file, folder, link, world, type World } from './space-world.ts'
 
 const outcome = async (work: Promise<unknown>): Promise<string> =>
   work.then(
@@ -106,4 +109,21 @@ t.test('there is something to begin with', async (t) => {
   const { space } = await world()
   const nowhere = handOver(space, admin, { ...WHOLE, path: at('/nowhere') }, { save: () => undefined })
   t.equal(await outcome(nowhere), 'NodeNotFound')
+})
+
+t.test('a gateway that stops interrupts the job, and does not end it', async (t) => {
+  const { space } = await planted(10)
+  const gone = AbortSignal.abort(new Error('the gateway stops'))
+  const job = { id: 'j', kind: ACCOUNTS, parameters: { act: 'hand-over', user: 'alice', to: 'bob' } } as unknown as Job
+  const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
+  const context = { job, caller: admin, signal: gone, checkpoint: undefined, log, save: () => undefined }
+  const kind = accountsKind(space, {} as Accounts)
+  t.equal(await outcome(kind.run({ ...context, progress: () => undefined })), 'TransferFailed')
+  const refused = kind.run({
+    ...context,
+    caller: alice,
+    signal: new AbortController().signal,
+    progress: () => undefined,
+  })
+  t.match(await refused, { phase: 'ERROR', error: /^PermissionDenied: / }, 'what is refused does end it')
 })
