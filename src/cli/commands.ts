@@ -3,6 +3,7 @@ import { ConfigError, version } from '../config.ts'
 import { Fault } from '../vospace/fault.ts'
 import { complain, say, UsageError, type Command } from './command.ts'
 import { groups } from './groups.ts'
+import { identities } from './identities.ts'
 import { mount, umount } from './mount.ts'
 import { proxy } from './proxy.ts'
 import { quickstart } from './quickstart.ts'
@@ -10,7 +11,7 @@ import { serve } from './serve.ts'
 import { trash } from './trash.ts'
 import { users } from './users.ts'
 
-export const COMMANDS: readonly Command[] = [quickstart, serve, mount, umount, proxy, trash, groups, users]
+export const COMMANDS: readonly Command[] = [quickstart, serve, mount, umount, proxy, trash, groups, users, identities]
 
 /** Runs `karst WORDS`; answers the exit code. What went wrong is said in one sentence; a bug also with its stack. */
 export async function run(commands: readonly Command[], words: readonly string[]): Promise<number> {

@@ -47,9 +47,26 @@ export async function serviceOf(uri: string, options: ServiceOptions): Promise<{
 
 /** The service at --url or KARST_URL: for what is about no node. UsageError without either, or without a credential. */
 export async function serviceAt(options: ServiceOptions): Promise<Ask> {
+  return asking(placeOf(options), credentialIn(options), options.ca)
+}
+
+/** A text of that type, at --url or KARST_URL, as `serviceAt`. */
+export type AskText = (path: string, type: string) => Promise<string>
+
+export async function textsAt(options: ServiceOptions): Promise<AskText> {
+  const url = placeOf(options)
+  const secrets = await secretsWith(credentialIn(options), options.ca)
+  return (path, type) =>
+    exchange(url, path, { method: 'GET', headers: { Accept: type }, secrets }, (status, text) => {
+      refuse(status, text)
+      return text
+    })
+}
+
+function placeOf(options: ServiceOptions): string {
   const url = options.url ?? mountEnvironment().url
   if (url === undefined) throw new UsageError('--url URL is missing, and KARST_URL is not set')
-  return asking(url.replace(/\/+$/, ''), credentialIn(options), options.ca)
+  return url.replace(/\/+$/, '')
 }
 
 /** Files; one of the two is there. */
@@ -80,31 +97,61 @@ const credentialIn = ({ certificate, 'token-file': tokenFile }: ServiceOptions):
 export const printable = (path: string): string => path.replace(/[\p{Cc}\p{Cf}]/gu, (one) => encodeURIComponent(one))
 
 async function asking(url: string, credential: CredentialFiles, ca: string | undefined): Promise<Ask> {
-  const secrets = { ...(await secretsOf(credential)), ...(ca !== undefined && { ca: await readFile(ca) }) }
-  return (method, path, document) =>
-    new Promise((resolve, reject) => {
-      const failed = (error: Error): void =>
-        reject(new Fault('ServiceBusy', `${url}: ${error.message}`, { cause: error }))
-      const headers = document === undefined ? {} : { 'Content-Type': 'application/json' }
-      const sent = request(url + path, { method, headers, agent: false, ...secrets }, (reply) => {
-        const parts: Buffer[] = []
-        reply.on('data', (part: Buffer) => parts.push(part))
-        reply.on('error', failed)
-        reply.on('end', () => {
-          try {
-            resolve(answerOf(reply.statusCode ?? 0, Buffer.concat(parts).toString('utf8')))
-          } catch (error) {
-            reject(isFault(error) ? error : new Fault('ServiceBusy', `${url}: no answer of ours`, { cause: error }))
-          }
-        })
+  const secrets = await secretsWith(credential, ca)
+  return (method, path, document) => {
+    const headers = document === undefined ? {} : { 'Content-Type': 'application/json' }
+    return exchange(url, path, { method, headers, secrets, document }, answerOf)
+  }
+}
+
+interface Secrets {
+  readonly headers?: Readonly<Record<string, string>>
+  readonly cert?: Buffer
+  readonly key?: Buffer
+  readonly ca?: Buffer
+}
+
+interface Sent {
+  readonly method: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly secrets: Secrets
+  readonly document?: object | undefined
+}
+
+/** What `read` makes of the answer. ServiceBusy: there is none, or none of ours. */
+function exchange<T>(
+  url: string,
+  path: string,
+  { method, headers, secrets, document }: Sent,
+  read: (status: number, text: string) => T,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const failed = (error: Error): void =>
+      reject(new Fault('ServiceBusy', `${url}: ${error.message}`, { cause: error }))
+    const options = { method, agent: false, ...secrets, headers: { ...headers, ...secrets.headers } }
+    const sent = request(url + path, options, (reply) => {
+      const parts: Buffer[] = []
+      reply.on('data', (part: Buffer) => parts.push(part))
+      reply.on('error', failed)
+      reply.on('end', () => {
+        try {
+          resolve(read(reply.statusCode ?? 0, Buffer.concat(parts).toString('utf8')))
+        } catch (error) {
+          reject(isFault(error) ? error : new Fault('ServiceBusy', `${url}: no answer of ours`, { cause: error }))
+        }
       })
-      sent.on('error', failed)
-      sent.end(document === undefined ? undefined : JSON.stringify(document))
     })
+    sent.on('error', failed)
+    sent.end(document === undefined ? undefined : JSON.stringify(document))
+  })
+}
+
+async function secretsWith(credential: CredentialFiles, ca: string | undefined): Promise<Secrets> {
+  return { ...(await secretsOf(credential)), ...(ca !== undefined && { ca: await readFile(ca) }) }
 }
 
 /** For the TLS connection, or in the headers. */
-async function secretsOf({ certificate, tokenFile }: CredentialFiles): Promise<object> {
+async function secretsOf({ certificate, tokenFile }: CredentialFiles): Promise<Secrets> {
   if (tokenFile !== undefined) {
     const token = (await readFile(tokenFile, 'utf8')).trim()
     if (!/^[\x21-\x7e]+$/.test(token)) throw new UsageError(`${tokenFile}: not a token`)
@@ -115,9 +162,14 @@ async function secretsOf({ certificate, tokenFile }: CredentialFiles): Promise<o
   return { cert: pem, key: pem }
 }
 
-/** A refusal is `Fault: detail`. */
 function answerOf(status: number, text: string): unknown {
-  if (status >= 200 && status < 300) return text === '' ? undefined : (JSON.parse(text) as unknown)
+  refuse(status, text)
+  return text === '' ? undefined : (JSON.parse(text) as unknown)
+}
+
+/** A refusal is `Fault: detail`. */
+function refuse(status: number, text: string): void {
+  if (status >= 200 && status < 300) return
   const [, name = '', detail = ''] = /^(\w+):? ?(.*)/s.exec(text) ?? []
   const fault = (Object.keys(FAULTS) as FaultName[]).find((one) => one === name)
   throw new Fault(fault ?? 'ServiceBusy', fault === undefined ? `status ${status}` : detail.trim())
