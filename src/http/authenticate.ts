@@ -4,8 +4,7 @@
  * A request that was begun in time may end later: an upload goes on for as long as bytes come (HttpLimits.idleTimeout).
  */
 import { type IncomingMessage } from 'node:http'
-import { type Socket } from 'node:net'
-import { type Callers } from '../identity/caller.ts'
+import { type CallerOptions, type Callers } from '../identity/caller.ts'
 import { CertificateFault } from '../identity/certificate-fault.ts'
 import { type Proof, proofOfChain } from '../identity/proof.ts'
 import { TokenFault } from '../identity/token-fault.ts'
@@ -25,14 +24,15 @@ interface Verdict {
 /** Milliseconds after which a refused chain may be judged anew on the same connection. */
 const REFUSAL_AGE = 10_000
 
-const verdicts = new WeakMap<Socket, Verdict>()
+/** By the chain of a connection, which is one and the same for all its requests; their sockets are not, under HTTP/2. */
+const verdicts = new WeakMap<readonly Buffer[], Verdict>()
 
 /** Hears what a request showed besides what counted; fastify's logger is one. */
 export interface Notes {
   info(fields: object, text: string): void
 }
 
-export interface AuthenticateOptions {
+export interface AuthenticateOptions extends CallerOptions {
   readonly now?: number
   readonly notes?: Notes
 }
@@ -45,15 +45,15 @@ export interface AuthenticateOptions {
 export function authenticate(
   request: IncomingMessage,
   callers: Callers,
-  { now = Date.now(), notes }: AuthenticateOptions = {},
+  { now = Date.now(), notes, ...asked }: AuthenticateOptions = {},
 ): Caller | Promise<Caller> {
   const token = bearerOf(request)
-  if (token === undefined) return callers.callerOf(certificateProof(request, callers, now))
+  if (token === undefined) return callers.callerOf(certificateProof(request, callers, now), asked)
   if (callers.tokens === undefined) throw new TokenFault('TOKENS_NOT_TAKEN', 'bearer tokens are not taken here')
   const proof = callers.tokens.verify(token)
   const known = (good: Proof): Caller | Promise<Caller> => {
     if (notes !== undefined) noteBoth(request, callers, good, now, notes)
-    return callers.callerOf(good)
+    return callers.callerOf(good, asked)
   }
   return proof instanceof Promise ? proof.then(known) : known(proof)
 }
@@ -63,7 +63,7 @@ function certificateProof(request: IncomingMessage, callers: Callers, now: numbe
   const { chain, forwarded } = shownChain(request)
   if (chain.length === 0) return undefined
   // The connection of a front is many people's: what one of them proves must not count for the next.
-  const proof = forwarded ? judge(chain, callers, now).answer : verdictOf(request.socket, chain, callers, now)
+  const proof = forwarded ? judge(chain, callers, now).answer : verdictOf(chain, callers, now)
   if (proof instanceof CertificateFault) throw proof
   if (proof.expires <= now) {
     throw new CertificateFault('EXPIRED', `the certificate expired at ${new Date(proof.expires).toISOString()}`)
@@ -92,11 +92,11 @@ function noteBoth(request: IncomingMessage, callers: Callers, token: Proof, now:
   }
 }
 
-function verdictOf(socket: Socket, chain: readonly Buffer[], callers: Callers, now: number): Verdict['answer'] {
-  const known = verdicts.get(socket)
+function verdictOf(chain: readonly Buffer[], callers: Callers, now: number): Verdict['answer'] {
+  const known = verdicts.get(chain)
   if (known?.generation === callers.generation && now < known.until) return known.answer
   const verdict = judge(chain, callers, now)
-  verdicts.set(socket, verdict)
+  verdicts.set(chain, verdict)
   return verdict.answer
 }
 

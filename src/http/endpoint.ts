@@ -16,6 +16,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** nobody is asked who they are: a bad certificate does not matter here */
     open?: boolean
+    /** no other service is asked in which of its groups they are */
+    localGroups?: boolean
   }
 }
 
@@ -28,9 +30,9 @@ export function endpoint(
   app: FastifyInstance,
   url: string,
   methods: Methods,
-  options: { readonly open?: boolean } = {},
+  { open = false, localGroups = false }: { readonly open?: boolean; readonly localGroups?: boolean } = {},
 ): void {
-  const config = { open: options.open === true }
+  const config = { open, localGroups }
   for (const [method, handler] of Object.entries(methods)) app.route({ method, url, handler, config })
   const others = app.supportedMethods.filter((method) => !(method in methods))
   const allow = Object.keys(methods).join(', ')

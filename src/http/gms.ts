@@ -20,7 +20,8 @@ export function gms(app: FastifyInstance, { services, base }: HttpContext): void
     reply.header('Cache-Control', `private, max-age=${LASTING}`)
     return answer(reply, 200, TEXT, names.map((name) => `${name}\r\n`).join(''))
   }
-  endpoint(app, `${base}/gms/search`, { GET: search, HEAD: search })
+  // the service that asks may be one that we ask: two that waited for each other would both wait in vain
+  endpoint(app, `${base}/gms/search`, { GET: search, HEAD: search }, { localGroups: true })
   const capabilities = async (_request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const { publicUrl } = services
     const open = { securityMethods: [] }

@@ -1,6 +1,7 @@
 /** The HTTP side of the gateway: one TLS listener, one plugin a family of endpoints, one place for refusals and for the log. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { type RequestListener } from 'node:http'
 import { type Server } from 'node:https'
 import { type AddressInfo, type Socket } from 'node:net'
 import fastify, { LogController, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
@@ -15,14 +16,16 @@ import { fsV1 } from './fs-v1.ts'
 import { gms } from './gms.ts'
 import { groups } from './groups.ts'
 import { healthChecks } from './health.ts'
-import { createListener, refuseMalformed, reloadTls, type TlsIdentity } from './listener.ts'
+import { createListener, refuseMalformed, reloadTls, type Listener, type TlsIdentity } from './listener.ts'
 import { lists } from './lists.ts'
 import { nodes } from './nodes.ts'
+import { auditRefusal, within } from './origin.ts'
 import { posix } from './posix.ts'
 import { recursive } from './recursive.ts'
 import { registry } from './registry.ts'
 import { HTTP_LIMITS, type HttpContext, type HttpServices } from './services.ts'
 import { takeForwarded } from './shown-chain.ts'
+import { sharing } from './sharing.ts'
 import { synctrans } from './synctrans.ts'
 import { loggedOf, routed } from './target.ts'
 import { transfers } from './transfers.ts'
@@ -46,6 +49,7 @@ const FAMILIES = [
   synctrans,
   transfers,
   recursive,
+  sharing,
   trash,
   users,
   groups,
@@ -64,7 +68,8 @@ const FAMILIES = [
 export async function createServer(services: HttpServices, tls: TlsIdentity): Promise<HttpServer> {
   const base = new URL(services.publicUrl).pathname.replace(/\/$/, '')
   const context: HttpContext = { services, limits: { ...HTTP_LIMITS, ...services.limits }, base }
-  const { app, server } = createApp(context, tls)
+  const { app, listener } = createApp(context, tls)
+  const { server } = listener
   for (const family of FAMILIES) await app.register(async (scope) => family(scope, context))
   await app.ready()
   const sockets = track(server)
@@ -79,7 +84,7 @@ export async function createServer(services: HttpServices, tls: TlsIdentity): Pr
       if (address === null || typeof address === 'string') throw new Error('not listening')
       return address
     },
-    close: (drainSeconds) => close(app, server, sockets, drainSeconds),
+    close: (drainSeconds) => close(app, listener, sockets, drainSeconds),
     reloadTls: (renewed) => reloadTls(server, renewed),
   }
 }
@@ -91,10 +96,12 @@ function requestIds(): () => string {
   return () => process + (count++ & 0xffffff).toString(16).padStart(6, '0')
 }
 
-function createApp(context: HttpContext, tls: TlsIdentity): { app: FastifyInstance; server: Server } {
+function createApp(context: HttpContext, tls: TlsIdentity): { app: FastifyInstance; listener: Listener } {
   const { services, limits, base } = context
   const serverHeader = `karst/${services.version}`
-  const made: { server?: Server } = {}
+  const made: { listener?: Listener } = {}
+  const make = (handler: RequestListener): Listener =>
+    createListener(tls, { limits, http2: services.http2 ?? true }, handler)
   const app = fastify({
     loggerInstance: services.logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -102,10 +109,10 @@ function createApp(context: HttpContext, tls: TlsIdentity): { app: FastifyInstan
     return503OnClosing: false,
     genReqId: requestIds(),
     rewriteUrl: (request) => routed(request, base),
-    serverFactory: (handler) => (made.server = createListener(tls, limits, handler)),
+    serverFactory: (handler) => (made.listener = make(handler)).server,
     clientErrorHandler: (error, socket) => refuseMalformed(error, socket, serverHeader),
   })
-  if (made.server === undefined) throw new Error('fastify made no server')
+  if (made.listener === undefined) throw new Error('fastify made no server')
   const instance = app as unknown as FastifyInstance
   instance.removeAllContentTypeParsers()
   // handlers read the body themselves: some documents, some streams
@@ -122,7 +129,7 @@ function createApp(context: HttpContext, tls: TlsIdentity): { app: FastifyInstan
   instance.setNotFoundHandler(async (request, reply) =>
     replyFault(notThere(request, instance), request, reply, context),
   )
-  return { app: instance, server: made.server }
+  return { app: instance, listener: made.listener }
 }
 
 /** Settles who is asking and starts the line in the log. */
@@ -130,18 +137,23 @@ function admit(
   request: FastifyRequest,
   reply: FastifyReply,
   { services }: HttpContext,
-  done: (error?: Error) => void,
+  next: (error?: Error) => void,
 ): void {
+  const done = (error?: Error): void => within(request, () => next(error))
   const started = performance.now()
-  reply.raw.once('close', () => logRequest(request, reply, started))
+  reply.raw.once('close', () => {
+    logRequest(request, reply, started)
+    auditRefusal(services, request, reply.raw.statusCode)
+  })
   request.caller = ANONYMOUS
   takeForwarded(request.raw, services.forwardedCertificates)
-  if (request.is404 || request.routeOptions.config.open === true) {
+  const { open, localGroups = false } = request.routeOptions.config
+  if (request.is404 || open === true) {
     done()
     return
   }
   try {
-    const caller = authenticate(request.raw, services.callers, { notes: request.log })
+    const caller = authenticate(request.raw, services.callers, { notes: request.log, localGroups })
     if (caller instanceof Promise)
       caller.then((known) => admitted(request, reply, known, services)).then(() => done(), done)
     else {
@@ -189,8 +201,14 @@ function track(server: Server): Set<Socket> {
   return sockets
 }
 
-async function close(app: FastifyInstance, server: Server, sockets: Set<Socket>, drainSeconds: number): Promise<void> {
+async function close(
+  app: FastifyInstance,
+  { server, http2 }: Listener,
+  sockets: Set<Socket>,
+  drainSeconds: number,
+): Promise<void> {
   const closed = server.listening ? new Promise<void>((resolve) => server.close(() => resolve())) : Promise.resolve()
+  http2?.close()
   // a connection kept alive is idle as soon as its last request is answered
   const sweep = setInterval(() => server.closeIdleConnections(), 50)
   const deadline = setTimeout(() => sockets.forEach((socket) => socket.destroy()), drainSeconds * 1000)

@@ -82,6 +82,7 @@ function callerWith(
     method: proof.method,
     ...(proof.limited && { limited: true }),
     ...(proof.identity.kind === 'x509' && { dn: proof.identity.value }),
+    ...(proof.identity.kind === 'oidc' && { subject: proof.identity.value }),
   }
 }
 
@@ -124,17 +125,25 @@ export interface CallersOptions extends Directories {
   readonly rules?: ChainCacheOptions
 }
 
+export interface CallerOptions {
+  /** No other service is asked: for one that asks us, and might be asked by us in turn. */
+  readonly localGroups?: boolean
+}
+
 /** Chains and tokens to callers, for the authorities trusted and the users known here. */
 export class Callers {
   readonly #trust: readonly TrustStore[]
   readonly #chains: readonly ChainCache[]
   readonly #directories: Directories
+  readonly #local: Directories
   readonly tokens: TokenVerifier | undefined
 
   constructor({ trust, rules, tokens, ...directories }: CallersOptions) {
     this.#trust = trust
     this.#chains = trust.map((store) => new ChainCache(store, rules))
     this.#directories = directories
+    const { remoteGroups: _, ...local } = directories
+    this.#local = local
     this.tokens = tokens
   }
 
@@ -167,7 +176,7 @@ export class Callers {
   }
 
   /** As callerFrom. Asked anew for every request, since groups change. */
-  callerOf(proof: Proof | undefined): Caller | Promise<Caller> {
-    return callerFrom(proof, this.#directories)
+  callerOf(proof: Proof | undefined, { localGroups = false }: CallerOptions = {}): Caller | Promise<Caller> {
+    return callerFrom(proof, localGroups ? this.#local : this.#directories)
   }
 }

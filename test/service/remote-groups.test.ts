@@ -47,9 +47,10 @@ interface Site {
   readonly gateway: Gateway
 }
 
-async function site(name: string, more: Partial<ConfigDocument>): Promise<Site> {
-  const port = await freePort()
+/** Each site lists the other, and asks it: were it to ask back for an answer, both would wait in vain. */
+async function site(name: string, port: number, other: { name: string; port: number }): Promise<Site> {
   const url = `https://localhost:${port}/karst`
+  const theirs = `localhost:${other.port}`
   const root = join(folder, `${name}-tree`)
   mkdirSync(root)
   const document: ConfigDocument = {
@@ -57,14 +58,22 @@ async function site(name: string, more: Partial<ConfigDocument>): Promise<Site> 
     listen: { host: '127.0.0.1', port },
     tls: { certificate: files.server, key: files.server },
     trust: [files.ca],
-    tokens: [{ issuer: issuer.url, audience: AUDIENCE, ...more.tokens?.[0] }],
+    tokens: [{ issuer: issuer.url, audience: AUDIENCE, forwardTo: [theirs] }],
     state: join(folder, name),
     backends: { main: { type: 'posix', root, mode: 'auto' } },
     namespace: [{ path: '/', backend: 'main' }],
     allocations: ['/home'],
     users: ['alice', 'bob'].map((user) => ({ name: user, x509: [dnOf(user)], oidc: [`${issuer.url} ${user}`] })),
     logLevel: 'silent',
-    ...(more.groupServices && { groupServices: more.groupServices }),
+    groupServices: [
+      {
+        authority: `ivo://${other.name}.example/gms`,
+        url: `https://${theirs}/karst/gms/capabilities`,
+        ca: files.ca,
+        ttl: 1,
+        timeout: 30,
+      },
+    ],
   }
   const gateway = await startGateway(readConfig(document, folder), { logFile: join(folder, `${name}.log`) })
   open.push(() => gateway.close())
@@ -97,13 +106,9 @@ function ask(
   })
 }
 
-const keeper = await site('keeper', {})
-const storage = await site('storage', {
-  tokens: [{ issuer: issuer.url, audience: AUDIENCE, forwardTo: [new URL(keeper.url).host] }],
-  groupServices: [
-    { authority: 'ivo://keeper.example/gms', url: `${keeper.url}/gms/capabilities`, ca: files.ca, ttl: 1, timeout: 30 },
-  ],
-})
+const [keeperPort, storagePort] = [await freePort(), await freePort()]
+const keeper = await site('keeper', keeperPort, { name: 'storage', port: storagePort })
+const storage = await site('storage', storagePort, { name: 'keeper', port: keeperPort })
 const bobsToken = await issuer.token({ claims: { sub: 'bob' } })
 const asBob = { as: credentials.bob }
 
