@@ -92,6 +92,35 @@ t.test('a missing document, a wrong type and a broken file are refused', async (
   t.equal(loadConfig(join(folder, 'good.json')).state, join(folder, 'state'))
 })
 
+t.test(
+  'groups are kept by the site, by its aliases, or by services that are listed, and by one of them each',
+  async (t) => {
+    const cadc = 'ivo://cadc.nrc.ca/gms'
+    const url = 'https://ws.example.org/ac/capabilities'
+    const config = readConfig({ ...good(), groupServices: [{ authority: cadc, url, ca: 'ca.pem' }] }, '/conf')
+    t.same(config.gms, { resourceId: 'ivo://karst.local/gms', aliases: [] })
+    const defaults = { timeout: 3, ttl: 300, staleIfError: 0 }
+    t.same(config.groupServices, [{ authority: cadc, url, ca: '/conf/ca.pem', ...defaults }])
+    const gms = (one: object, ...services: object[]): string[] =>
+      mistakes({ ...good(), gms: one, groupServices: services })
+    t.same(gms({ resourceId: 'ivo://karst.local/groups', aliases: [cadc] }, { authority: 'ivo://a/gms', url }), [])
+    t.match(gms({ aliases: [cadc] }, { authority: cadc, url }), [/cadc.nrc.ca\/gms is there twice/])
+    t.match(gms({}, { authority: 'ivo://karst.local/gms', url }), [/twice/])
+    t.match(gms({ resourceId: 'ivo://karst.local/karst' }), [/twice/])
+    for (const wrong of [
+      { authority: 'ivo://CADC/gms', url },
+      { authority: `${cadc}?x`, url },
+      { authority: cadc, url: 'http://ws.example.org/ac/search' },
+      { authority: cadc, url: 'https://user@ws.example.org/search' },
+      { authority: cadc, url: 'https://ws.example.org/search?x' },
+      { authority: cadc, url, ttl: 301 },
+      { authority: cadc, url, timeout: 0 },
+      { authority: cadc },
+    ])
+      t.not(gms({}, wrong).length, 0, JSON.stringify(wrong))
+  },
+)
+
 t.test('a place of trust is a name, or says what is asked of it', async (t) => {
   const trust = (...listed: unknown[]): unknown => readConfig({ ...good(), trust: listed }, '/conf').trust
   const site = { kind: 'site', signingPolicy: 'if-present', crl: 'if-present', pollSeconds: 60 }
