@@ -3,7 +3,10 @@ import { ConfigError, type Config } from './config.ts'
 import { Traffic, type TrafficLog } from './http/limits.ts'
 import { Accounts, canonicalIdentity } from './identity/accounts.ts'
 import { type Audit } from './identity/audit.ts'
+import { callerNamed, type GroupDirectory } from './identity/caller.ts'
+import { MembershipWays } from './identity/membership-way.ts'
 import { Newcomers } from './identity/newcomers.ts'
+import { type People } from './space/access.ts'
 import { checkQuota, homeState, homeUsage, makeHome } from './space/home.ts'
 import { type Space } from './space/space.ts'
 import { type Store } from './store/store.ts'
@@ -69,6 +72,16 @@ export function accountsOf(
     reserved: Object.values(config.backends).flatMap(({ unlabelledOwner }) => unlabelledOwner ?? []),
   })
   return { accounts, newcomers }
+}
+
+/** Who somebody is when others ask what they may. */
+export function peopleOf({ users, groups }: Store, lasting: GroupDirectory): People {
+  const ways = new MembershipWays(groups)
+  return {
+    callerOf: (name) => callerNamed(name, true, users, lasting),
+    wayInto: (user, uri) => ways.wayInto(user, uri),
+    isWithin: (inner, uri) => ways.isWithin(inner, uri),
+  }
 }
 
 export function trafficOf({ limits }: Pick<Config, 'limits'>, { users }: Store, log: TrafficLog): Traffic {

@@ -8,7 +8,8 @@ import { PosixBackend } from './backend/posix/posix.ts'
 import { lackingPrivileges } from './backend/posix/privilege.ts'
 import { foreignGroupsOf, keptGroups, lastingGroups } from './app-groups.ts'
 import { numberedNames, numbersOf } from './app-numbers.ts'
-import { accountsOf, enrol, trafficOf } from './app-people.ts'
+import { auditOf, type AuditKept } from './app-audit.ts'
+import { accountsOf, enrol, peopleOf, trafficOf } from './app-people.ts'
 import { ConfigError, standApart, version, type Config } from './config.ts'
 import { healthOf } from './health.ts'
 import { createServer, type HttpServer } from './http/server.ts'
@@ -24,6 +25,7 @@ import { TrustPlaces } from './identity/trust-places.ts'
 import { JobRunner } from './jobs/runner.ts'
 import { LogFile } from './log-file.ts'
 import { ACCOUNTS, accountsKind } from './space/account-jobs.ts'
+import { type People } from './space/access.ts'
 import { Preauth } from './space/preauth.ts'
 import { ASYNC_DELETE, ASYNC_SETPROPS, deleteKind, setpropsKind } from './space/recursive-jobs.ts'
 import { DEFAULT_RULES, type Space } from './space/space.ts'
@@ -84,9 +86,10 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     const backend = makeBackend(config, store, logger)
     await backend.start()
     open.push(() => backend.stop())
-    const audit: Audit = { note: (event) => logger.info({ event }, 'audit') }
+    const audit = auditOf(config, logger)
+    open.push(() => audit.close())
     const groups = new GroupRules({ store: store.groups, services: kept, audit })
-    const space = { ...makeSpace(config, store, backend), groupNames: numberedNames(groups, store) }
+    const space = { ...makeSpace(config, store, backend), groupNames: numberedNames(groups, store), audit }
     const trust = await TrustPlaces.open(config.trust, logger)
     open.push(() => trust.close())
     const tokens = tokensOf(config, logger)
@@ -115,7 +118,9 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     const issuing = await issuingOf(config, store, callers, audit)
     late.delegations = issuing.delegations
     open.push(issuing.delegations.sweeping())
-    const server = await listen(config, { store, space, callers, accounts, groups, issuing, logger, runner })
+    const people = peopleOf(store, lasting)
+    const parts = { store, space, callers, accounts, groups, issuing, logger, runner, people, audit }
+    const server = await listen(config, parts)
     open.push(() => server.close(DRAIN_SECONDS))
     // before the server: who waits for a job is answered then
     open.push(() => runner.stop())
@@ -125,12 +130,17 @@ export async function startGateway(config: Config, options: { readonly logFile?:
       url: config.service.url,
       provision: (nodes) => provision(backend, nodes),
       reload: async () => {
-        const takeOver = await trust.prepare()
-        const authority = config.credentials && (await readAuthority(config.credentials.ca))
-        server.reloadTls(await tlsFiles(config))
-        takeOver()
-        if (authority !== undefined) issuing.credentials?.use(authority)
-        await tokens?.reload()
+        try {
+          audit.reopen()
+        } finally {
+          const takeOver = await trust.prepare()
+          const authority = config.credentials && (await readAuthority(config.credentials.ca))
+          server.reloadTls(await tlsFiles(config))
+          takeOver()
+          if (authority !== undefined) issuing.credentials?.use(authority)
+          await tokens?.reload()
+        }
+        audit.note({ act: 'gateway.reload', by: null, on: config.service.resourceId, result: 'allowed' })
       },
       close: closeAll,
     }
@@ -228,11 +238,13 @@ interface Parts {
   readonly issuing: Issuing
   readonly logger: Logger
   readonly runner: JobRunner
+  readonly people: People
+  readonly audit: AuditKept
 }
 
 async function listen(
   config: Config,
-  { store, space, callers, accounts, groups, issuing, logger, runner }: Parts,
+  { store, space, callers, accounts, groups, issuing, logger, runner, people, audit }: Parts,
 ): Promise<HttpServer> {
   const check = healthOf({
     database: store.probe,
@@ -255,8 +267,10 @@ async function listen(
       groups,
       mapping: new PosixMapping(store.ids(), groups.services),
       ...issuing,
+      people,
+      audit,
       signOn: { tokens: callers.tokens !== undefined, logins: config.tokens.flatMap(({ login }) => login ?? []) },
-      health: { check },
+      health: { check: audit.checked(check) },
       ...(config.forwardedCertificates && { forwardedCertificates: config.forwardedCertificates }),
       publicUrl: config.service.url,
       service: space.service,

@@ -44,6 +44,8 @@ export interface Config {
   readonly namespace: readonly { readonly path: NodePath; readonly backend: string }[]
   readonly allocations: readonly NodePath[]
   readonly administrators: readonly string[]
+  /** administrators whose mounts may act for everybody */
+  readonly mounts: { readonly trusted: readonly string[] }
   readonly users: readonly UserConfig[]
   /** the service that keeps the groups of this site */
   readonly gms: { readonly resourceId: string; readonly aliases: readonly string[] }
@@ -59,6 +61,8 @@ export interface Config {
   /** `waiting`: PENDING and QUEUED jobs that one owner may have; anonymous callers together */
   readonly jobs: { readonly waiting: number }
   readonly logLevel: string
+  /** absent: grants, refusals and administrative acts go to the log */
+  readonly audit?: { readonly file: string }
 }
 
 export interface TrustConfig {
@@ -131,6 +135,7 @@ export interface ConfigDocument extends AccountsDocument, PosixMapperDocument {
   namespace: { path: string; backend: string }[]
   allocations?: string[]
   administrators?: string[]
+  mounts?: { trusted?: string[] }
   users?: UserConfig[]
   gms?: { resourceId?: string; aliases?: string[] }
   groupServices?: {
@@ -148,6 +153,7 @@ export interface ConfigDocument extends AccountsDocument, PosixMapperDocument {
   trash?: { days?: number }
   jobs?: { waiting?: number }
   logLevel?: string
+  audit?: false | { file?: string }
 }
 
 /** A configuration that cannot be used: every mistake on a line of its own. */
@@ -216,6 +222,9 @@ function consistency(document: ConfigDocument): string[] {
   }
   for (const admin of document.administrators ?? []) {
     if (!users.has(admin)) mistakes.push(`administrators: ${admin} is not among users`)
+  }
+  for (const user of document.mounts?.trusted ?? []) {
+    if (document.administrators?.includes(user) !== true) mistakes.push(`mounts.trusted: ${user} is no administrator`)
   }
   mistakes.push(...issuerMistakes(document.tokens ?? []), ...groupServiceMistakes(document))
   mistakes.push(...accountMistakes(document), ...posixMapperMistakes(document))
@@ -296,6 +305,7 @@ function complete(document: ConfigDocument, folder: string): Config {
     namespace: document.namespace.map(({ path, backend }) => ({ path: nodePath(path), backend })),
     allocations: (document.allocations ?? []).map(nodePath),
     administrators: document.administrators ?? [],
+    mounts: { trusted: document.mounts?.trusted ?? [] },
     users: document.users ?? [],
     gms: groupsKept(document),
     groupServices: (document.groupServices ?? []).map(({ ca, ...rest }) => ({
@@ -315,6 +325,9 @@ function complete(document: ConfigDocument, folder: string): Config {
     limits: document.limits ?? {},
     jobs: { waiting: document.jobs?.waiting ?? 1000 },
     logLevel: document.logLevel ?? 'info',
+    ...(document.audit !== false && {
+      audit: { file: file(document.audit?.file ?? join(document.state, 'audit.jsonl')) },
+    }),
   }
 }
 

@@ -5,6 +5,7 @@ import { writeTransfer } from '../codec/transfer-codec.ts'
 import { Fault } from '../vospace/fault.ts'
 import { type Job, type Phase, PHASES } from '../vospace/transfer.ts'
 import { answer, endpoint, type Handler, seeOther, TEXT, XML } from './endpoint.ts'
+import { aside } from './origin.ts'
 import { clientGone, readBody } from './request-body.ts'
 import { type HttpContext, type JobDraft } from './services.ts'
 import { Parameters, parametersOf } from './target.ts'
@@ -53,7 +54,7 @@ export function jobList(app: FastifyInstance, context: HttpContext, kind: string
 
 /** Starts a job and waits a moment for its end, so that clients need not come back for what is done at once. */
 export async function runJob({ services: { jobs } }: HttpContext, id: string): Promise<void> {
-  jobs.run(id)
+  aside(() => jobs.run(id))
   await jobs.settled(id, QUICK)
 }
 

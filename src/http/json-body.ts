@@ -37,6 +37,15 @@ export class Fields {
     return value
   }
 
+  /** A list of texts. */
+  texts(name: string): readonly string[] | undefined {
+    const value = this.#values.get(name)
+    if (value === undefined) return undefined
+    const isText = (one: unknown): one is string => typeof one === 'string' && one.isWellFormed()
+    if (Array.isArray(value) && value.every(isText)) return value
+    throw wrong(name, 'a list of texts')
+  }
+
   /** Throws InvalidURI for what is no node path. */
   path(name: string): NodePath {
     return nodePath(this.requiredText(name))

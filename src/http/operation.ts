@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { faultJson, replyBeforeBody, type WholeAnswer } from './fault-reply.ts'
+import { noteReason } from './origin.ts'
 import { clientGone } from './request-body.ts'
 import { type Attempt, type Begun, type HttpContext } from './services.ts'
 
@@ -69,6 +70,7 @@ async function attempt(
       operations.abandon(user, id)
       throw error
     }
+    noteReason(request, error)
     answered = { status: error.status, text: JSON.stringify(faultJson(error)) }
   }
   try {

@@ -1,12 +1,14 @@
 /** What the HTTP layer needs, put together by app.ts. */
 import { type FastifyBaseLogger } from 'fastify'
 import { type Accounts } from '../identity/accounts.ts'
+import { type Audit } from '../identity/audit.ts'
 import { type Callers } from '../identity/caller.ts'
 import { type CredentialService } from '../identity/credential-service.ts'
 import { type Delegations } from '../identity/delegation.ts'
 import { type ForwardedOptions } from '../identity/forwarded.ts'
 import { type GroupRules } from '../identity/groups.ts'
 import { type PosixMapping } from '../identity/posix-mapping.ts'
+import { type People } from '../space/access.ts'
 import { type PutDataOptions } from '../space/filesystem.ts'
 import { type Preauth } from '../space/preauth.ts'
 import { type Space } from '../space/space.ts'
@@ -33,6 +35,10 @@ export interface HttpServices {
   readonly traffic?: Traffic
   /** absent: no groups are managed or told here */
   readonly groups?: GroupRules
+  /** told of refusals */
+  readonly audit?: Audit
+  /** absent: nobody is told who may what, and why */
+  readonly people?: People
   /** absent: names and numbers are not told */
   readonly mapping?: PosixMapping
   /** fronts that end TLS; absent: no header says who somebody is */
@@ -50,6 +56,8 @@ export interface HttpServices {
   /** VOSpace to the letter where clients want otherwise: DELETE answers 204 */
   readonly strict: boolean
   readonly limits?: Partial<HttpLimits>
+  /** false: HTTP/1.1 alone */
+  readonly http2?: boolean
 }
 
 /** Bytes and milliseconds. */

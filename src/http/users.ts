@@ -15,6 +15,7 @@ import { type Job } from '../vospace/transfer.ts'
 import { answer, endpoint } from './endpoint.ts'
 import { Fields } from './json-body.ts'
 import { JSON_TYPE } from './operation.ts'
+import { aside } from './origin.ts'
 import { clientGone, contentTypeOf, readBody } from './request-body.ts'
 import { type HttpContext } from './services.ts'
 import { parametersOf } from './target.ts'
@@ -154,7 +155,7 @@ async function handOver(call: Call): Promise<unknown> {
 function begun({ context, caller, reply, name }: Call, work: AccountWork): FastifyReply {
   const { jobs, publicUrl } = context.services
   const { id } = jobs.create(caller.user, { kind: ACCOUNTS, admin: true, parameters: { ...work } })
-  jobs.run(id)
+  aside(() => jobs.run(id))
   reply.header('Location', `${publicUrl}/users/${encodeURIComponent(name)}/jobs/${id}`)
   return json(reply, 202, { job: id })
 }

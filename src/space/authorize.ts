@@ -172,39 +172,63 @@ function heldChild(container: NodePath, { name, locked, immutable }: DeletedChil
 
 const no = (reason: string, errno: Refusal['errno'] = 'EACCES'): Refusal => ({ reason, errno })
 
-// Locked (CADC), or immutable (VOSpace 2.1, appendix on standard properties): bytes and children stay as they are.
-function held(chain: Chain, at: number): Refusal | undefined {
+/** Locked (CADC), or immutable (VOSpace 2.1, appendix on standard properties): bytes and children stay as they are. */
+export function held(chain: Chain, at: number): Refusal | undefined {
   const entry = chain[at]
   if (entry?.access.locked === true) return no(`${entry.path} is locked`, 'EPERM')
   if (entry?.properties.get(PROPERTY.immutable) === 'true') return no(`${entry.path} is immutable`, 'EPERM')
   return undefined
 }
 
-function mayRead(caller: Caller, chain: Chain, at: number, rules: Allocations): boolean {
+/** The rule that lets somebody in; of a group rule, by which of the groups. */
+export interface Ground {
+  readonly rule: 'public' | 'owner' | 'allocation owner' | 'administrator' | 'groupRead' | 'groupWrite'
+  readonly group?: string
+}
+
+const PUBLIC: Ground = { rule: 'public' }
+const OWNER: Ground = { rule: 'owner' }
+const ALLOCATION_OWNER: Ground = { rule: 'allocation owner' }
+const ADMINISTRATOR: Ground = { rule: 'administrator' }
+
+/** Why the caller may read the entry `at` of the chain, whatever stands above it; undefined: they may not. */
+export function readGround(caller: Caller, chain: Chain, at: number, rules: Allocations): Ground | undefined {
   const access = chain[at]?.access
-  if (access === undefined) return false
-  if (access.isPublic) return true
-  return mayWrite(caller, chain, at, rules) || (caller.user !== undefined && isMember(caller, access.groupRead))
+  if (access === undefined) return undefined
+  if (access.isPublic) return PUBLIC
+  return writeGround(caller, chain, at, rules) ?? groupGround(caller, 'groupRead', access.groupRead)
 }
 
-function mayWrite(caller: Caller, chain: Chain, at: number, rules: Allocations): boolean {
+/** As readGround, for writing. */
+export function writeGround(caller: Caller, chain: Chain, at: number, rules: Allocations): Ground | undefined {
   const entry = chain[at]
-  if (entry === undefined || caller.user === undefined) return false
-  return (
-    entry.access.owner === caller.user ||
-    allocationOwner(chain, at, rules) === caller.user ||
-    (caller.admin && holdsAllocations(entry, rules)) ||
-    isMember(caller, entry.access.groupWrite)
-  )
+  if (entry === undefined || caller.user === undefined) return undefined
+  if (entry.access.owner === caller.user) return OWNER
+  if (allocationOwner(chain, at, rules) === caller.user) return ALLOCATION_OWNER
+  if (caller.admin && holdsAllocations(entry, rules)) return ADMINISTRATOR
+  return groupGround(caller, 'groupWrite', entry.access.groupWrite)
 }
 
-const isMember = (caller: Caller, groups: readonly string[]): boolean => groups.some((uri) => caller.groups.has(uri))
+function groupGround(
+  { user, groups }: Caller,
+  rule: 'groupRead' | 'groupWrite',
+  granted: readonly string[],
+): Ground | undefined {
+  const group = user === undefined ? undefined : granted.find((uri) => groups.has(uri))
+  return group === undefined ? undefined : { rule, group }
+}
+
+const mayRead = (caller: Caller, chain: Chain, at: number, rules: Allocations): boolean =>
+  readGround(caller, chain, at, rules) !== undefined
+
+const mayWrite = (caller: Caller, chain: Chain, at: number, rules: Allocations): boolean =>
+  writeGround(caller, chain, at, rules) !== undefined
 
 const allocationOwner = (chain: Chain, at: number, rules: Allocations): string | undefined =>
   allocationOf(chain, at, rules)?.access.owner
 
-// The allocation a node stands in is the nearest container, itself included, directly under an allocation parent.
-function allocationOf(chain: Chain, at: number, { allocationParents }: Allocations): Entry | undefined {
+/** The allocation a node stands in is the nearest container, itself included, directly under an allocation parent. */
+export function allocationOf(chain: Chain, at: number, { allocationParents }: Allocations): Entry | undefined {
   for (let i = at; i > 0; i--) {
     const parent = chain[i - 1]
     if (parent === undefined || !allocationParents.includes(parent.path)) continue

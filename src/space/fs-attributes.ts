@@ -7,6 +7,7 @@ import { type Entry } from '../vospace/node.ts'
 import { authorize, seen, type Chain } from './authorize.ts'
 import { checkHasBytes, locate } from './fs-place.ts'
 import { chainOf } from './resolve.ts'
+import { noteSharing } from './share.ts'
 import { type SeenEntry, type Space } from './space.ts'
 
 export interface FsAttributes {
@@ -45,6 +46,7 @@ export async function setattr(
   }
   if (Object.keys(changes).length > 0) {
     entry = await space.backend.set(target, changes)
+    if (changes.access !== undefined) noteSharing(space.audit, caller, node, entry)
     space.changes.append({ id: entry.id, path: entry.path, kind: 'attributes' })
   }
   return seen(caller, [...parents, entry], space.rules)

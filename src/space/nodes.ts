@@ -12,6 +12,7 @@ import { localPath, parseVosUri } from '../vospace/uri.ts'
 import { authorize, seen, type Chain } from './authorize.ts'
 import { checkMakeable, newPath } from './reserved-names.ts'
 import { chainOf, find, resolve, type Place, type ResolveOptions } from './resolve.ts'
+import { noteSharing } from './share.ts'
 import { checkPropertyRoom, newAccess, quotaBytes, vouched, wishesOf, type Wishes } from './sharing.ts'
 import { type SeenEntry, type Space } from './space.ts'
 
@@ -49,6 +50,9 @@ export async function createNode(
   const quota = quotaWish(space, caller, wishes, type)
   const entry = await make(space, place, type, document, draftOf(space, caller, place, document.class, wishes))
   if (quota !== undefined && quota !== null) await giveQuota(space, entry, quota)
+  if (quota !== undefined) noteQuota(space, caller, entry, quota)
+  if (hasSharing(wishes.access) || entry.access.owner !== caller.user)
+    noteSharing(space.audit, caller, undefined, entry)
   space.changes.append({ id: entry.id, path: entry.path, kind: 'made' })
   return seen(caller, [...place.parents, entry], space.rules)
 }
@@ -76,7 +80,11 @@ export async function setNode(
   const changes = changesFor(space, caller, node, wishes)
   let entry = node
   if (changes !== undefined) entry = await space.backend.set({ path: node.path, id: node.id }, changes)
-  if (quota !== undefined) await space.backend.setQuota(node.path, quota)
+  noteSharing(space.audit, caller, node, entry)
+  if (quota !== undefined) {
+    await space.backend.setQuota(node.path, quota)
+    noteQuota(space, caller, node, quota)
+  }
   if (changes !== undefined || quota !== undefined) {
     space.changes.append({ id: entry.id, path: entry.path, kind: 'attributes' })
   }
@@ -121,6 +129,14 @@ function quotaWish(space: Space, caller: Caller, wishes: Wishes, type: NodeType)
   if (!space.backend.capabilities.quota) throw new Fault('OperationNotSupported', 'this storage has no quotas')
   return quota
 }
+
+function noteQuota({ audit }: Space, { user }: Caller, { path }: Entry, bytes: number | null): void {
+  audit?.note({ act: 'node.quota', by: user ?? null, on: path, result: 'allowed', detail: { bytes } })
+}
+
+// What a new node has from its container was granted there.
+const hasSharing = ({ isPublic, groupRead = [], groupWrite = [] }: Partial<Access>): boolean =>
+  isPublic === true || groupRead.length + groupWrite.length > 0
 
 async function giveQuota(space: Space, entry: Entry, bytes: number): Promise<void> {
   try {

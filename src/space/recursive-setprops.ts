@@ -26,6 +26,7 @@ import {
   stillThere,
   TooManyErrors,
 } from './recursion.ts'
+import { changedAccess, checkChange, type SharingChange } from './share.ts'
 import { vouched, wishesOf, type Wishes } from './sharing.ts'
 import { type Space } from './space.ts'
 
@@ -49,13 +50,41 @@ export async function setRecursively(
   running: Running,
 ): Promise<Counts> {
   const wishes = wishesByType(space, caller, document)
+  return setFrom(space, caller, document.uri, ({ type }) => wishes[type], running)
+}
+
+/**
+ * As setRecursively, with what is shared changed and not replaced: of each node the groups that it has besides stay. To be done twice
+ * changes nothing, so an interruption does not matter here either.
+ */
+export async function shareRecursively(
+  space: Space,
+  caller: Caller,
+  target: string,
+  change: SharingChange,
+  running: Running,
+): Promise<Counts> {
+  checkChange(change)
+  const wishes = (node: Entry): Wishes => ({ access: changedAccess(node, change), properties: NONE, readOnly: [] })
+  return setFrom(space, caller, target, wishes, running)
+}
+
+const NONE: ReadonlyMap<string, string> = new Map()
+
+type WishesOf = (node: Entry) => Wishes
+
+async function setFrom(
+  space: Space,
+  caller: Caller,
+  target: string,
+  wishes: WishesOf,
+  running: Running,
+): Promise<Counts> {
   const saved = running.checkpoint as Saved | undefined
   const chain =
-    saved === undefined
-      ? await startAt(space, caller, document.uri, running.signal)
-      : await stillThere(space, saved.start)
+    saved === undefined ? await startAt(space, caller, target, running.signal) : await stillThere(space, saved.start)
   const node = chain?.at(-1)
-  if (chain === undefined || node === undefined) throw new Fault('NodeNotFound', document.uri)
+  if (chain === undefined || node === undefined) throw new Fault('NodeNotFound', target)
   const start = { path: node.path, id: node.id }
   return new Setting(space, caller, wishes, running, saved ?? { start, successes: 0, errors: 0 }).run(chain)
 }
@@ -76,7 +105,7 @@ function wishesByType(space: Space, caller: Caller, { properties }: NodeDocument
 class Setting {
   readonly #space: Space
   readonly #caller: Caller
-  readonly #wishes: WishesByType
+  readonly #wishes: WishesOf
   readonly #running: Running
   readonly #start: Saved['start']
   #successes: number
@@ -88,7 +117,7 @@ class Setting {
   #repeated: number
   readonly #from: readonly string[] | undefined
 
-  constructor(space: Space, caller: Caller, wishes: WishesByType, running: Running, saved: Saved) {
+  constructor(space: Space, caller: Caller, wishes: WishesOf, running: Running, saved: Saved) {
     this.#space = space
     this.#caller = caller
     this.#wishes = wishes
@@ -168,7 +197,7 @@ class Setting {
     const { backend, changes: log, rules } = this.#space
     const node = last(chain)
     try {
-      const wishes = this.#wishes[node.type]
+      const wishes = this.#wishes(node)
       const isDone = isAsAsked(node, wishes)
       if (this.#repeated === 0 || !isDone) authorize(this.#caller, 'update', chain, rules)
       const changes = isDone ? undefined : changesFor(this.#space, this.#caller, node, wishes)

@@ -1,5 +1,6 @@
 /** What every rule works on: the storage, the service's names, the site's rules, the change log and the numbers of owners. */
 import { type Backend, type Ids } from '../backend/backend.ts'
+import { type Audit } from '../identity/audit.ts'
 import { type ChangeLog } from '../store/changes.ts'
 import { type Entry } from '../vospace/node.ts'
 import { type NodePath } from '../vospace/path.ts'
@@ -42,6 +43,8 @@ export interface Space {
   readonly ids: Ids
   /** absent: any name will do */
   readonly groupNames?: GroupNames
+  /** told of every grant and what is withdrawn */
+  readonly audit?: Audit
 }
 
 /** An entry as one caller sees it. `writable` of a container: the caller may create inside. */

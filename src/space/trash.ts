@@ -109,6 +109,8 @@ export async function emptyTrash(
     await trash.purge(keeper, note.id)
     purged++
   }
+  const detail = { removed: purged, ...(id !== undefined && { id }) }
+  space.audit?.note({ act: 'trash.empty', by: caller.user ?? null, on: keeper, result: 'allowed', detail })
   return purged
 }
 

@@ -12,6 +12,8 @@ export interface Caller {
   readonly gid: number
   /** Canonical DN of the certificate that was shown, if one was. */
   readonly dn?: string
+  /** Issuer and subject of the token that was shown, if one was. */
+  readonly subject?: string
   /** How they proved who they are; absent for anonymous callers and for work done after the request. */
   readonly method?: 'certificate' | 'token'
   /** May not hand on their rights nor administer (a limited proxy). */
