@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['dist', '.tap', '.karst', '.karst-interop', 'eslint.config.js'] },
+  { ignores: ['dist', '.tap', '.karst', '.karst-interop', '.karst-posix', 'eslint.config.js'] },
   ...tseslint.configs.recommendedTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
