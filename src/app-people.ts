@@ -44,7 +44,7 @@ function enrolUser(
 
 /** Who has an account, and who gets one. */
 export function accountsOf(
-  config: Pick<Config, 'accounts' | 'backends'>,
+  config: Pick<Config, 'accounts' | 'backends' | 'posixMapper'>,
   { users, groups }: Store,
   space: Space,
   audit: Audit,
@@ -68,6 +68,7 @@ export function accountsOf(
     users,
     accounts,
     provisioning: { methods: autoprovision, ...allowed },
+    exactNames: config.posixMapper !== undefined,
     // what nobody has labelled is theirs
     reserved: Object.values(config.backends).flatMap(({ unlabelledOwner }) => unlabelledOwner ?? []),
   })

@@ -47,6 +47,6 @@ export function posixMapperMistakes(
   if (document.posixMapper === undefined || !Array.isArray(methods) || !methods.includes('x509')) return []
   // names of certificates are made up by whoever issues them; the mapper's numbers go by name
   return [
-    'posixMapper: with accounts.autoprovision x509 the name in a certificate would say whose files are somebody’s',
+    "posixMapper: with accounts.autoprovision x509 the name in a certificate would say whose files are somebody's",
   ]
 }

@@ -97,6 +97,8 @@ export interface NewcomersOptions {
   readonly users: Users
   readonly accounts: Accounts
   readonly provisioning: Provisioning
+  /** Another service gives numbers by name: who has another name there, however little, would get somebody's files. */
+  readonly exactNames?: boolean
   /** More names that nobody gets by themselves. */
   readonly reserved?: readonly string[]
 }
@@ -128,10 +130,12 @@ export class Newcomers {
   }
 
   async #made(proof: Proof): Promise<User> {
-    const { users, accounts, reserved = [] } = this.#options
+    const { users, accounts, exactNames = false, reserved = [] } = this.#options
     const wanted = wantedName(proof)
     if (wanted === undefined || reserved.includes(wanted)) throw this.#refused(proof)
-    for (const name of namesLike(wanted, proof)) {
+    if (exactNames && !(proof.method === 'token' && proof.username === wanted))
+      throw this.#refused(proof, 'no exact name')
+    for (const name of exactNames ? [wanted] : namesLike(wanted, proof)) {
       const known = users.byIdentity(proof.identity)
       // another gateway was faster
       if (known !== undefined) return known
@@ -144,6 +148,8 @@ export class Newcomers {
         accounts.note({ act: 'user.provision', by: null, on: name, result: 'allowed', detail })
         return user
       } catch (error) {
+        // another service gives the numbers, and has none for them
+        if (isFault(error, 'PreconditionFailed')) throw new Fault('PermissionDenied', error.detail, { cause: error })
         if (!isFault(error, 'DuplicateNode')) throw error
       }
     }
@@ -157,9 +163,10 @@ export class Newcomers {
     return !(await accounts.isHomeTaken(name))
   }
 
-  #refused({ identity }: Proof): Fault {
-    const detail = { kind: identity.kind, value: identity.value, why: 'reserved name' }
+  #refused({ identity }: Proof, why = 'reserved name'): Fault {
+    const detail = { kind: identity.kind, value: identity.value, why }
     this.#options.accounts.note({ act: 'user.provision', by: null, on: '', result: 'refused', detail })
-    return new Fault('PermissionDenied', 'your name is one of the system: ask an administrator for an account')
+    const because = why === 'reserved name' ? 'is one of the system' : 'cannot be an account as it is'
+    return new Fault('PermissionDenied', `your name ${because}: ask an administrator for an account`)
   }
 }

@@ -4,6 +4,12 @@ import { type IncomingMessage, type ServerResponse } from 'node:http'
 import { type AddressInfo } from 'node:net'
 import { type TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
+import { posixMapperConfig } from '../../src/config-posix-mapper.ts'
+import { readConfig } from '../../src/config.ts'
+import { Accounts } from '../../src/identity/accounts.ts'
+import { Newcomers } from '../../src/identity/newcomers.ts'
+import { type Proof } from '../../src/identity/proof.ts'
+import { isFault } from '../../src/vospace/fault.ts'
 import { PosixMapper } from '../../src/identity/posix-mapper.ts'
 import { openStore, type Store } from '../../src/store/store.ts'
 import { authority, chainPem, credentials, host } from '../http/people.ts'
@@ -328,3 +334,109 @@ t.test('who waits for an answer is let go when the gateway ends', async (t) => {
   await mapper.settled('user', 'bob')
   t.pass('nobody hangs')
 })
+
+t.test('who comes by themselves gets the number of exactly their name, or no account', async (t) => {
+  const far = await fake(t, { alice: 10_001, bob: 10_002 })
+  const { mapper, store } = lab(t, far.url)
+  store.mapped.connect(mapper)
+  const accounts = new Accounts({
+    users: store.users,
+    groups: store.groups,
+    settled: (name) => mapper.settled('user', name),
+    homes: {
+      state: async () => 'absent',
+      make: async () => 'absent',
+      usage: async () => undefined,
+      checkQuota: () => undefined,
+    },
+  })
+  const newcomers = new Newcomers({
+    users: store.users,
+    accounts,
+    exactNames: true,
+    provisioning: { methods: ['token', 'x509'] },
+  })
+  let subject = 0
+  const token = (username: string): Proof => ({
+    method: 'token',
+    identity: { kind: 'oidc', value: `https://op ${subject++}` },
+    issuer: 'https://op',
+    subject: String(subject),
+    expires: Infinity,
+    limited: false,
+    token: '',
+    username,
+  })
+  const outcome = async (proof: Proof): Promise<unknown> => {
+    try {
+      return (await newcomers.admit(proof))?.uid
+    } catch (error) {
+      return isFault(error) ? error.fault : error
+    }
+  }
+  t.equal(await outcome(token('alice')), 10_001, 'it was asked for, and waited for')
+  for (const name of ['Bob', 'bób', 'bob.', 'bob ', '1bob'])
+    t.equal(await outcome(token(name)), 'PermissionDenied', name)
+  t.equal(await outcome(token('alice')), 'PermissionDenied', 'another one of that name is not alice-2')
+  t.equal(await outcome(token('stranger')), 'PermissionDenied', 'the mapper does not know them')
+  const certificate: Proof = {
+    method: 'certificate',
+    identity: { kind: 'x509', value: 'cn=bob,o=x' },
+    expires: Infinity,
+    limited: false,
+  } as Proof
+  t.equal(
+    await outcome(certificate),
+    'PermissionDenied',
+    'a name in a certificate says nothing of whose files are theirs',
+  )
+  t.same(
+    store.users.list().map(({ name }) => name),
+    ['alice'],
+  )
+})
+
+t.test('the configuration names it by one URL or two', async (t) => {
+  const file = (name: string): string => `/conf/${name}`
+  t.same(posixMapperConfig({ url: 'https://m.example/posix/', ca: 'ca.pem', certificate: 'gateway.pem' }, file), {
+    uid: 'https://m.example/posix/uid',
+    gid: 'https://m.example/posix/gid',
+    ca: '/conf/ca.pem',
+    certificate: '/conf/gateway.pem',
+    timeoutSeconds: 30,
+    refreshSeconds: 3600,
+    required: true,
+  })
+  const of = (posixMapper: object, accounts?: object): string => {
+    try {
+      readConfig({ ...SITE, posixMapper, ...(accounts && { accounts }) }, '/conf')
+      return 'good'
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+  const url = 'https://m.example/posix'
+  t.equal(of({ url }), 'good')
+  t.equal(of({ uid: `${url}/uidmap`, gid: `${url}/gidmap`, required: false }), 'good')
+  for (const wrong of [
+    {},
+    { url, uid: url },
+    { url, uid: url, gid: url },
+    { uid: url },
+    { url: 'http://m.example/posix' },
+    { url: 'https://user:secret@m.example/' },
+    { url, refreshSeconds: 0 },
+    { url, colour: 'blue' },
+  ])
+    t.match(of(wrong), /posixMapper/, JSON.stringify(wrong))
+  t.match(of({ url }, { autoprovision: ['x509'] }), /posixMapper.*autoprovision/)
+  t.equal(of({ url }, { autoprovision: ['token'] }), 'good')
+})
+
+const SITE = {
+  service: { resourceId: 'ivo://karst.local/karst', url: 'https://karst.example.org:8443/karst' },
+  tls: { certificate: 'server.pem', key: '/etc/server.key' },
+  state: 'state',
+  backends: { main: { type: 'posix', root: 'tree' } },
+  namespace: [{ path: '/', backend: 'main' }],
+}
