@@ -5,6 +5,7 @@ import { type FaultJson } from '../codec/fs-v1.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { challenges } from './challenge.ts'
 import { takeOver } from './endpoint.ts'
+import { refuseRest, streamOf } from './http2-exchange.ts'
 import { drain, hasBody, isExpecting } from './request-body.ts'
 import { type HttpContext, type HttpLimits } from './services.ts'
 import { targetOf } from './target.ts'
@@ -65,7 +66,7 @@ export interface WholeAnswer {
 
 /**
  * Answers a request whose body may not have been read. The answer goes out whole at once; then what the client is still sending is read
- * and dropped within bounds, since closing at once would reset the connection and take the answer with it.
+ * and dropped within bounds, since closing at once would reset the connection and take the answer with it. HTTP/2 can end the stream alone.
  */
 export async function replyBeforeBody(
   request: FastifyRequest,
@@ -75,12 +76,18 @@ export async function replyBeforeBody(
 ): Promise<void> {
   const unread = hasBody(request.raw) && !request.raw.complete
   const keep = !unread || (!isExpecting(request.raw) && Number(request.headers['content-length']) <= SMALL_REST)
+  const stream = streamOf(request.raw)
   const raw = takeOver(reply, status, {
     ...(type !== undefined && { 'Content-Type': type }),
     // RFC 9110, 8.6: none with a 204
     ...(status !== 204 && { 'Content-Length': body.length }),
-    ...(!keep && { Connection: 'close' }),
+    ...(!keep && stream === undefined && { Connection: 'close' }),
   })
+  if (stream !== undefined) {
+    raw.end(body)
+    if (unread) refuseRest(stream)
+    return
+  }
   if (request.method === 'HEAD' || body.length === 0) raw.flushHeaders()
   else raw.write(body)
   if (unread) await drain(request.raw, { bytes: limits.drainedBytes, time: limits.drainedTime })

@@ -204,7 +204,7 @@ class Visitor {
 
   cut(): number {
     const count = this.#open.size
-    for (const response of this.#open) response.socket?.destroy()
+    for (const response of this.#open) response.destroy()
     return count
   }
 }

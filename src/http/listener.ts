@@ -1,8 +1,9 @@
-/** The TLS listener: client certificates asked for, chains kept, slow and broken clients cut off (HTTP/1.1 only). */
+/** The TLS listener: client certificates asked for, chains kept, slow and broken clients cut off. */
 import { createServer, type Server } from 'node:https'
 import { type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import { type Socket } from 'node:net'
 import { attachPeerChain, TLS_OPTIONS } from '../identity/peer.ts'
+import { ALPN_PROTOCOLS, serveHttp2, type Http2Sessions } from './http2.ts'
 import { expectContinue, takeContentType } from './request-body.ts'
 import { type HttpLimits } from './services.ts'
 
@@ -15,11 +16,22 @@ export interface TlsIdentity {
 /** How much of a body is buffered in each direction: chunks of this size reach the backend and the socket. */
 const BUFFER = 1 << 20
 
+export interface Listener {
+  readonly server: Server
+  /** undefined: HTTP/1.1 alone */
+  readonly http2: Http2Sessions | undefined
+}
+
 /** A server that hands requests to `handler`, body untouched. It does not listen yet. */
-export function createListener(tls: TlsIdentity, limits: HttpLimits, handler: RequestListener): Server {
+export function createListener(
+  tls: TlsIdentity,
+  { limits, http2 }: { readonly limits: HttpLimits; readonly http2: boolean },
+  handler: RequestListener,
+): Listener {
   const server = createServer({
     ...tls,
     ...TLS_OPTIONS,
+    ...(http2 && { ALPNProtocols: ALPN_PROTOCOLS }),
     handshakeTimeout: limits.headersTimeout,
     maxHeaderSize: limits.headers,
     headersTimeout: limits.headersTimeout,
@@ -30,19 +42,27 @@ export function createListener(tls: TlsIdentity, limits: HttpLimits, handler: Re
     highWaterMark: BUFFER,
     noDelay: true,
   })
-  attachPeerChain(server)
   const accept = (request: IncomingMessage, response: ServerResponse): void => {
     takeContentType(request)
-    current.set(request.socket, { request, response })
     handler(request, response)
   }
-  server.on('request', accept)
-  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+  const acceptWaiting = (request: IncomingMessage, response: ServerResponse): void => {
     expectContinue(request, response)
     accept(request, response)
-  })
+  }
+  const noted = (listener: RequestListener): RequestListener => {
+    return (request, response) => {
+      current.set(request.socket, { request, response })
+      listener(request, response)
+    }
+  }
+  server.on('request', noted(accept))
+  server.on('checkContinue', noted(acceptWaiting))
   server.setTimeout(limits.idleTimeout, (socket) => onIdle(socket, limits))
-  return server
+  const sessions = http2 ? serveHttp2(server, limits, { request: accept, checkContinue: acceptWaiting }) : undefined
+  // last, so that it comes first
+  attachPeerChain(server)
+  return { server, http2: sessions }
 }
 
 const current = new WeakMap<Socket, { request: IncomingMessage; response: ServerResponse }>()

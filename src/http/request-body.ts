@@ -1,6 +1,7 @@
 /** Bodies of requests: documents read whole within bounds, uploads handed on as they come. */
 import { type IncomingMessage, type ServerResponse } from 'node:http'
 import { Fault } from '../vospace/fault.ts'
+import { streamOf } from './http2-exchange.ts'
 
 /** Requests whose client waits for `100 Continue` before it sends the body (RFC 9110, 10.1.1). */
 const expecting = new WeakSet<IncomingMessage>()
@@ -48,15 +49,19 @@ function letContinue(request: IncomingMessage, response: ServerResponse): void {
 /** Whether a body is announced at all. */
 export function hasBody(request: IncomingMessage): boolean {
   const { 'content-length': length, 'transfer-encoding': encoding } = request.headers
-  return encoding !== undefined || (length !== undefined && Number(length) > 0)
+  return encoding !== undefined || (length === undefined ? isOpen(request) : Number(length) > 0)
 }
 
-/** Content-Length; undefined for a chunked body. */
+/** Content-Length; undefined for a body of which nobody says how long it is. */
 export function bodyLength(request: IncomingMessage): number | undefined {
   const { 'content-length': length, 'transfer-encoding': encoding } = request.headers
   if (encoding !== undefined) return undefined
-  return length === undefined ? 0 : Number(length)
+  if (length !== undefined) return Number(length)
+  return isOpen(request) ? undefined : 0
 }
+
+// HTTP/2 has no Transfer-Encoding: a body comes unless the headers were the end of the stream
+const isOpen = (request: IncomingMessage): boolean => streamOf(request)?.endAfterHeaders === false
 
 /** Bytes of an upload that are taken. */
 const uploadLimits = new WeakMap<IncomingMessage, number>()

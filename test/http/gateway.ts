@@ -27,6 +27,7 @@ import { openStore, type Store } from '../../src/store/store.ts'
 import { type GroupServices } from '../../src/vospace/group.ts'
 import { nodePath } from '../../src/vospace/path.ts'
 import { service } from '../../src/vospace/uri.ts'
+import { Http2Agent } from './http2-agent.ts'
 import { authority, chainPem, credentials, dnOf, host, type Name } from './people.ts'
 
 export const GROUP = 'ivo://karst.local/gms?team'
@@ -37,6 +38,9 @@ export const GROUP_SERVICES: GroupServices = {
   remote: ['ivo://remote.example/gms'],
 }
 export const VOS = 'vos://karst.local~karst'
+/** Set to 2, the calls of a suite go by HTTP/2. */
+const BY_HTTP2 = process.env['KARST_TEST_HTTP'] === '2'
+
 const HOME = { groupRead: [], groupWrite: [], inherit: false, locked: false, isPublic: false } as const
 
 export interface Call {
@@ -60,6 +64,8 @@ export interface GatewayOptions {
   readonly limits?: Partial<HttpLimits>
   readonly services?: Partial<HttpServices>
   readonly quota?: number
+  /** calls go by HTTP/2 (or not), whatever KARST_TEST_HTTP says */
+  readonly http2?: boolean
   /** jobs of one owner that may wait */
   readonly waiting?: number
   /** accounts are administered here, and requests counted */
@@ -79,6 +85,7 @@ export class Gateway {
   readonly log: LogLine[]
   readonly runner: JobRunner
   readonly #agents = new Map<unknown, Agent>()
+  readonly #http2: Http2Agent | undefined
 
   constructor(parts: {
     server: HttpServer
@@ -87,7 +94,9 @@ export class Gateway {
     preauth: Preauth
     log: LogLine[]
     runner: JobRunner
+    http2?: boolean
   }) {
+    if (parts.http2 ?? BY_HTTP2) this.#http2 = new Http2Agent(() => this.port)
     this.server = parts.server
     this.space = parts.space
     this.store = parts.store
@@ -106,6 +115,7 @@ export class Gateway {
   /** `target` is sent as it stands: below `/karst`, or from the root of the host with two slashes, or a URL of this gateway. */
   async call(target: string, { method = 'GET', as, headers = {}, body }: Call = {}): Promise<Reply> {
     const path = this.path(target)
+    if (this.#http2 !== undefined) return this.#http2.call(as, tlsOf(as), { path, method, headers, body })
     return new Promise((resolve, reject) => {
       const request = httpsRequest({ ...this.#where(as), path, method, headers }, (response) => {
         collect(response).then(resolve, reject)
@@ -136,6 +146,7 @@ export class Gateway {
 
   async stop(): Promise<void> {
     for (const agent of this.#agents.values()) agent.destroy()
+    this.#http2?.destroy()
     await this.runner.stop()
     await this.server.close(0)
     this.store.close()
@@ -228,7 +239,15 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
   const server = await createServer(services, { key: host.key, cert: host.certificate })
   await server.listen(0, '127.0.0.1')
   listening.server = server
-  const gateway = new Gateway({ server, space, store, preauth, log, runner })
+  const gateway = new Gateway({
+    server,
+    space,
+    store,
+    preauth,
+    log,
+    runner,
+    ...(options.http2 !== undefined && { http2: options.http2 }),
+  })
   t.teardown(() => gateway.stop())
   return gateway
 }
