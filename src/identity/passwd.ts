@@ -65,10 +65,11 @@ export function mergeAccounts(image: AccountFiles, site: SiteNumbers): MergedAcc
     else if (own.isNew) groups.add(`${own.name}:x:${uid}:`)
   }
   const members = membersOf(site.memberships ?? new Map(), known)
+  const placed = new Set(known.values())
   for (const [uri, gid] of inOrder(site.groups)) {
     const group = groups.place(systemGroupName(uri), gid)
     if ('refused' in group) left.push(`group ${JSON.stringify(uri)} (${gid}): ${group.refused}`)
-    else groups.enrol(group.name, gid, members.get(uri) ?? [], [...known.values()])
+    else groups.enrol(group.name, gid, members.get(uri) ?? [], placed)
   }
   return {
     passwd: users.whole,
@@ -146,12 +147,11 @@ class Names {
   }
 
   /** A group with these members; of those that stand there already only those stay that are none of `users`. */
-  enrol(name: string, number: number, members: readonly string[], users: readonly string[]): void {
+  enrol(name: string, number: number, members: readonly string[], users: ReadonlySet<string>): void {
     const here = this.#lines.get(number)
     if (here === undefined) return this.add(`${name}:x:${number}:${members.join(',')}`)
     const [, password = 'x', , listed = ''] = (this.#image[here.at] ?? '').split(':')
-    const of = new Set(users)
-    const others = listed.split(',').filter((one) => one !== '' && !of.has(one))
+    const others = listed.split(',').filter((one) => one !== '' && !users.has(one))
     this.#image[here.at] = `${name}:${password}:${number}:${[...others, ...members].join(',')}`
   }
 

@@ -1,5 +1,6 @@
 /** The passwd and group files of a session: what the image has stays, names are fit for group(5), and to do it twice is to do it once. */
 import t from 'tap'
+import { Fault } from '../../src/vospace/fault.ts'
 import { mergeAccounts, type SiteNumbers, systemGroupName } from '../../src/identity/passwd.ts'
 
 const IMAGE = {
@@ -139,7 +140,10 @@ t.test('nothing that is told can write a line of its own', async (t) => {
   for (const line of extra.group.trim().split('\n')) t.match(line, /^[a-z_][a-z0-9_-]{0,31}:x:900\d\d:$/)
   for (const bad of ['home/x', '/a:b', '/a\nroot', ''])
     for (const key of ['home', 'shell'])
-      t.throws(() => mergeAccounts(IMAGE, { ...SITE, [key]: bad }), { fault: 'InvalidArgument' })
+      t.throws(
+        () => mergeAccounts(IMAGE, { ...SITE, [key]: bad }),
+        new Fault('InvalidArgument', `not fit for passwd: ${JSON.stringify(bad)}`),
+      )
   for (const number of [NaN, -1, 1.5, 2 ** 32 - 1, 2 ** 32, 2 ** 53])
     t.equal(added({ users: [['alice', number]], groups: [[uri('team'), number]] }), '', String(number))
 })
