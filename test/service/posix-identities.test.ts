@@ -184,22 +184,24 @@ t.test(
     t.match(groupsIn(await nodeText('/home/alice/data/f'), GROUPWRITE), FAR)
     await sh(`setfacl -x g:90000 "${DISK}/f"`)
     t.notMatch(await nodeText('/home/alice/data/f'), FAR)
-    await sh(`setfacl -m g:90001:r "${DISK}/f"`)
-    t.equal(groupsIn(await nodeText('/home/alice/data/f'), GROUPREAD), '', 'no group yet')
-    const body = JSON.stringify({ name: 'later' })
-    const made = await curl('bob', `${urlOf('numbers')}/groups`, '-H', 'Content-Type: application/json', '-d', body)
-    t.match(made.text, '"gid":90001')
-    await sh(`setfacl -m g:90001:rw "${DISK}/f"`)
-    // who is unknown is asked for again after a minute: another one is, at once
-    await sh(`setfacl -x g:90001 "${DISK}/f"`)
-    t.equal((await share('/home/alice/data', 'ContainerNode', { [GROUPREAD]: LATER })).status, 503, 'it is asked for')
-    await until(
-      'shared',
-      async () => (await share('/home/alice/data', 'ContainerNode', { [GROUPREAD]: LATER })).status === 200,
-    )
+    await sh(`setfacl -m g:90500:r "${DISK}/f"`)
+    t.equal(groupsIn(await nodeText('/home/alice/data/f'), GROUPREAD), '', 'no group of anybody')
+    await sh(`setfacl -x g:90500 "${DISK}/f"`)
+    const make = async (name: string): Promise<string> => {
+      const words = ['-H', 'Content-Type: application/json', '-d', JSON.stringify({ name })]
+      return (await curl('bob', `${urlOf('numbers')}/groups`, ...words)).text
+    }
+    t.match(await make('later'), '"gid":90001')
+    const shared = async (): Promise<number> => (await share('/home/alice/data', 'ContainerNode', { [GROUPREAD]: LATER })).status // prettier-ignore
+    t.equal(await shared(), 503, 'its number is asked for')
+    await until('shared', async () => (await shared()) === 200)
     t.match(await sh(`getfacl -pn "${DISK}"`), /^group:90001:r-x$/m)
-    await sh(`setfacl -m g:90001:r "${DISK}/f"`)
-    t.equal(groupsIn(await nodeText('/home/alice/data/f'), GROUPREAD), LATER)
+    t.match(await make('third'), '"gid":90002')
+    await sh(`setfacl -m g:90002:r "${DISK}/f"`)
+    await until(
+      'named',
+      async () => groupsIn(await nodeText('/home/alice/data/f'), GROUPREAD) === `${LATER.slice(0, -5)}third`,
+    )
   },
 )
 
@@ -248,6 +250,25 @@ t.test(
       'the extract',
     )
     t.match(readFileSync(join(folder, 'group'), 'utf8'), /^collab:x:2000000000:alice$/m)
+  },
+)
+
+t.test(
+  'the extract is read by libnss-extrausers',
+  { skip: ROOT || needs('unshare', '/usr/lib/libnss_extrausers.so.2') },
+  async (t) => {
+    const extract = join(folder, 'extrausers')
+    mkdirSync(extract)
+    chmodSync(extract, 0o755)
+    const service = ['--url', urlOf('files'), '--ca', files.ca, '--certificate', files.alice]
+    t.match(await run('bin/karst', ['identities', '--extrausers', extract, ...service]), { code: 0, stderr: '' })
+    const switched = join(folder, 'nsswitch.conf')
+    writeFileSync(switched, 'passwd: files extrausers\ngroup: files extrausers\n')
+    const bound = `mount --make-rprivate /; mount --bind "${extract}" /var/lib/extrausers; mount --bind "${switched}" /etc/nsswitch.conf`
+    const told = await sh(`unshare -m sh -euc '${bound}; id alice; id root; ls -ld "${DISK}"; getfacl -p "${DISK}"'`)
+    t.match(told, /^uid=30001\(alice\) gid=30001\(alice\) groups=30001\(alice\),2000000000\(collab\)\nuid=0\(root\)/)
+    t.match(told, /^drwx\S+\s+\d+\s+alice\s+alice\s/m)
+    t.match(told, /^group:collab:rwx$/m)
   },
 )
 
