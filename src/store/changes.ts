@@ -1,8 +1,9 @@
 /** The change sequence: what was changed through a gateway, in order, for mounts to forget what they cached. */
-import { readFileSync } from 'node:fs'
 import { isFault } from '../vospace/fault.ts'
 import { type NodePath } from '../vospace/path.ts'
+import { originOfChanges } from './change-origin.ts'
 import { type Database, type Row } from './database.ts'
+import { bootId } from './holder.ts'
 
 export const CHANGE_KINDS = ['made', 'bytes', 'attributes', 'moved', 'removed'] as const
 export type ChangeKind = (typeof CHANGE_KINDS)[number]
@@ -18,7 +19,7 @@ export interface Change {
 }
 
 export interface Changes {
-  readonly changes: readonly (Change & { readonly seq: number })[]
+  readonly changes: readonly (Change & { readonly seq: number; readonly mount?: string })[]
   /** There is a gap before these: forget everything. */
   readonly resync: boolean
 }
@@ -37,6 +38,9 @@ export const CHANGES_1 = `
   CREATE TABLE epochs (boot TEXT PRIMARY KEY, first INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 `
 
+/** The mount that made the change. */
+export const CHANGES_2 = 'ALTER TABLE changes ADD COLUMN mount TEXT'
+
 /** Changes kept; a mount that was away for longer forgets everything instead. */
 const KEEP = 100_000
 const PRUNE_EVERY = 1000
@@ -51,11 +55,12 @@ const LEAP = 1_000_000
  */
 export class StoredChanges implements ChangeLog {
   readonly #database: Database
+  readonly #listeners = new Set<() => void>()
   #lost = false
 
   constructor(database: Database) {
     this.#database = database
-    this.#startEpoch(readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim())
+    this.#startEpoch(bootId())
   }
 
   append(change: Change): number | undefined {
@@ -86,12 +91,20 @@ export class StoredChanges implements ChangeLog {
   }
 
   #insert(changes: readonly Change[]): number {
-    const rows = changes.map(() => '(?, ?, ?, ?)').join(', ')
-    const sql = `INSERT INTO changes (node, path, kind, origin) VALUES ${rows}`
-    const values = changes.flatMap(({ id, path, kind, from }) => [id, path, kind, from ?? null])
+    const rows = changes.map(() => '(?, ?, ?, ?, ?)').join(', ')
+    const sql = `INSERT INTO changes (node, path, kind, origin, mount) VALUES ${rows}`
+    const mount = originOfChanges() ?? null
+    const values = changes.flatMap(({ id, path, kind, from }) => [id, path, kind, from ?? null, mount])
     const seq = this.#database.insert(sql, ...values)
+    for (const hear of this.#listeners) hear()
     if (seq % PRUNE_EVERY < changes.length) this.#database.run('DELETE FROM changes WHERE seq <= ?', seq - KEEP)
     return seq
+  }
+
+  /** `hear` is called after every change that this process makes; others are found by looking at `last`. Answers how to stop. */
+  watch(hear: () => void): () => void {
+    this.#listeners.add(hear)
+    return () => this.#listeners.delete(hear)
   }
 
   /** The last number given: where who has nothing cached starts. */
@@ -136,12 +149,13 @@ export class StoredChanges implements ChangeLog {
   }
 }
 
-function toChange(row: Row): Change & { seq: number } {
+function toChange(row: Row): Change & { seq: number; mount?: string } {
   return {
     seq: Number(row['seq']),
     id: String(row['node']),
     path: String(row['path']) as NodePath, // was one when it was appended
     kind: row['kind'] as ChangeKind,
     ...(row['origin'] !== null && { from: row['origin'] as NodePath }),
+    ...(row['mount'] !== null && { mount: String(row['mount']) }),
   }
 }

@@ -4,9 +4,12 @@ import { readFileSync, readlinkSync } from 'node:fs'
 /** How long a holder that cannot be looked at (another container's) is believed to live, in milliseconds. */
 const UNSEEN_MS = 60_000
 
+/** Another one after every boot of the machine. */
+export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
+
 /** Names this process for good: boot, PID namespace, PID and start time, so that a PID used again is another process. */
 export function thisProcess(): string {
-  return `${readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()} ${pidNamespace()} ${process.pid} ${startOf(process.pid)}`
+  return `${bootId()} ${pidNamespace()} ${process.pid} ${startOf(process.pid)}`
 }
 
 /** Whether the process that took something at `since` (milliseconds since 1970) may still be at work. */

@@ -1,9 +1,10 @@
 /** The schema, as numbered steps that are never edited, only added to; `user_version` says how many a file has had. */
 import { Fault } from '../vospace/fault.ts'
 import { type Database } from './database.ts'
-import { CHANGES_1 } from './changes.ts'
+import { CHANGES_1, CHANGES_2 } from './changes.ts'
 import { DELEGATIONS_1 } from './delegations.ts'
 import { GROUPS_2 } from './group-schema.ts'
+import { LEASES_1 } from './leases.ts'
 import { MAPPED_NUMBERS_1 } from './mapped-numbers.ts'
 import { JOBS_1, JOBS_2, JOBS_3 } from './jobs.ts'
 import { IDENTITIES_1 } from './numbers.ts'
@@ -21,6 +22,8 @@ export const MIGRATIONS: readonly string[] = [
   GROUPS_2,
   DELEGATIONS_1,
   MAPPED_NUMBERS_1,
+  CHANGES_2,
+  LEASES_1,
 ]
 
 /** `application_id` of our files: "krst" */

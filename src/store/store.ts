@@ -7,6 +7,7 @@ import { StoredDelegations } from './delegations.ts'
 import { Groups } from './groups.ts'
 import { StoredIds } from './ids.ts'
 import { StoredJobs } from './jobs.ts'
+import { StoredLeases } from './leases.ts'
 import { MappedNumbers } from './mapped-numbers.ts'
 import { checkOurs, migrate } from './migrations.ts'
 import { Operations } from './operations.ts'
@@ -18,6 +19,7 @@ export interface Store {
   readonly operations: Operations
   readonly changes: StoredChanges
   readonly jobs: StoredJobs
+  readonly leases: StoredLeases
   readonly delegations: StoredDelegations
   /** numbers that another service has given */
   readonly mapped: MappedNumbers
@@ -56,8 +58,9 @@ export function openStore(file: string, { isForeignGroup = () => false }: StoreO
     const changes = new StoredChanges(quick)
     const operations = new Operations(durable, quick)
     const jobs = new StoredJobs(durable, quick)
+    const leases = new StoredLeases(quick)
     const delegations = new StoredDelegations(durable)
-    const kept = { users, groups, operations, changes, jobs, delegations, mapped }
+    const kept = { users, groups, operations, changes, jobs, leases, delegations, mapped }
     return { ...kept, ids: () => ids, probe: () => probe(quick), close }
   } catch (error) {
     close()

@@ -35,7 +35,8 @@ t.test('a store of every older version is brought up to date with what is in it'
           String(Date.now()),
         ),
       )
-    if (version >= 3) older.exec("INSERT INTO changes VALUES (7, 'n', '/n', 'made', NULL)")
+    if (version >= 3)
+      older.exec("INSERT INTO changes (seq, node, path, kind, origin) VALUES (7, 'n', '/n', 'made', NULL)")
     older.close()
     const store = openStore(file)
     t.equal(store.users.byName('alice')?.uid, version >= 1 ? 20_000 : undefined, `from version ${version}`)
