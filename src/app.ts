@@ -272,6 +272,8 @@ async function listen(
       signOn: { tokens: callers.tokens !== undefined, logins: config.tokens.flatMap(({ login }) => login ?? []) },
       health: { check: audit.checked(check) },
       ...(config.forwardedCertificates && { forwardedCertificates: config.forwardedCertificates }),
+      http2: config.listen.http2,
+      ...(config.listen.proxyProtocol && { proxyProtocol: config.listen.proxyProtocol }),
       publicUrl: config.service.url,
       service: space.service,
       logger,

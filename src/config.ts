@@ -3,7 +3,6 @@
  * The only file that reads the environment.
  */
 import { readFileSync } from 'node:fs'
-import { isIP } from 'node:net'
 import { homedir } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
@@ -15,6 +14,13 @@ import {
   type LimitsConfig,
 } from './config-accounts.ts'
 import {
+  listenConfig,
+  listenMistakes,
+  type ForwardedConfig,
+  type ListenConfig,
+  type ListenDocument,
+} from './config-listen.ts'
+import {
   posixMapperConfig,
   posixMapperMistakes,
   type PosixMapperConfig,
@@ -25,7 +31,7 @@ import { nodePath, type NodePath } from './vospace/path.ts'
 
 export interface Config {
   readonly service: { readonly resourceId: string; readonly url: string }
-  readonly listen: { readonly host: string; readonly port: number }
+  readonly listen: ListenConfig
   readonly tls: { readonly certificate: string; readonly key: string }
   readonly trust: readonly TrustConfig[]
   readonly tokens: readonly TokenConfig[]
@@ -34,11 +40,7 @@ export interface Config {
   /** absent: numbers of users and groups are given here */
   readonly posixMapper?: PosixMapperConfig
   /** absent: a header never says who somebody is */
-  readonly forwardedCertificates?: {
-    readonly from: readonly string[]
-    readonly header: string
-    readonly chainHeader?: string
-  }
+  readonly forwardedCertificates?: ForwardedConfig
   readonly state: string
   readonly backends: Readonly<Record<string, BackendConfig>>
   readonly namespace: readonly { readonly path: NodePath; readonly backend: string }[]
@@ -111,9 +113,8 @@ export interface BackendConfig {
 }
 
 /** As it stands in the file: defaults not yet filled in, file names as written. */
-export interface ConfigDocument extends AccountsDocument, PosixMapperDocument {
+export interface ConfigDocument extends AccountsDocument, ListenDocument, PosixMapperDocument {
   service: { resourceId: string; url: string }
-  listen?: { host?: string; port?: number }
   tls: { certificate: string; key: string }
   trust?: (
     | string
@@ -126,7 +127,6 @@ export interface ConfigDocument extends AccountsDocument, PosixMapperDocument {
       }
   )[]
   tokens?: TokenDocument[]
-  forwardedCertificates?: { from: string[]; header?: string; chainHeader?: string }
   state: string
   backends: Record<
     string,
@@ -235,19 +235,7 @@ function consistency(document: ConfigDocument): string[] {
       mistakes.push(`allocations: ${(error as Error).message}`)
     }
   }
-  for (const address of document.forwardedCertificates?.from ?? []) {
-    if (!isNetwork(address)) mistakes.push(`forwardedCertificates.from: ${address} is no address and no network`)
-  }
-  return mistakes
-}
-
-/** An IPv4 or IPv6 address, or one with a prefix length: 10.0.0.0/8, fd00::/8. */
-function isNetwork(text: string): boolean {
-  const [address = '', prefix, rest] = text.split('/')
-  const bits = isIP(address) === 4 ? 32 : isIP(address) === 6 ? 128 : -1
-  return (
-    rest === undefined && bits > 0 && (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits))
-  )
+  return [...mistakes, ...listenMistakes(document)]
 }
 
 type Listed = NonNullable<ConfigDocument['trust']>[number]
@@ -282,13 +270,9 @@ function credentialsConfig(
 
 function complete(document: ConfigDocument, folder: string): Config {
   const file = (path: string): string => resolve(folder, path)
-  const port = new URL(document.service.url).port
   return {
     service: document.service,
-    listen: {
-      host: document.listen?.host ?? '127.0.0.1',
-      port: document.listen?.port ?? (port === '' ? 443 : Number(port)),
-    },
+    listen: listenConfig(document),
     tls: { certificate: file(document.tls.certificate), key: file(document.tls.key) },
     trust: (document.trust ?? []).map((listed) => completeTrust(listed, file)),
     ...(document.forwardedCertificates && {

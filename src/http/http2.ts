@@ -49,6 +49,8 @@ export function serveHttp2(server: Server, limits: HttpLimits, handlers: Http2Ha
   const http2 = createHttp2(limits)
   const accept = (listener: RequestListener) => {
     return (request: Http2ServerRequest, response: Http2ServerResponse): void => {
+      // the session is gone before the stream, and whoever writes the log asks after that
+      Object.defineProperty(request.stream, 'remoteAddress', { value: request.socket.remoteAddress })
       cutWhenSilent(request, response, limits)
       // Node makes them to stand in for those of HTTP/1.1; what is wanting is in http2-exchange.ts
       listener(request as unknown as IncomingMessage, response as unknown as ServerResponse)

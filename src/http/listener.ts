@@ -3,7 +3,8 @@ import { createServer, type Server } from 'node:https'
 import { type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import { type Socket } from 'node:net'
 import { attachPeerChain, TLS_OPTIONS } from '../identity/peer.ts'
-import { ALPN_PROTOCOLS, serveHttp2, type Http2Sessions } from './http2.ts'
+import { ALPN_PROTOCOLS, serveHttp2 } from './http2.ts'
+import { takeProxyProtocol, type ProxyProtocolOptions } from './proxy-protocol.ts'
 import { expectContinue, takeContentType } from './request-body.ts'
 import { type HttpLimits } from './services.ts'
 
@@ -18,14 +19,21 @@ const BUFFER = 1 << 20
 
 export interface Listener {
   readonly server: Server
-  /** undefined: HTTP/1.1 alone */
-  readonly http2: Http2Sessions | undefined
+  /** Nothing new on connections that there are; what is under way goes on. */
+  readonly drain: () => void
+}
+
+export interface ListenerOptions {
+  readonly limits: HttpLimits
+  /** false: HTTP/1.1 alone */
+  readonly http2: boolean
+  readonly proxyProtocol?: ProxyProtocolOptions
 }
 
 /** A server that hands requests to `handler`, body untouched. It does not listen yet. */
 export function createListener(
   tls: TlsIdentity,
-  { limits, http2 }: { readonly limits: HttpLimits; readonly http2: boolean },
+  { limits, http2, proxyProtocol }: ListenerOptions,
   handler: RequestListener,
 ): Listener {
   const server = createServer({
@@ -60,9 +68,14 @@ export function createListener(
   server.on('checkContinue', noted(acceptWaiting))
   server.setTimeout(limits.idleTimeout, (socket) => onIdle(socket, limits))
   const sessions = http2 ? serveHttp2(server, limits, { request: accept, checkContinue: acceptWaiting }) : undefined
+  const endWaiting = proxyProtocol && takeProxyProtocol(server, proxyProtocol, limits.headersTimeout)
   // last, so that it comes first
   attachPeerChain(server)
-  return { server, http2: sessions }
+  const drain = (): void => {
+    sessions?.close()
+    endWaiting?.()
+  }
+  return { server, drain }
 }
 
 const current = new WeakMap<Socket, { request: IncomingMessage; response: ServerResponse }>()

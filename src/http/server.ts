@@ -100,8 +100,9 @@ function createApp(context: HttpContext, tls: TlsIdentity): { app: FastifyInstan
   const { services, limits, base } = context
   const serverHeader = `karst/${services.version}`
   const made: { listener?: Listener } = {}
+  const { http2 = true, proxyProtocol } = services
   const make = (handler: RequestListener): Listener =>
-    createListener(tls, { limits, http2: services.http2 ?? true }, handler)
+    createListener(tls, { limits, http2, ...(proxyProtocol && { proxyProtocol }) }, handler)
   const app = fastify({
     loggerInstance: services.logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -203,12 +204,12 @@ function track(server: Server): Set<Socket> {
 
 async function close(
   app: FastifyInstance,
-  { server, http2 }: Listener,
+  { server, drain }: Listener,
   sockets: Set<Socket>,
   drainSeconds: number,
 ): Promise<void> {
   const closed = server.listening ? new Promise<void>((resolve) => server.close(() => resolve())) : Promise.resolve()
-  http2?.close()
+  drain()
   // a connection kept alive is idle as soon as its last request is answered
   const sweep = setInterval(() => server.closeIdleConnections(), 50)
   const deadline = setTimeout(() => sockets.forEach((socket) => socket.destroy()), drainSeconds * 1000)

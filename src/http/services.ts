@@ -16,6 +16,7 @@ import { type Job, type Phase } from '../vospace/transfer.ts'
 import { type Service } from '../vospace/uri.ts'
 import { type SignOn } from './challenge.ts'
 import { type Traffic } from './limits.ts'
+import { type ProxyProtocolOptions } from './proxy-protocol.ts'
 
 export interface HttpServices {
   readonly space: Space
@@ -58,6 +59,8 @@ export interface HttpServices {
   readonly limits?: Partial<HttpLimits>
   /** false: HTTP/1.1 alone */
   readonly http2?: boolean
+  /** load balancers that tell whose connection it is; absent: none is believed */
+  readonly proxyProtocol?: ProxyProtocolOptions
 }
 
 /** Bytes and milliseconds. */

@@ -1,9 +1,10 @@
 // Certificates that a TLS-terminating front tells of in a header (RFC 9440 and what nginx and haproxy write). Off unless fronts
 // are listed; what comes out is a chain like any other and goes through the verifier.
 import { type IncomingHttpHeaders } from 'node:http'
-import { BlockList, isIP } from 'node:net'
+import { type BlockList } from 'node:net'
 import { malformed } from './certificate-fault.ts'
 import { tlvAt } from './der.ts'
+import { isListed, networksOf } from './networks.ts'
 import { pemBlocks } from './pem.ts'
 
 export interface ForwardedOptions {
@@ -62,31 +63,9 @@ const read = (value: string | string[] | undefined): string =>
   (typeof value === 'string' ? value : (value ?? []).join(',')).trim()
 
 function isFront(remoteAddress: string | undefined, options: ForwardedOptions): boolean {
-  // A socket that is closed already, or one of the file system, has no address.
-  if (remoteAddress === undefined) return false
-  const address = plain(remoteAddress)
-  const family = isIP(address)
-  if (family === 0) return false
-  const listed = networks.get(options) ?? networksOf(options)
-  return listed.check(address, family === 4 ? 'ipv4' : 'ipv6')
-}
-
-// Without a zone, and an IPv4 address as such where a socket for both families has it as IPv6.
-const plain = (address: string): string => address.replace(/%.*$/, '').replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '')
-
-function networksOf(options: ForwardedOptions): BlockList {
-  const list = new BlockList()
-  for (const text of options.from) {
-    const [written = '', prefix] = text.split('/')
-    const address = plain(written)
-    const isIpv4 = isIP(address) === 4
-    const mapped = isIpv4 && address !== written ? 96 : 0
-    const bits = prefix === undefined ? (isIpv4 ? 32 : 128) : Number(prefix) - mapped
-    if (bits === (isIpv4 ? 32 : 128)) list.addAddress(address, isIpv4 ? 'ipv4' : 'ipv6')
-    else list.addSubnet(address, bits, isIpv4 ? 'ipv4' : 'ipv6')
-  }
-  networks.set(options, list)
-  return list
+  let list = networks.get(options)
+  if (list === undefined) networks.set(options, (list = networksOf(options.from)))
+  return isListed(remoteAddress, list)
 }
 
 // PEM, escaped as in a URL or not; RFC 9440 byte sequences, of which a chain is a list; base64 of DER, certificates one behind

@@ -35,7 +35,7 @@ const mistakes = (document: unknown): string[] => {
 t.test('defaults are filled in and files are relative to the configuration', async (t) => {
   const config = readConfig(good(), '/conf')
   t.same(config.tls, { certificate: '/conf/server.pem', key: '/etc/server.key' })
-  t.same(config.listen, { host: '127.0.0.1', port: 8443 })
+  t.same(config.listen, { host: '127.0.0.1', port: 8443, http2: true })
   t.same(
     [config.state, config.backends['main']?.root, config.backends['main']?.mode],
     ['/conf/state', '/conf/tree', 'auto'],
