@@ -5,11 +5,20 @@ import { closeSync, openSync, renameSync, fstatSync, writeSync } from 'node:fs'
 const LONGEST = 32 << 20
 /** Lines between two looks at its length. */
 const LINES = 1000
+/** UTF-16 units of lines that wait at most: more are written at once. */
+const WAITING = 1 << 16
 
-/** A destination for pino. A line that cannot be written is counted and dropped; the first one is told on standard error. */
+/**
+ * A destination for pino. The lines of one turn of the event loop are one write, at its end: a process that is killed loses those of that turn, one
+ * that ends in any other way none. Lines that cannot be written are counted and dropped; the first ones are told on standard error.
+ */
 export class LogFile {
   readonly #file: string | undefined
+  readonly #flushAtExit = (): void => this.flush()
   #fd: number
+  #waiting = ''
+  #waitingLines = 0
+  #timer: NodeJS.Immediate | undefined
   #lines = 0
   #dropped = 0
 
@@ -17,24 +26,50 @@ export class LogFile {
   constructor(file: string | undefined) {
     this.#file = file
     this.#fd = file === undefined ? 1 : openSync(file, 'a', 0o600)
+    process.on('exit', this.#flushAtExit)
   }
 
+  /** Of all that was given to it until now. */
   get dropped(): number {
+    this.flush()
     return this.#dropped
   }
 
   write(line: string): void {
-    try {
-      if (++this.#lines % LINES === 0) this.#rotate()
-      writeSync(this.#fd, line)
-      if (this.#dropped > 0) this.#caughtUp()
-    } catch (error) {
-      if (this.#dropped++ === 0) complain(`log lines are being lost: ${(error as Error).message}`)
-    }
+    this.#waiting += line
+    this.#waitingLines++
+    if (this.#waiting.length >= WAITING) this.flush()
+    else this.#timer ??= setImmediate(this.#flushAtExit)
+  }
+
+  /** Writes what waits. */
+  flush(): void {
+    clearImmediate(this.#timer)
+    this.#timer = undefined
+    const lines = this.#waitingLines
+    if (lines === 0) return
+    const text = this.#waiting
+    this.#waiting = ''
+    this.#waitingLines = 0
+    this.#write(text, lines)
   }
 
   close(): void {
+    this.flush()
+    process.off('exit', this.#flushAtExit)
     if (this.#file !== undefined) closeSync(this.#fd)
+  }
+
+  #write(text: string, lines: number): void {
+    try {
+      this.#lines += lines
+      if (this.#lines >= LINES) this.#rotate()
+      writeWhole(this.#fd, text)
+      if (this.#dropped > 0) this.#caughtUp()
+    } catch (error) {
+      if (this.#dropped === 0) complain(`log lines are being lost: ${(error as Error).message}`)
+      this.#dropped += lines
+    }
   }
 
   #caughtUp(): void {
@@ -44,12 +79,21 @@ export class LogFile {
   }
 
   #rotate(): void {
+    this.#lines = 0
     if (this.#file === undefined || fstatSync(this.#fd).size < LONGEST) return
     renameSync(this.#file, `${this.#file}.1`)
     const fresh = openSync(this.#file, 'a', 0o600)
     closeSync(this.#fd)
     this.#fd = fresh
   }
+}
+
+/** A pipe, or a disk that is nearly full, may take a part of it only; the next call takes the rest, or says why not. */
+function writeWhole(fd: number, text: string): void {
+  const written = writeSync(fd, text)
+  if (written === Buffer.byteLength(text)) return
+  let rest = Buffer.from(text).subarray(written)
+  while (rest.length > 0) rest = rest.subarray(writeSync(fd, rest))
 }
 
 function complain(line: string): void {
