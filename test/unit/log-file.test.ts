@@ -28,6 +28,7 @@ t.test('a file too long is set aside and begun anew, none of its lines lost', as
   t.ok(statSync(file).size < 200e6)
   t.equal(log.dropped, 0)
   log.write('last\n')
+  log.flush()
   t.ok(readFileSync(file, 'latin1').endsWith('last\n'))
   t.equal(statSync(file).mode & 0o777, 0o600)
 })
