@@ -274,6 +274,7 @@ async function listen(
       ...(config.forwardedCertificates && { forwardedCertificates: config.forwardedCertificates }),
       http2: config.listen.http2,
       ...(config.listen.proxyProtocol && { proxyProtocol: config.listen.proxyProtocol }),
+      trustedMounts: config.mounts.trusted,
       publicUrl: config.service.url,
       service: space.service,
       logger,

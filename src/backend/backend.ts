@@ -75,6 +75,14 @@ export interface Backend {
    */
   removeChildren(container: Ref, choose: Choose, options?: Cancel): AsyncIterable<readonly Removal[]>
 
+  /**
+   * Another name, in an existing container, for a data node or link: one node, with one id, at two paths. DuplicateNode, TypeNotSupported (EPERM)
+   * for a container, OperationNotSupported without the capability, or (EXDEV) where the store cannot.
+   */
+  link(ref: Ref, to: NodePath): Promise<Entry>
+  /** Absent: the store keeps no numbers and modes of its own, and nobody can mount it in trusted mode. */
+  readonly posix?: PosixCalls
+
   /** Space in the allocation of `path`. */
   usage(path: NodePath): Promise<Usage>
   /** OperationNotSupported without the capability. */
@@ -83,6 +91,49 @@ export interface Backend {
   readonly trash?: Trash
   /** A short-lived URL at which a client moves the bytes itself; OperationNotSupported without the capability. */
   directUrl(path: NodePath, options: { readonly direction: 'read' | 'write'; readonly seconds: number }): Promise<URL>
+}
+
+/**
+ * The tree as root has it, for trusted mounts: numbers and modes count as they are, and sharing is what follows from them. FIFOs, sockets and
+ * devices are there too, as data nodes that are `special`; walk, list, move, remove and link are otherwise those of Backend.
+ */
+export interface PosixCalls extends Pick<Backend, 'walk' | 'list' | 'move' | 'link'> {
+  remove(path: NodePath, type: NodeType | 'leaf'): Promise<void>
+  /**
+   * As mkdir(2), mknod(2) and symlink(2) do it for a process with these ids: group from a set-group-ID container, access from its default ACL,
+   * else what the umask leaves of the mode.
+   */
+  make(path: NodePath, draft: PosixDraft): Promise<Entry>
+  /** chown(2), then chmod(2), then utimensat(2). */
+  set(ref: Ref, changes: PosixChanges): Promise<Entry>
+  /** In the form of the attribute system.posix_acl_*; undefined: there is none. TypeNotSupported for links. */
+  acl(ref: Ref, kind: AclKind): Promise<Buffer | undefined>
+  /** null takes it away. InvalidArgument for what is no ACL. */
+  setAcl(ref: Ref, kind: AclKind, value: Buffer | null): Promise<Entry>
+}
+
+export type AclKind = 'access' | 'default'
+
+export interface PosixDraft {
+  readonly uid: number
+  readonly gid: number
+  /** type (S_IFMT) and 12 bits, as mknod(2) takes them; containers and links too */
+  readonly mode: number
+  readonly umask: number
+  /** of a device, as Linux encodes it in 32 bits */
+  readonly device?: number
+  /** of a link */
+  readonly text?: Buffer
+}
+
+export interface PosixChanges {
+  readonly uid?: number
+  readonly gid?: number
+  /** 12 bits */
+  readonly mode?: number
+  /** nanoseconds */
+  readonly mtime?: bigint
+  readonly atime?: bigint
 }
 
 /** What is written down of a deletion. */

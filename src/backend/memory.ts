@@ -212,6 +212,10 @@ export class MemoryBackend implements Backend {
     return { used, quota: limited.quota, total, free: this.#room(path), files: this.#byId.size, filesFree: null }
   }
 
+  async link(): Promise<Entry> {
+    throw new Fault('OperationNotSupported', 'a node has one name here', { errno: 'EPERM' })
+  }
+
   async setQuota(container: NodePath, bytes: number | null): Promise<void> {
     this.#need({ path: container }, 'container').quota = bytes
   }

@@ -30,6 +30,8 @@ export interface EntryJson {
   md5?: string
   text?: string
   text64?: string
+  atime?: string
+  special?: { format: number; device: number }
 }
 
 export function entryToJson(entry: SeenEntry): EntryJson {
@@ -53,6 +55,8 @@ export function entryToJson(entry: SeenEntry): EntryJson {
     writable: entry.writable,
     ...(entry.md5 !== undefined && { md5: entry.md5 }),
     ...(entry.text !== undefined && textToJson(entry.text)),
+    ...(entry.atime !== undefined && { atime: String(entry.atime) }),
+    ...(entry.special !== undefined && { special: entry.special }),
   }
 }
 
@@ -80,6 +84,8 @@ export function entryFromJson(value: unknown): SeenEntry {
     writable: json.writable,
     ...(json.md5 !== undefined && { md5: json.md5 }),
     ...(text !== undefined && { text }),
+    ...(json.atime !== undefined && { atime: BigInt(json.atime) }),
+    ...(json.special !== undefined && { special: json.special }),
   }
 }
 
@@ -94,9 +100,14 @@ function isEntryJson(json: Partial<EntryJson> | null | undefined): json is Entry
     typeof json.contentVersion === 'string' &&
     typeof json.version === 'string' &&
     isAccess(json.access) &&
+    isSpecial(json) &&
     [json.size, json.mode, json.uid, json.gid, json.nlink].every((n) => Number.isSafeInteger(n)) &&
-    [json.mtime, json.ctime].every((ns) => typeof ns === 'string' && /^-?\d{1,19}$/.test(ns))
+    [json.mtime, json.ctime, json.atime ?? '0'].every((ns) => typeof ns === 'string' && /^-?\d{1,19}$/.test(ns))
   )
+}
+
+function isSpecial({ special }: Partial<EntryJson>): boolean {
+  return special === undefined || [special.format, special.device].every((n) => Number.isSafeInteger(n) && n >= 0)
 }
 
 function isAccess(access: Partial<Access> | undefined): boolean {

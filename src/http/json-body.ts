@@ -3,7 +3,7 @@ import { Fault } from '../vospace/fault.ts'
 import { nodePath, type NodePath } from '../vospace/path.ts'
 
 /** Largest uid and gid; the next means "no id". */
-const LAST_ID = 0xfffffffe
+export const LAST_ID = 0xfffffffe
 
 /** The fields of a document. Every reader throws InvalidArgument for a value of another type; absent and null are not the same. */
 export class Fields {

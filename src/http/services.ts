@@ -32,6 +32,8 @@ export interface HttpServices {
   readonly credentials?: CredentialService
   /** absent: accounts are not administered here */
   readonly accounts?: Accounts
+  /** administrators whose mounts may act for everybody; absent: none */
+  readonly trustedMounts?: readonly string[]
   /** absent: everybody may ask for as much as they like */
   readonly traffic?: Traffic
   /** absent: no groups are managed or told here */

@@ -1,4 +1,4 @@
-/** What node's fs lacks: openat2(2), renameat2(2), utimensat(2) to the nanosecond, flock(2), fallocate(2), FICLONE. */
+/** What node's fs lacks: openat2(2), renameat2(2), mknodat(2), utimensat(2) to the nanosecond, flock(2), fallocate(2), FICLONE. */
 import { constants } from 'node:fs'
 import { ERRNO } from './errno.ts'
 import { declare, declareCall, LibcError } from './ffi.ts'
@@ -16,6 +16,7 @@ const SYS_RENAMEAT2 = process.arch === 'arm64' ? 276 : 316
 
 const openat2 = declareCall('syscall', 'int64_t', ['int64_t', 'int', 'const char *', 'void *', 'size_t'])
 const rename = declare('syscall', 'int64_t', ['int64_t', 'int', 'const char *', 'int', 'const char *', 'uint32_t'])
+const mknodat = declare('mknodat', 'int', ['int', 'const char *', 'uint32_t', 'uint64_t'])
 const utimensat = declare('utimensat', 'int', ['int', 'const char *', 'void *', 'int'])
 const ioctl = declare('ioctl', 'int', ['int', 'uint64_t', 'int'])
 const lock = declareCall('flock', 'int', ['int', 'int'])
@@ -45,6 +46,11 @@ export const RENAME_EXCHANGE = 2
 /** Throws LibcError; EINVAL where the file system does not know the flag. */
 export function renameat2(fromDirectory: number, from: string, toDirectory: number, to: string, flags: number): void {
   rename(SYS_RENAMEAT2, fromDirectory, from, toDirectory, to, flags)
+}
+
+/** Makes a file, FIFO, socket or device; `mode` with its type, `device` as Linux encodes it in 32 bits. Throws LibcError (EEXIST). */
+export function makeNode(directory: number, name: string, mode: number, device: number): void {
+  mknodat(directory, name, mode, device)
 }
 
 /** Sets times in nanoseconds since 1970 of a path, followed (so `/proc/self/fd/N`, a symlink's own too); undefined leaves one alone. Throws LibcError. */

@@ -91,12 +91,20 @@ export function authorizeGranted(chain: Chain): void {
 
 /** Undefined: allowed. */
 export function refusalOf(caller: Caller, verb: Verb, chain: Chain, rules: Allocations): Refusal | undefined {
+  if (caller.trusted === true) return trustedRefusal(verb, chain)
   const above = verb === 'reach' ? chain : chain.slice(0, -1)
   const closed = above.findIndex((_, at) => !mayRead(caller, chain, at, rules))
   const at = chain[closed]?.path
   if (at !== undefined) return { ...no(`${at} is not readable to them`), at }
   if (verb === 'reach') return undefined
   return nodeRefusal(caller, verb, chain, rules)
+}
+
+/** Whose kernel has decided may do what root does; locks are not the kernel's to know. */
+function trustedRefusal(verb: Verb, chain: Chain): Refusal | undefined {
+  const node = chain.length - 1
+  if (verb === 'delete') return held(chain, node) ?? (node > 0 ? held(chain, node - 1) : no('it is the root', 'EPERM'))
+  return verb === 'write' || verb === 'upload' || verb === 'create' ? held(chain, node) : undefined
 }
 
 function nodeRefusal(
@@ -242,6 +250,7 @@ export function allocationOf(chain: Chain, at: number, { allocationParents }: Al
  * move it there. OperationNotSupported (EXDEV: programs copy then, what they may read).
  */
 export function authorizeCrossing(caller: Caller, chain: Chain, container: Chain, rules: Allocations): void {
+  if (caller.trusted === true) return
   const node = chain.at(-1)
   const from = allocationOf(chain, chain.length - 2, rules)
   if (from?.path === allocationOf(container, container.length - 1, rules)?.path) return

@@ -13,10 +13,12 @@ import { locate, placeOf } from './fs-place.ts'
 import { isOurs, once, type Once } from './once.ts'
 import { chainOf, present, type Found, type Place } from './resolve.ts'
 import { newAccess } from './sharing.ts'
-import { type SeenEntry, type Space } from './space.ts'
+import { namesFor, type SeenEntry, type Space } from './space.ts'
 
 export { setattr, type FsAttributes } from './fs-attributes.ts'
 export * from './fs-data.ts'
+export { link } from './fs-link.ts'
+export { make, type PosixDraft } from './fs-trusted.ts'
 export { removeXattr, setXattr, xattr, xattrNames } from './fs-xattr.ts'
 
 export interface FsListing {
@@ -63,7 +65,7 @@ export async function listOf(
   let next: string | null = null
   async function* entries(): AsyncGenerator<SeenEntry> {
     let left = limit
-    for await (const entry of space.backend.list(path, {
+    for await (const entry of namesFor(space, caller).list(path, {
       ...(from !== undefined && { from }),
       ...(signal && { signal }),
     })) {
@@ -153,7 +155,7 @@ export async function remove(
   const { node, parents } = present(place)
   authorize(caller, 'delete', [...parents, node], space.rules)
   attempt?.note(node.id)
-  await space.backend.remove(path, type)
+  await namesFor(space, caller).remove(path, type)
   space.changes.append({ id: node.id, path, kind: 'removed' })
 }
 
@@ -184,7 +186,8 @@ export async function rename(
   checkNotWithin(from, to, flags)
   authorizeRename(space, caller, moving, dest, flags === 'exchange')
   attempt?.note(moving.node.id)
-  const entry = await space.backend.move(from, to, { replace: flags === 'replace', exchange: flags === 'exchange' })
+  const how = { replace: flags === 'replace', exchange: flags === 'exchange' }
+  const entry = await namesFor(space, caller).move(from, to, how)
   noteRename(space, { from, to, flags }, entry, dest.node)
   return seen(caller, [...dest.parents, entry], space.rules)
 }

@@ -54,4 +54,5 @@ export function checkHasBytes(node: Entry): void {
     throw new Fault('TypeNotSupported', `${node.path} is a container`, { errno: 'EISDIR' })
   }
   if (node.type === 'link') throw new Fault('LinkFound', `${node.path} is a link`)
+  if (node.special !== undefined) throw new Fault('TypeNotSupported', `${node.path} has no bytes`, { errno: 'ENXIO' })
 }

@@ -6,7 +6,7 @@ import { type Entry } from '../vospace/node.ts'
 import { nodePath, stepsOf, type NodePath } from '../vospace/path.ts'
 import { parseVosUri, type Service } from '../vospace/uri.ts'
 import { authorize, type Chain } from './authorize.ts'
-import { type Space } from './space.ts'
+import { namesFor, type Space } from './space.ts'
 
 /** Where a path leads. */
 export interface Place {
@@ -42,7 +42,7 @@ export interface ResolveOptions {
 export async function resolve(space: Space, caller: Caller, path: NodePath, options: ResolveOptions): Promise<Place> {
   const trail = new Trail(space, path)
   for (;;) {
-    const entries = await space.backend.walk(trail.path, options.signal && { signal: options.signal })
+    const entries = await namesFor(space, caller).walk(trail.path, options.signal && { signal: options.signal })
     const last = entries.at(-1)
     if (last === undefined) throw new Fault('InternalFault', 'the storage has no root')
     const isWhole = last.path === trail.path

@@ -1,8 +1,10 @@
 /** What every rule works on: the storage, the service's names, the site's rules, the change log and the numbers of owners. */
-import { type Backend, type Ids } from '../backend/backend.ts'
+import { type Backend, type Ids, type PosixCalls } from '../backend/backend.ts'
 import { type Audit } from '../identity/audit.ts'
 import { type ChangeLog } from '../store/changes.ts'
-import { type Entry } from '../vospace/node.ts'
+import { type Caller } from '../vospace/caller.ts'
+import { Fault } from '../vospace/fault.ts'
+import { type Entry, type NodeType } from '../vospace/node.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { type Service } from '../vospace/uri.ts'
 
@@ -45,6 +47,22 @@ export interface Space {
   readonly groupNames?: GroupNames
   /** told of every grant and what is withdrawn */
   readonly audit?: Audit
+}
+
+/** The names of the tree as a caller has them: a trusted mount sees more of them. */
+export function namesFor(
+  { backend }: Space,
+  caller: Caller,
+): Pick<Backend, 'walk' | 'list' | 'move' | 'link'> & {
+  remove(path: NodePath, type: NodeType | 'leaf'): Promise<void>
+} {
+  return caller.trusted === true ? posixOf(backend) : backend
+}
+
+/** What a trusted mount calls. OperationNotSupported where the store keeps no numbers of its own. */
+export function posixOf({ posix }: Backend): PosixCalls {
+  if (posix === undefined) throw new Fault('OperationNotSupported', 'this storage has no trusted mounts')
+  return posix
 }
 
 /** An entry as one caller sees it. `writable` of a container: the caller may create inside. */

@@ -16,6 +16,8 @@ export interface Caller {
   readonly subject?: string
   /** How they proved who they are; absent for anonymous callers and for work done after the request. */
   readonly method?: 'certificate' | 'token'
+  /** A trusted mount, whose kernel has decided: nothing but locks says no, and numbers and modes count as they are. */
+  readonly trusted?: true
   /** May not hand on their rights nor administer (a limited proxy). */
   readonly limited?: boolean
 }

@@ -43,6 +43,18 @@ export interface Entry {
   readonly md5?: string
   /** link: the text byte for byte */
   readonly text?: Buffer
+  /** nanoseconds since 1970, where the store keeps it */
+  readonly atime?: bigint
+  /** A data node that VOSpace does not know, and only trusted mounts see. */
+  readonly special?: Special
+}
+
+/** A FIFO, socket or device. */
+export interface Special {
+  /** S_IFMT bits of stat(2) */
+  readonly format: number
+  /** as Linux encodes it in 32 bits; 0 unless it is a device */
+  readonly device: number
 }
 
 /** Sorted and each once, so that equal access is deeply equal. */

@@ -86,6 +86,11 @@ async function capabilities(t: Test, b: Backend): Promise<void> {
   } else {
     await refused(t, b.make(p('/l'), { ...link('a'), properties: new Map([['k', 'v']]) }), 'OperationNotSupported')
   }
+  await b.put(p('/linked'), body('x'), { draft: file })
+  if (b.capabilities.hardLinks) {
+    const named = await b.link({ path: p('/linked') }, p('/other-name'))
+    t.same([named.nlink, named.path, named.id], [2, '/other-name', (await b.walk(p('/linked'))).at(-1)?.id])
+  } else await refused(t, b.link({ path: p('/linked') }, p('/other-name')), 'OperationNotSupported')
   if (!b.capabilities.directUrl) {
     await refused(t, b.directUrl(ROOT, { direction: 'read', seconds: 1 }), 'OperationNotSupported')
   }

@@ -3,7 +3,7 @@ import t from 'tap'
 import { backendConformance } from './backend.ts'
 import { harness, notRoot, tmpfs, unavailable, xfs, type Scratch } from './posix-tree.ts'
 
-const expected = { atomicMove: true, linkProperties: true, hardLinks: false, quota: false, directUrl: false }
+const expected = { atomicMove: true, linkProperties: true, hardLinks: true, quota: false, directUrl: false }
 
 if (notRoot === false) backendConformance('POSIX as root', harness(undefined, { mode: 'root' }), expected)
 else void t.test('POSIX as root', { skip: notRoot }, () => undefined)

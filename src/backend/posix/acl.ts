@@ -81,6 +81,19 @@ export function masked(acl: Acl): Acl {
   return { ...acl, mask: acl.named.reduce((union, { perm }) => union | perm, acl.group) }
 }
 
+/** The access ACL of what is made with this mode in a container with that default ACL: what the mode does not ask for is not given. */
+export function created(byDefault: Acl, mode: number): Acl {
+  const asked = aclOfMode(mode)
+  const { mask } = byDefault
+  return {
+    owner: byDefault.owner & asked.owner,
+    other: byDefault.other & asked.other,
+    group: mask === undefined ? byDefault.group & asked.group : byDefault.group,
+    mask: mask === undefined ? undefined : mask & asked.group,
+    named: byDefault.named,
+  }
+}
+
 /** What chmod gives for it: the group bits are the mask. */
 export function modeOfAcl(acl: Acl): number {
   return (acl.owner << 6) | ((acl.mask ?? acl.group) << 3) | acl.other

@@ -2,7 +2,7 @@
 import { type BigIntStats, fstatSync, lstatSync, readlinkSync } from 'node:fs'
 import { getXattr, getXattrOpen, listXattr } from '../../libc/xattr.ts'
 import { shownMode } from '../../vospace/mode.ts'
-import { groupList, type Access, type Entry, type NodeType } from '../../vospace/node.ts'
+import { groupList, type Access, type Entry, type NodeType, type Special } from '../../vospace/node.ts'
 import { type NodePath } from '../../vospace/path.ts'
 import { type Ids } from '../backend.ts'
 import { ACCESS_ACL, aclOfMode, DEFAULT_ACL, parseAcl, unmasked, type Acl } from './acl.ts'
@@ -36,6 +36,8 @@ export interface Inode {
   readonly access: Access
   readonly properties: ReadonlyMap<string, string>
   readonly text: Buffer | undefined
+  /** no node of VOSpace: only trusted mounts see it, as a data node */
+  readonly special: Special | undefined
   /** with the mask applied */
   readonly acl: Acl
   readonly hasAcl: boolean
@@ -54,10 +56,10 @@ export function recordName(keeping: Keeping): string {
   return keeping.root ? RECORD.root : RECORD.unprivileged
 }
 
-/** What stands at a path (of the file system; not followed). undefined: nothing, or no node (a socket, FIFO or device). */
-export function readInode(file: string, keeping: Keeping): Inode | undefined {
+/** What stands at a path (of the file system; not followed). undefined: nothing, or no node (a socket, FIFO or device) unless `special` is asked for. */
+export function readInode(file: string, keeping: Keeping, special = false): Inode | undefined {
   const stat = lstatSync(file, { bigint: true, throwIfNoEntry: false })
-  const type = stat === undefined ? undefined : typeOf(stat)
+  const type = stat === undefined ? undefined : (typeOf(stat) ?? (special ? 'data' : undefined))
   if (stat === undefined || type === undefined) return undefined
   try {
     return readKept(file, type, stat, keeping)
@@ -86,6 +88,7 @@ function readKept(file: string, type: NodeType, stat: BigIntStats, keeping: Keep
     hasAcl: found.acl !== undefined,
     gid: gid ?? record.gid ?? keeping.ids.gidOfUser(access.owner) ?? Number(stat.gid),
     text: type === 'link' ? readlinkSync(file, { encoding: 'buffer' }) : undefined,
+    special: type === 'data' && !stat.isFile() ? specialOf(stat) : undefined,
   } // prettier-ignore
 }
 
@@ -94,8 +97,8 @@ export function versionOf({ stat }: Inode): string {
   return `${stat.ctimeNs.toString(36)}.${stat.ino.toString(36)}`
 }
 
-/** The inode as every layer sees it. */
-export function entryOf(inode: Inode, path: NodePath, keeping: Keeping): Entry {
+/** The inode as every layer sees it; `special`: as trusted mounts do. */
+export function entryOf(inode: Inode, path: NodePath, keeping: Keeping, special = false): Entry {
   const { type, stat, id, contentVersion, access, properties, md5, text } = inode
   const real = Number(stat.mode & 0o7777n)
   return {
@@ -110,7 +113,13 @@ export function entryOf(inode: Inode, path: NodePath, keeping: Keeping): Entry {
     version: versionOf(inode),
     ...(md5 !== undefined && { md5 }),
     ...(text !== undefined && { text }),
+    ...(inode.special !== undefined && { special: inode.special }),
+    ...(special && { atime: stat.atimeNs }),
   } // prettier-ignore
+}
+
+function specialOf({ mode, rdev }: BigIntStats): Special {
+  return { format: Number(mode & 0o170000n), device: Number(rdev & 0xffffffffn) }
 }
 
 export function typeOf(stat: BigIntStats): NodeType | undefined {

@@ -29,10 +29,10 @@ export async function* list(store: Store, container: NodePath, options: ListOpti
     for await (const names of slices(refusals(container, parts))) {
       for (const name of names) {
         if (hidden && name === RESERVED) continue
-        const inode = refusing(name, () => readInode(`/proc/self/fd/${dir}/${name}`, store.keeping))
+        const inode = refusing(name, () => readInode(`/proc/self/fd/${dir}/${name}`, store.keeping, unservable.special))
         // gone this instant, or a socket, FIFO or device
         if (inode === undefined) unservable.count++
-        else yield entryOf(inode, `${prefix}${name}` as NodePath, store.keeping)
+        else yield entryOf(inode, `${prefix}${name}` as NodePath, store.keeping, unservable.special)
       }
       await pause()
       refuseAborted(options.signal)

@@ -8,6 +8,8 @@ import { spot } from './tree.ts'
 /** Names passed over. */
 export interface Unservable {
   count: number
+  /** sockets, FIFOs and devices are served */
+  readonly special?: boolean
 }
 
 /** Names in order that are found in one reading of the directory; up to twice as many are held. */
@@ -18,7 +20,9 @@ export async function* namesAsRead(dir: number, unservable: Unservable): AsyncGe
   const fd = openSync(spot(dir, '.').file, constants.O_RDONLY | constants.O_DIRECTORY)
   try {
     for (let entries = readEntries(fd); entries !== undefined; entries = readEntries(fd)) {
-      const names = entries.flatMap(({ name, type }) => (name === undefined || type === 'other' ? [] : [name]))
+      const names = entries.flatMap(({ name, type }) =>
+        name === undefined || (type === 'other' && unservable.special !== true) ? [] : [name],
+      )
       unservable.count += entries.length - names.length
       yield names
       await pause()
@@ -41,7 +45,7 @@ export async function* namesInOrder(
     const last = part.names.at(-1)
     if (!part.more || last === undefined) return
     // they were counted already
-    part = await firstNames(dir, (name) => byteOrder(name, last) > 0, { count: 0 }, most)
+    part = await firstNames(dir, (name) => byteOrder(name, last) > 0, { ...unservable, count: 0 }, most)
   }
 }
 

@@ -1,10 +1,9 @@
 /** The storage interface on a POSIX tree: everything kept of a node stands in the file system itself. */
-import { lstatSync, mkdirSync, renameSync, rmdirSync, statfsSync, symlinkSync, unlinkSync } from 'node:fs'
+import { lstatSync, mkdirSync, statfsSync, symlinkSync } from 'node:fs'
 import { type Readable } from 'node:stream'
-import { RENAME_EXCHANGE, renameat2 } from '../../libc/openat.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { type Access, type Entry, type NodeType } from '../../vospace/node.ts'
-import { isWithin, ROOT, type NodePath } from '../../vospace/path.ts'
+import { ROOT, type NodePath } from '../../vospace/path.ts'
 import {
   type AmendOptions,
   type Backend,
@@ -17,6 +16,7 @@ import {
   type Extent,
   type LinkDraft,
   type ListOptions,
+  type PosixCalls,
   type PutOptions,
   type ReadOptions,
   type Ref,
@@ -25,38 +25,37 @@ import {
   type Trash,
   type Usage,
 } from '../backend.ts'
-import {
-  allocationOf,
-  changed,
-  refuseAborted,
-  refuseReserved,
-  refuseUnseen,
-  RESERVED,
-  reservesIn,
-  wrongType,
-} from '../contract.ts'
+import { changed, refuseAborted, refuseReserved, wrongType } from '../contract.ts'
 import { aclOfMode } from './acl.ts'
 import { amend } from './amend.ts'
 import { removeChildren, survey } from './children.ts'
-import { entryOf, readInode, versionOf } from './inode.ts'
+import { readInode } from './inode.ts'
 import { type Wanted, wantedOf, writeInode } from './inode-write.ts'
 import { list } from './list.ts'
+import { link, move, remove } from './moving.ts'
 import { open, type Opened, type PosixOptions } from './open.ts'
 import { copyData, put } from './put.ts'
+import { putShared, sharedNode } from './put-shared.ts'
 import { read } from './read.ts'
-import { codeOf, refusing } from './refusal.ts'
-import { discard, dropSidecar, occupant, renameFresh, stageSpot } from './staging.ts'
+import { refusing } from './refusal.ts'
+import { discard, renameFresh, stageSpot } from './staging.ts'
 import { missing, noted, onNode, onQuietNode, type Store } from './store.ts'
 import { PosixTrash } from './trash.ts'
-import { spot, type Spot } from './tree.ts'
+import { trustedCalls } from './trusted.ts'
+import { spot } from './tree.ts'
 
 export class PosixBackend implements Backend {
   readonly trash: Trash = new PosixTrash(() => this.#store)
+  /** In root mode: the kernel must keep owners and modes. */
+  readonly posix?: PosixCalls
   readonly #options: PosixOptions
   #opened: Opened | undefined
 
   constructor(options: PosixOptions) {
     this.#options = options
+    if (options.mode === 'root') {
+      this.posix = trustedCalls(() => ({ store: this.#store, exchange: this.capabilities.exchange }))
+    }
   }
 
   /** Before start: what every POSIX tree can. */
@@ -65,7 +64,7 @@ export class PosixBackend implements Backend {
       atomicMove: true,
       exchange: this.#opened?.exchange ?? true,
       linkProperties: true,
-      hardLinks: false,
+      hardLinks: true,
       quota: false,
       directUrl: false,
       reflink: this.#opened?.store.reflink ?? false,
@@ -119,7 +118,10 @@ export class PosixBackend implements Backend {
   }
 
   async put(path: NodePath, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<Entry> {
-    return put(this.#store, path, body, options)
+    const shared = sharedNode(this.#store, path, options)
+    if (shared === undefined) return put(this.#store, path, body, options)
+    const entry = await putShared(this.#store, shared, body, options)
+    return options.changes === undefined ? entry : this.set(shared, options.changes)
   }
 
   async read(ref: Ref, options: ReadOptions = {}): Promise<{ entry: Entry; body: Readable }> {
@@ -154,36 +156,7 @@ export class PosixBackend implements Backend {
     to: NodePath,
     options: { readonly replace?: boolean; readonly exchange?: boolean } = {},
   ): Promise<Entry> {
-    const store = this.#store
-    if (options.exchange === true && !this.capabilities.exchange) {
-      throw new Fault('OperationNotSupported', 'the file system does not exchange names')
-    }
-    return onNode(store, { path: from }, (source, inode) => {
-      refuseReserved(to, store.allocationParents)
-      return store.tree.at(to, (target) => {
-        if (from === ROOT || to === ROOT) throw new Fault('PermissionDenied', 'the root stays', { errno: 'EBUSY' })
-        const there = occupant(store, target, to)
-        if (there === undefined && options.exchange === true) throw new Fault('NodeNotFound', to)
-        if (there !== undefined && options.exchange !== true) {
-          if (options.replace !== true) throw new Fault('DuplicateNode', to)
-          if (there.self === inode.self) return entryOf(inode, from, store.keeping)
-        }
-        if (isWithin(to, from) && to !== from) throw new Fault('InvalidArgument', `${from} into itself`)
-        refuseHiding(store, source, to)
-        for (const path of there === undefined ? [from] : [from, to]) {
-          if (isAllocation(store, path)) store.tree.dropReserved(path)
-        }
-        rename(source, target, options)
-        if (there !== undefined && options.exchange !== true) dropSidecar(store, there)
-        // a leaf is noted below; going through all that was seen lately is for trees only
-        if (inode.type === 'container' || options.exchange === true) {
-          store.whereabouts.moved(from, to, options.exchange === true)
-        }
-        const moved = readInode(target.file, store.keeping)
-        if (moved === undefined) throw new Fault('NodeNotFound', to)
-        return noted(store, moved, to)
-      })
-    })
+    return move(this.#store, from, to, { ...options, canExchange: this.capabilities.exchange })
   }
 
   async copy(
@@ -203,19 +176,12 @@ export class PosixBackend implements Backend {
   }
 
   async remove(path: NodePath, type: NodeType | 'leaf', seen?: Seen): Promise<void> {
-    const store = this.#store
-    onNode(store, { path }, (at, inode) => {
-      refuseUnseen({ id: inode.id, version: versionOf(inode) }, seen, path)
-      if (inode.type !== type && (type !== 'leaf' || inode.type === 'container')) throw wrongType(path, type, inode.type)
-      if (path === ROOT) throw new Fault('PermissionDenied', 'the root stays', { errno: 'EBUSY' })
-      if (inode.type !== 'container') unlinkSync(at.file)
-      else {
-        if (isAllocation(store, path)) store.tree.dropReserved(path)
-        rmdirSync(at.file)
-      }
-      dropSidecar(store, inode)
-    })
-  } // prettier-ignore
+    remove(this.#store, path, type, { seen })
+  }
+
+  async link(ref: Ref, to: NodePath): Promise<Entry> {
+    return link(this.#store, ref, to)
+  }
 
   survey(container: NodePath, options: Cancel = {}): AsyncIterable<readonly Child[]> {
     return survey(this.#store, container, options, this.#opened?.unservable ?? { count: 0 })
@@ -250,10 +216,6 @@ export class PosixBackend implements Backend {
   }
 }
 
-function isAllocation(store: Store, path: NodePath): boolean {
-  return allocationOf(path, store.allocationParents) === path
-}
-
 function made({ keeping }: Store, draft: ContainerDraft | LinkDraft): Wanted {
   const { type, properties = new Map<string, string>() } = draft
   const gid = keeping.ids.gidOfUser(draft.access.owner)
@@ -285,26 +247,3 @@ async function makeFresh(store: Store, path: NodePath, wanted: Wanted, make: (fi
     await discard(store, staged)
   }
 } // prettier-ignore
-
-/** A `.karst` of a user's own must not come to stand where it is ours, and out of sight. */
-function refuseHiding(store: Store, source: Spot, to: NodePath): void {
-  if (!reservesIn(to, store.allocationParents) || to === ROOT) return
-  if (lstatSync(`${source.file}/${RESERVED}`, { throwIfNoEntry: false }) === undefined) return
-  throw new Fault('PermissionDenied', `it holds ${RESERVED}, which is reserved there`)
-}
-
-function rename(from: Spot, to: Spot, { replace, exchange }: { replace?: boolean; exchange?: boolean }): void {
-  if (exchange === true) renameat2(from.dir, from.name, to.dir, to.name, RENAME_EXCHANGE)
-  else if (replace === true) replacing(from, to)
-  else if (!renameFresh(from, to)) throw new Fault('DuplicateNode', to.name)
-}
-
-function replacing(from: Spot, to: Spot): void {
-  try {
-    renameSync(from.file, to.file)
-  } catch (error) {
-    // rename(2) may say either for a directory with something in it
-    if (codeOf(error) === 'EEXIST') throw new Fault('ContainerNotEmpty', to.name, { cause: error })
-    throw error
-  }
-}

@@ -106,7 +106,11 @@ export function refuseFull(staged: Staged, length: number | undefined): void {
 }
 
 /** Writes while the next pieces come in; never more than two gathered lots in memory. Checks length and MD5. */
-async function writeBody(staged: Staged, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<Written> {
+export async function writeBody(
+  staged: Staged,
+  body: AsyncIterable<Uint8Array>,
+  options: PutOptions,
+): Promise<Written> {
   const hash = createHash('md5')
   const { length: announced } = options
   let pieces: Uint8Array[] = []

@@ -68,7 +68,7 @@ export async function discard(store: Store, staged: Staged): Promise<void> {
     if (staged.fd !== undefined) await closed(staged.fd)
   } finally {
     try {
-      const left = readInode(staged.file, store.keeping)
+      const left = readInode(staged.file, store.keeping, true)
       if (left !== undefined) dropSidecar(store, left)
       rmSync(staged.file, { force: true, recursive: true })
     } finally {
@@ -116,8 +116,8 @@ function prepare(store: Store, staged: Staged, path: NodePath, plan: Plan) {
 }
 
 /** What stands at a spot; throws for what is there and no node. */
-export function occupant(store: Store, at: Spot, path: NodePath): Inode | undefined {
-  const inode = readInode(at.file, store.keeping)
+export function occupant(store: Store, at: Spot, path: NodePath, special = false): Inode | undefined {
+  const inode = readInode(at.file, store.keeping, special)
   if (inode === undefined && lstatSync(at.file, { throwIfNoEntry: false }) !== undefined) {
     throw new Fault('TypeNotSupported', `${path} is a socket, FIFO or device`, { errno: 'ENXIO' })
   }

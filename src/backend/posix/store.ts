@@ -25,42 +25,42 @@ export interface Store {
 }
 
 /** Runs a synchronous step on the node of a ref, wherever it is by now. Throws NodeNotFound, with ESTALE for an id. */
-export function onNode<T>(store: Store, ref: Ref, step: (spot: Spot, inode: Inode, path: NodePath) => T): T {
+export function onNode<T>(store: Store, ref: Ref, step: (spot: Spot, inode: Inode, path: NodePath) => T, special = false): T {
   refuseReserved(ref.path, store.allocationParents)
-  const found = locate(store, ref)
+  const found = locate(store, ref, special)
   return refusing(found, () =>
     store.tree.at(found, (spot) => {
-      const inode = readInode(spot.file, store.keeping)
+      const inode = readInode(spot.file, store.keeping, special)
       if (inode === undefined) throw missing(ref)
       return step(spot, inode, found)
     }),
   )
-}
+} // prettier-ignore
 
 /** The same when no change in place is going on: waits for its end first. */
-export async function onQuietNode<T>(store: Store, ref: Ref, step: (spot: Spot, inode: Inode, path: NodePath) => T): Promise<T> {
+export async function onQuietNode<T>(store: Store, ref: Ref, step: (spot: Spot, inode: Inode, path: NodePath) => T, special = false): Promise<T> {
   for (;;) {
     const outcome = onNode(store, ref, (spot, inode, path) => {
       const busy = store.changing.of(inode.self)
       return busy === undefined ? { value: step(spot, inode, path) } : { busy }
-    })
+    }, special)
     if ('value' in outcome) return outcome.value
     await outcome.busy
   }
 } // prettier-ignore
 
 /** The path at which the node of a ref is: the one given, or where a node of that id went. */
-export function locate(store: Store, ref: Ref): NodePath {
+export function locate(store: Store, ref: Ref, special = false): NodePath {
   const { path, id } = ref
-  if (id === undefined || idAt(store, path) === id) return path
+  if (id === undefined || idAt(store, path, special) === id) return path
   const moved = store.whereabouts.of(id)
-  if (moved !== undefined && moved !== path && idAt(store, moved) === id) return moved
+  if (moved !== undefined && moved !== path && idAt(store, moved, special) === id) return moved
   throw missing(ref)
 }
 
-function idAt(store: Store, path: NodePath): string | undefined {
+function idAt(store: Store, path: NodePath, special: boolean): string | undefined {
   try {
-    return refusing(path, () => store.tree.at(path, (spot) => readInode(spot.file, store.keeping)?.id))
+    return refusing(path, () => store.tree.at(path, (spot) => readInode(spot.file, store.keeping, special)?.id))
   } catch (error) {
     if (error instanceof Fault && error.fault === 'ContainerNotFound') return undefined
     throw error
@@ -77,9 +77,9 @@ export function entryAt(store: Store, spot: Spot, path: NodePath): Entry | undef
   return inode === undefined ? undefined : noted(store, inode, path)
 }
 
-export function noted(store: Store, inode: Inode, path: NodePath): Entry {
+export function noted(store: Store, inode: Inode, path: NodePath, special = false): Entry {
   store.whereabouts.seen(inode.id, path)
-  return entryOf(inode, path, store.keeping)
+  return entryOf(inode, path, store.keeping, special)
 }
 
 export function needType(inode: Inode, type: NodeType, path: NodePath): void {

@@ -2,7 +2,7 @@
  * The way from the root to a node. What was read of each step is kept, with a descriptor of each container, and taken again when one statx(2)
  * says that the name still stands for that inode and that nothing of it has changed since, by whatever hand.
  */
-import { closeSync } from 'node:fs'
+import { closeSync, lstatSync } from 'node:fs'
 import { openBeneath } from '../../libc/openat.ts'
 import { ctimeOf, inodeOf, isSameInode, isSameMount, isUnchanged, statOf, type Words } from '../../libc/statx.ts'
 import { Fault } from '../../vospace/fault.ts'
@@ -47,8 +47,8 @@ export class Way {
     this.#whereabouts = whereabouts
   }
 
-  /** What exists along the path, root first. Throws errors of the kernel. */
-  walk(path: NodePath): Entry[] {
+  /** What exists along the path, root first; sockets, FIFOs and devices only when `special` is asked for. Throws errors of the kernel. */
+  walk(path: NodePath, special = false): Entry[] {
     const entries: Entry[] = []
     const passing: number[] = []
     const names = stepsOf(path)
@@ -61,7 +61,9 @@ export class Way {
         const step = this.#step(dir, name, here, named)
         if (step === undefined) return entries
         const { entry, kept } = step
-        entries.push(entry)
+        if (entry.special !== undefined && !special) return entries
+        // reading moves it and leaves ctime as it was: never what was kept
+        entries.push(special && next === undefined ? { ...entry, atime: accessTime(dir, name) ?? entry.mtime } : entry)
         this.#whereabouts.seen(entry.id, here)
         if (next === undefined || entry.type !== 'container') return entries
         const fd = here === ROOT ? dir : (kept.fd ?? this.#open(dir, name, kept, passing))
@@ -92,7 +94,7 @@ export class Way {
         return { entry: known.entry, kept: known }
       }
       const time = Date.now()
-      const inode = readInode(spot(dir, name === '' ? '.' : name).file, this.#keeping)
+      const inode = readInode(spot(dir, name === '' ? '.' : name).file, this.#keeping, true)
       if (inode === undefined) return undefined
       // another one has come to stand there in between: its entry must not lead to the old one's children
       if (inode.stat.ino !== inodeOf(words)) continue
@@ -149,6 +151,11 @@ export class Way {
 function isKeepable({ stat, type, side, record }: Inode, words: Words, time: number): boolean {
   const isWhole = type !== 'link' && side === undefined && record.side !== true
   return isWhole && isSettled(stat.ctimeNs, time) && stat.ctimeNs === ctimeOf(words)
+}
+
+function accessTime(dir: number, name: string): bigint | undefined {
+  const { file } = spot(dir, name === '' ? '.' : name)
+  return lstatSync(file, { bigint: true, throwIfNoEntry: false })?.atimeNs
 }
 
 function opened(dir: number, name: string): number | undefined {
