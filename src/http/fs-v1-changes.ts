@@ -10,6 +10,8 @@ import {
   timeParameter,
 } from '../codec/fs-v1.ts'
 import {
+  link,
+  make,
   mkdir,
   openAmend,
   openPut,
@@ -18,13 +20,14 @@ import {
   rename,
   setattr,
   setXattr,
+  type PosixDraft,
   symlink,
 } from '../space/filesystem.ts'
 import { Fault } from '../vospace/fault.ts'
 import { promisedMd5 } from './digest.ts'
 import { type Handler } from './endpoint.ts'
 import { refOf } from './fs-v1.ts'
-import { Fields } from './json-body.ts'
+import { Fields, LAST_ID } from './json-body.ts'
 import { type Answer, once } from './operation.ts'
 import { namedVersion } from './preconditions.ts'
 import { bodyLength, clientGone, readBody, uploadOf } from './request-body.ts'
@@ -114,6 +117,16 @@ export function nodeChanges(context: HttpContext): Record<string, Handler> {
     symlink: call(['path', 'text', 'text64'], async (fields, { caller }, attempt) =>
       entryAnswer(201, await symlink(space, caller, fields.path('path'), linkText(fields), { attempt })),
     ),
+    mknod: call(
+      ['path', 'mode', 'uid', 'gid', 'umask', 'device', 'text', 'text64'],
+      async (fields, { caller }, attempt) =>
+        entryAnswer(201, await make(space, caller, fields.path('path'), posixDraft(fields), { attempt })),
+    ),
+    link: call(['from', 'id', 'to'], async (fields, { caller }, attempt) => {
+      const id = fields.text('id')
+      const from = { path: fields.path('from'), ...(id !== undefined && { id }) }
+      return entryAnswer(201, await link(space, caller, from, fields.path('to'), { attempt }))
+    }),
     remove: call(['path', 'type'], async (fields, { caller }, attempt) => {
       const type = fields.oneOf('type', ['container', 'data', 'link', 'leaf'])
       if (type === undefined) throw new Fault('InvalidArgument', 'type is missing')
@@ -134,6 +147,29 @@ export function nodeChanges(context: HttpContext): Record<string, Handler> {
     }),
   }
 }
+
+/** Everything a trusted mount makes: type and bits in `mode`. */
+function posixDraft(fields: Fields): PosixDraft {
+  const required = (name: string, most: number): number => {
+    const value = fields.count(name, most)
+    if (value === undefined) throw new Fault('InvalidArgument', `${name} is missing`)
+    return value
+  }
+  const device = fields.count('device', 0xffffffff)
+  const mode = required('mode', 0o177777)
+  if (!FORMATS.has(mode & 0o170000)) throw new Fault('InvalidArgument', `mode ${mode} says no type`)
+  return {
+    mode,
+    uid: required('uid', LAST_ID),
+    gid: required('gid', LAST_ID),
+    umask: fields.count('umask', 0o777) ?? 0,
+    ...(device !== undefined && { device }),
+    ...((mode & 0o170000) === 0o120000 && { text: linkText(fields) }),
+  }
+}
+
+/** directory, file, link, FIFO, socket, character and block device */
+const FORMATS = new Set([0o040000, 0o100000, 0o120000, 0o010000, 0o140000, 0o020000, 0o060000])
 
 const ATTRIBUTES = {
   mode: (fields: Fields) => fields.mode('mode'),

@@ -15,6 +15,7 @@ import { JSON_TYPE } from './operation.ts'
 import { clientGone } from './request-body.ts'
 import { type HttpContext } from './services.ts'
 import { type Parameters, parametersOf } from './target.ts'
+import { admitTrusted } from './trusted-mount.ts'
 
 export const NDJSON = 'application/x-ndjson'
 export const BYTES = 'application/octet-stream'
@@ -28,10 +29,11 @@ export function fsV1(app: FastifyInstance, context: HttpContext): void {
   const json = (reply: FastifyReply, document: unknown): FastifyReply =>
     answer(reply, 200, JSON_TYPE, JSON.stringify(document))
 
+  app.addHook('preHandler', (request, _reply, done) => done(admitTrusted(request, context.services)))
   endpoint(app, root, {
     GET: async ({ caller }, reply) => {
-      const { user, uid, gid } = caller
-      return json(reply, { version: 1, resourceId: service.resourceId, user: user ?? null, uid, gid })
+      const { user, uid, gid, trusted = false } = caller
+      return json(reply, { version: 1, resourceId: service.resourceId, user: user ?? null, uid, gid, trusted })
     },
   })
   endpoint(app, `${root}/entry`, {
