@@ -26,6 +26,8 @@ import { JobRunner } from './jobs/runner.ts'
 import { LogFile } from './log-file.ts'
 import { ACCOUNTS, accountsKind } from './space/account-jobs.ts'
 import { type People } from './space/access.ts'
+import { ChangeStreams } from './space/change-stream.ts'
+import { Leases } from './space/leases.ts'
 import { Preauth } from './space/preauth.ts'
 import { ASYNC_DELETE, ASYNC_SETPROPS, deleteKind, setpropsKind } from './space/recursive-jobs.ts'
 import { DEFAULT_RULES, type Space } from './space/space.ts'
@@ -261,6 +263,8 @@ async function listen(
       preauth,
       jobs: runner,
       operations: store.operations,
+      leases: new Leases(store.leases, store.changes),
+      changes: new ChangeStreams(store.changes),
       callers,
       accounts,
       traffic: trafficOf(config, store, logger),

@@ -11,6 +11,8 @@ import { answer, endpoint, takeOver } from './endpoint.ts'
 import { asFault, faultJson } from './fault-reply.ts'
 import { bytesHeaders } from './file-headers.ts'
 import { dataChanges, nodeChanges, xattrChanges } from './fs-v1-changes.ts'
+import { fsV1Leases } from './fs-v1-leases.ts'
+import { fsV1Stream } from './fs-v1-stream.ts'
 import { JSON_TYPE } from './operation.ts'
 import { clientGone } from './request-body.ts'
 import { type HttpContext } from './services.ts'
@@ -63,6 +65,8 @@ export function fsV1(app: FastifyInstance, context: HttpContext): void {
   })
   for (const [call, handler] of Object.entries(nodeChanges(context)))
     endpoint(app, `${root}/${call}`, { POST: handler })
+  fsV1Leases(app, context)
+  fsV1Stream(app, context)
 }
 
 /** The node a call is for: `path`, and `id` where it is open. */

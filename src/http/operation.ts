@@ -5,6 +5,7 @@
 import { type FastifyReply, type FastifyRequest } from 'fastify'
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { withOrigin } from '../space/change-stream.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { faultJson, replyBeforeBody, type WholeAnswer } from './fault-reply.ts'
 import { noteReason } from './origin.ts'
@@ -63,7 +64,7 @@ async function attempt(
 ): Promise<{ status: number; text: string }> {
   let answered: { status: number; text: string }
   try {
-    const { status, document } = await change.act(attempt)
+    const { status, document } = await withOrigin(mountOf(request), () => change.act(attempt))
     answered = { status, text: document === undefined ? '' : JSON.stringify(document) }
   } catch (error) {
     if (!isFault(error) || error.status >= 500 || isCutShort(request)) {
@@ -97,6 +98,12 @@ async function beginOrWait(begin: () => Begun, reply: FastifyReply): Promise<Exc
       throw new Fault('ServiceBusy', 'the first call of this operation goes on')
     await sleep(pause)
   }
+}
+
+/** The mount that changes something: its own change stream leaves that out. */
+function mountOf({ headers }: FastifyRequest): string | undefined {
+  const id = headers['mount-id']
+  return typeof id === 'string' && UUID.test(id) ? id.toLowerCase() : undefined
 }
 
 function operationId(request: FastifyRequest): string {

@@ -84,7 +84,12 @@ export async function createServer(services: HttpServices, tls: TlsIdentity): Pr
       if (address === null || typeof address === 'string') throw new Error('not listening')
       return address
     },
-    close: (drainSeconds) => close(app, listener, sockets, drainSeconds),
+    close: async (drainSeconds) => {
+      // who waits for a lock or for changes asks elsewhere
+      services.leases?.stop()
+      services.changes?.stop()
+      await close(app, listener, sockets, drainSeconds)
+    },
     reloadTls: (renewed) => reloadTls(server, renewed),
   }
 }

@@ -9,7 +9,9 @@ import { type ForwardedOptions } from '../identity/forwarded.ts'
 import { type GroupRules } from '../identity/groups.ts'
 import { type PosixMapping } from '../identity/posix-mapping.ts'
 import { type People } from '../space/access.ts'
+import { type ChangeStreams } from '../space/change-stream.ts'
 import { type PutDataOptions } from '../space/filesystem.ts'
+import { type Leases } from '../space/leases.ts'
 import { type Preauth } from '../space/preauth.ts'
 import { type Space } from '../space/space.ts'
 import { type Job, type Phase } from '../vospace/transfer.ts'
@@ -34,6 +36,10 @@ export interface HttpServices {
   readonly accounts?: Accounts
   /** administrators whose mounts may act for everybody; absent: none */
   readonly trustedMounts?: readonly string[]
+  /** absent: mounts cannot lock across each other */
+  readonly leases?: Leases
+  /** absent: mounts find out by themselves what has changed */
+  readonly changes?: ChangeStreams
   /** absent: everybody may ask for as much as they like */
   readonly traffic?: Traffic
   /** absent: no groups are managed or told here */
@@ -85,6 +91,10 @@ export interface HttpLimits {
   /** of an upload already refused, read so that the client gets to see why */
   readonly drainedBytes: number
   readonly drainedTime: number
+  /** of a stream of changes: its reader asks again, and is authenticated again */
+  readonly streamLife: number
+  /** between two lines of it */
+  readonly heartbeat: number
 }
 
 export const HTTP_LIMITS: HttpLimits = {
@@ -98,6 +108,8 @@ export const HTTP_LIMITS: HttpLimits = {
   keepAliveTimeout: 75_000,
   drainedBytes: 64 << 20,
   drainedTime: 10_000,
+  streamLife: 10_000,
+  heartbeat: 2_000,
 }
 
 /** Jobs: src/jobs has them. */

@@ -19,6 +19,8 @@ import { type Credential, pemCertificates } from '../../src/identity/pem.ts'
 import { TrustStore } from '../../src/identity/trust.ts'
 import { JobRunner } from '../../src/jobs/runner.ts'
 import { ACCOUNTS, accountsKind } from '../../src/space/account-jobs.ts'
+import { ChangeStreams } from '../../src/space/change-stream.ts'
+import { Leases } from '../../src/space/leases.ts'
 import { Preauth } from '../../src/space/preauth.ts'
 import { ASYNC_DELETE, ASYNC_SETPROPS, deleteKind, setpropsKind } from '../../src/space/recursive-jobs.ts'
 import { DEFAULT_RULES, type Rules, type Space } from '../../src/space/space.ts'
@@ -206,8 +208,12 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
   })
   const people = peopleOf(options, store, space, logger)
   const listening: { server?: HttpServer } = {}
+  const leases = new Leases(store.leases, store.changes)
+  const changes = new ChangeStreams(store.changes)
   const services: HttpServices = {
     space,
+    leases,
+    changes,
     preauth,
     jobs: runner,
     operations: store.operations,
