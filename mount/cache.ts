@@ -9,6 +9,27 @@ import { Turns } from './turns.ts'
 /** Deeper than any path can be: a chain of parents this long is a loop made by renames behind our back. */
 const DEEPEST = 4096
 
+/** Hears what another driver would have to know of inodes to go on in place of this one; see record.ts. */
+export interface InodeWatch {
+  /** It is new, stands elsewhere, was removed, or is gone: `InodeTable.has` tells. */
+  changed(inode: Inode): void
+  counted(inode: Inode): void
+}
+
+/** What a record of an inode says. */
+export interface SavedInode {
+  readonly nodeid: number
+  /** Absent: the root, or one whose folder is gone. */
+  readonly parent?: number
+  readonly name: string
+  readonly entry: SeenEntry
+  readonly lookups: number
+  readonly stands: boolean
+  readonly unlinked: boolean
+  readonly hidden: boolean
+  readonly retired: boolean
+}
+
 /** One node the kernel has heard of. Where it stands is its parent and name, so a renamed folder takes everything along. */
 export class Inode {
   readonly nodeid: number
@@ -21,28 +42,56 @@ export class Inode {
   fetched = -Infinity
   /** Tick of the last change made by this mount: an answer asked for before it is old. */
   changedAt = 0
-  /** How often the kernel was told of it, less what it forgot. */
-  lookups = 0
   children: Map<string, Inode> | undefined
   /** The bytes while it is open. */
   content: Content | undefined
   /** contentVersion of the pages the kernel may have kept. */
   cachedVersion: string | undefined
+  /** Error numbers of what the gateway permits no more while it is open. */
+  withdrawn: { readonly read?: string; readonly write?: string } | undefined
   /** Removed by this mount: it lives on for those who have it open. */
   unlinked = false
-  /** Removed, but too large to be fetched: the gateway has it under a hidden name. */
-  hidden = false
   /** Its node is elsewhere, under another number: who comes by this one came by a name that is another's now. */
   retired = false
   xattrs: { readonly until: number; readonly names: readonly string[] } | undefined
   #turns: Turns | undefined
+  #lookups = 0
+  #hidden = false
+  readonly #watch: InodeWatch | undefined
 
-  constructor(nodeid: number, parent: Inode | undefined, name: string, entry: SeenEntry) {
+  constructor(
+    nodeid: number,
+    parent: Inode | undefined,
+    name: string,
+    entry: SeenEntry,
+    watch: InodeWatch | undefined = undefined,
+  ) {
+    this.#watch = watch
     this.nodeid = nodeid
     this.ino = inodeNumber(entry.id)
     this.parent = parent
     this.name = name
     this.entry = entry
+  }
+
+  /** How often the kernel was told of it, less what it forgot. */
+  get lookups(): number {
+    return this.#lookups
+  }
+
+  set lookups(count: number) {
+    this.#lookups = count
+    this.#watch?.counted(this)
+  }
+
+  /** Removed, but too large to be fetched: the gateway has it under a hidden name. */
+  get hidden(): boolean {
+    return this.#hidden
+  }
+
+  set hidden(hidden: boolean) {
+    this.#hidden = hidden
+    this.#watch?.changed(this)
   }
 
   get turns(): Turns {
@@ -61,6 +110,8 @@ export class InodeTable {
   readonly #byNumber = new Map<number, Inode>()
   readonly #byId = new Map<string, Inode>()
   #last: number
+  /** Set it before the kernel is told of anything. */
+  watch: InodeWatch | undefined
 
   /** `rootNodeid` is the number the kernel gives to the root of a mount. */
   constructor(rootPath: NodePath, entry: SeenEntry, rootNodeid = 1) {
@@ -81,6 +132,38 @@ export class InodeTable {
     const inode = this.#byNumber.get(nodeid)
     if (inode === undefined) throw new Fault('NodeNotFound', `no node ${nodeid}`, { errno: 'ESTALE' })
     return inode
+  }
+
+  /** Whether it is one that the kernel or an open file still needs. */
+  has(inode: Inode): boolean {
+    return this.#byNumber.get(inode.nodeid) === inode
+  }
+
+  /** The last number that was given. */
+  get last(): number {
+    return this.#last
+  }
+
+  /** What a driver before this one knew, in any order: numbers, places and counts are as they were there. */
+  restore(all: readonly SavedInode[], last: number): void {
+    this.#last = Math.max(this.#last, last)
+    for (const { nodeid, name, entry } of all) {
+      if (nodeid === this.root.nodeid) continue
+      this.#byNumber.set(nodeid, new Inode(nodeid, undefined, name, entry, this.watch))
+    }
+    for (const saved of all) this.#restoreOne(saved)
+  }
+
+  #restoreOne({ nodeid, parent, name, entry, lookups, stands, unlinked, hidden, retired }: SavedInode): void {
+    const inode = this.get(nodeid)
+    if (inode === this.root) return
+    inode.lookups = lookups
+    inode.unlinked = unlinked
+    inode.hidden = hidden
+    inode.retired = retired
+    inode.parent = (parent === undefined ? undefined : this.#byNumber.get(parent)) ?? this.root
+    if (!unlinked && !retired && !this.#byId.has(entry.id)) this.#byId.set(entry.id, inode)
+    if (stands) this.#place(inode, inode.parent, name)
   }
 
   byId(id: string): Inode | undefined {
@@ -131,7 +214,7 @@ export class InodeTable {
       this.move(known, parent, name)
       return known
     }
-    const inode = new Inode(++this.#last, parent, name, entry)
+    const inode = new Inode(++this.#last, parent, name, entry, this.watch)
     this.#byNumber.set(inode.nodeid, inode)
     if (known === undefined) this.#byId.set(entry.id, inode)
     this.#place(inode, parent, name)
@@ -160,6 +243,7 @@ export class InodeTable {
   /** The inode's name is free; parent and name stay as a hint for its path. False when it stood nowhere before. */
   leave(inode: Inode): boolean {
     const siblings = inode.parent?.children
+    this.watch?.changed(inode)
     return siblings?.get(inode.name) === inode && siblings.delete(inode.name)
   }
 
@@ -168,11 +252,13 @@ export class InodeTable {
     inode.name = name
     parent.children ??= new Map()
     parent.children.set(name, inode)
+    this.watch?.changed(inode)
   }
 
   /** The node will be another inode when it is found again. */
   retire(inode: Inode): void {
     inode.retired = true
+    this.watch?.changed(inode)
     if (this.#byId.get(inode.entry.id) === inode) this.#byId.delete(inode.entry.id)
     this.dropUnused(inode)
   }

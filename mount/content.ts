@@ -3,6 +3,7 @@ import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { Fault, isFault } from '../src/vospace/fault.ts'
 import { ATTEMPTS, BaseVersion, type BaseHost } from './base-version.ts'
 import { ExtentMap, type Span } from './extents.ts'
+import { type SavedContent, type SavedWrite } from './recorder.ts'
 import { type Remote, type RemoteRef } from './remote.ts'
 import { type Spool, type SpoolFolder } from './spool.ts'
 import { type Turns } from './turns.ts'
@@ -19,6 +20,10 @@ export interface ContentHost extends BaseHost {
   sent(entry: SeenEntry, over: string): void
   /** What is read is no longer what the kernel may have cached. */
   replaced(): void
+  /** Something of the content has changed; with `write`, only by that. */
+  noted(write?: SavedWrite): void
+  /** As noted, and written down when it returns: bytes are about to be destroyed. */
+  recorded(): void
 }
 
 /** What one flush carries. */
@@ -58,11 +63,54 @@ export class Content {
   /** Removed by this mount: nothing is sent any more. */
   unlinked = false
 
-  constructor(host: ContentHost, entry: SeenEntry) {
+  /** `saved`: what the content of a driver before this one was. */
+  constructor(host: ContentHost, entry: SeenEntry, saved?: SavedContent) {
     this.#host = host
     this.#base = new BaseVersion(entry, host, () => this.#visible)
     this.#length = entry.size
     this.#visible = entry.size
+    if (saved !== undefined) this.#restore(entry, saved)
+  }
+
+  #restore(entry: SeenEntry, saved: SavedContent): void {
+    this.unlinked = saved.unlinked
+    this.#base.set({ ...entry, contentVersion: saved.version, size: saved.size })
+    if (saved.spool !== undefined) this.#spool = this.#host.spools.reopen(saved.spool)
+    // its bytes were kept elsewhere, or were all sent
+    if (saved.spool !== undefined && this.#spool === undefined) return
+    this.#length = saved.length
+    this.#visible = saved.visible
+    for (const { start, end } of saved.written) this.#written.add(start, end)
+    for (const { start, end } of saved.dirty) this.#dirty.add(start, end)
+    this.#appended = saved.appended
+    this.#touched = saved.touched
+    this.#mtime = saved.mtime
+    this.#writtenAt = saved.writtenAt
+    this.#unanswered = saved.unanswered.map((batch) => ({ ...batch, dirty: new ExtentMap(), explicitMtime: undefined }))
+  }
+
+  /** What another driver needs to go on. A flush under way counts as one whose answer never came. */
+  save(): SavedContent {
+    const batch = this.#batch
+    const dirty = new ExtentMap()
+    dirty.addAll(this.#dirty)
+    if (batch !== undefined) dirty.addAll(batch.dirty)
+    const unanswered = batch === undefined ? this.#unanswered : [...this.#unanswered, batch]
+    return {
+      version: this.#base.version,
+      size: this.#base.size,
+      length: this.#length,
+      visible: this.#visible,
+      written: this.#written.spans,
+      dirty: dirty.spans,
+      appended: this.#appended,
+      touched: this.#touched || batch !== undefined,
+      ...(this.#mtime !== undefined && { mtime: this.#mtime }),
+      writtenAt: this.#writtenAt,
+      unanswered: unanswered.map(({ length, mtime, visible }) => ({ length, mtime, visible })),
+      unlinked: this.unlinked,
+      ...(this.#spool !== undefined && { spool: this.#spool.number }),
+    }
   }
 
   /** Bytes. */
@@ -131,9 +179,18 @@ export class Content {
   write(data: Uint8Array, offset: number, append: boolean): number {
     const at = append ? this.#length : offset
     if (at + data.length > LARGEST) throw new Fault('RequestEntityTooLarge', 'file too large')
-    const count = this.#writable().write(data, at)
+    const spool = this.#writable()
+    const count = spool.write(data, at)
     this.#changed(at, at + count)
     this.#appended &&= append
+    const { number } = spool
+    this.#host.noted({
+      start: at,
+      end: at + count,
+      writtenAt: this.#writtenAt,
+      appended: this.#appended,
+      spool: number,
+    })
     return count
   }
 
@@ -161,7 +218,6 @@ export class Content {
 
   truncate(size: number): void {
     if (size > LARGEST) throw new Fault('RequestEntityTooLarge', 'file too large')
-    this.#spool?.cut(size)
     for (const extents of [this.#written, this.#dirty, this.#batch?.dirty]) extents?.remove(size, Infinity)
     this.#visible = Math.min(this.#visible, size)
     const batches = this.#batch === undefined ? this.#unanswered : [this.#batch, ...this.#unanswered]
@@ -169,6 +225,8 @@ export class Content {
     this.#length = size
     this.#appended = false
     this.#touch()
+    this.#host.recorded()
+    this.#spool?.cut(size)
   }
 
   /** A longer file, without truncating's other half: what is there stays. */
@@ -177,6 +235,7 @@ export class Content {
     this.#length = Math.max(this.#length, length)
     this.#appended = false
     this.#touch()
+    this.#host.noted()
   }
 
   /** Zeros from `start` on, within the file. */
@@ -186,11 +245,13 @@ export class Content {
     this.#writable().zero(start, stop)
     this.#changed(start, stop)
     this.#appended = false
+    this.#host.noted()
   }
 
   /** A time set by the program, to be sent with what waits: call it only while something does. */
   setMtime(mtime: bigint): void {
     this.#mtime = mtime
+    this.#host.noted()
   }
 
   /**
@@ -206,6 +267,8 @@ export class Content {
   async #send(): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       const batch = this.#take()
+      // a driver after this one has to know what may have arrived
+      this.#host.recorded()
       const { path } = this.#host.ref()
       try {
         const entry = this.#isWhole(batch) ? await this.#put(batch) : await this.#amend(batch)
@@ -214,6 +277,7 @@ export class Content {
       } catch (error) {
         this.#putBack(batch)
         if (!isFault(error, 'PreconditionFailed')) this.#unanswered.push(batch)
+        this.#host.noted()
         if (this.unlinked) return
         if (attempt === ATTEMPTS) throw error
         if (isFault(error, 'PreconditionFailed')) await this.#overtaken(error)
@@ -250,6 +314,7 @@ export class Content {
     const over = this.#base.version
     this.#setBase(entry, batch.visible)
     if (this.#dirty.isEmpty) this.#appended = true
+    this.#host.noted()
     this.#host.sent(entry, over)
   }
 
@@ -305,6 +370,7 @@ export class Content {
     } else {
       throw error
     }
+    this.#host.noted()
     this.#host.replaced()
   }
 
@@ -314,6 +380,7 @@ export class Content {
     this.#unanswered = []
     if (batch === undefined) return false
     this.#setBase(entry, batch.visible)
+    this.#host.noted()
     return true
   }
 
@@ -351,9 +418,12 @@ export class Content {
     if (entry.contentVersion === this.#base.version || this.isDirty || this.#batch !== undefined || this.unlinked)
       return
     this.#written.clear()
-    this.#spool?.cut(0)
     this.#setBase(entry, entry.size)
     this.#length = entry.size
+    if (this.#spool !== undefined) {
+      this.#host.recorded()
+      this.#spool.cut(0)
+    }
     this.#host.replaced()
   }
 
@@ -379,6 +449,7 @@ export class Content {
     const count = this.#writable().write(bytes, start)
     if (count < bytes.length) throw new Fault('QuotaExceeded', 'spool disk full', { errno: 'ENOSPC' })
     this.#written.add(start, end)
+    this.#host.noted()
   }
 
   /** The last handle is gone. What could not be sent is kept, and `why` goes to the log. */

@@ -19,15 +19,22 @@ export interface Listed {
 /** Takes one entry; false when it is full. `offset` is the position after the entry. */
 export type Take = (listed: Listed, offset: number) => boolean
 
+/** How far an open folder was read. */
+export interface ReadTo {
+  readonly offset: number
+  readonly name: string
+}
+
 export class Directory {
   readonly #tree: Tree
   readonly inode: Inode
   #listing: Listing
 
-  constructor(tree: Tree, inode: Inode) {
+  /** `from`: where a driver before this one had got to, the position and the name that came last. */
+  constructor(tree: Tree, inode: Inode, from?: ReadTo) {
     this.#tree = tree
     this.inode = inode
-    this.#listing = new Listing(tree, inode)
+    this.#listing = new Listing(tree, inode, from)
   }
 
   /**
@@ -90,16 +97,23 @@ class Listing {
   /** Index of the first entry that is still here. */
   first = 0
   #wanted = 0
+  /** Names up to this one were given before; listings are in byte order. */
+  readonly #after: Buffer | undefined
   started = false
   #ended = false
   #failure: Error | undefined
   #arrived: PromiseWithResolvers<void> | undefined
   #wantMore: PromiseWithResolvers<void> | undefined
 
-  constructor(tree: Tree, inode: Inode) {
+  constructor(tree: Tree, inode: Inode, from?: ReadTo) {
     this.#tree = tree
     this.#inode = inode
     this.tick = tree.tick
+    if (from !== undefined && from.offset > DOTS.length) {
+      this.first = from.offset - DOTS.length
+      this.#wanted = this.first
+      this.#after = Buffer.from(from.name)
+    }
   }
 
   has(index: number): boolean {
@@ -140,6 +154,7 @@ class Listing {
     try {
       const path = this.#tree.table.path(this.#inode)
       for await (const entry of this.#tree.remote.list(path, this.#abort.signal)) {
+        if (this.#after !== undefined && Buffer.compare(Buffer.from(nameOf(entry.path)), this.#after) <= 0) continue
         this.#entries.push(entry)
         this.#wake()
         while (this.first + this.#entries.length > this.#wanted + AHEAD) {

@@ -1,15 +1,14 @@
 // The kernel's calls, given to tree and files; their answers and refusals, given to the kernel. No decisions.
 import { Fault } from '../src/vospace/fault.ts'
-import { checkAccess, setAttributes, statOf, statOfEntry, type AttributeChanges } from './attributes.ts'
+import { checkAccess, setAttributes, statOf, type AttributeChanges } from './attributes.ts'
 import { type Inode } from './cache.ts'
-import { Directory, type Listed } from './directory.ts'
+import { describe, Directories } from './folders.ts'
 import { FOPEN, WRITE } from './fuse/constants.ts'
 import {
   refuse,
   refuseNamed,
   type Answer,
   type AttributesReply,
-  type DirectorySink,
   type Entry,
   type FileSystem,
   type NegativeEntry,
@@ -37,6 +36,8 @@ export interface DriverFileSystemOptions {
   readonly tree: Tree
   readonly files: Files
   readonly logger: Logger
+  /** Another than an empty table where folders were open in a driver before this one. */
+  readonly folders?: Directories
 }
 
 /** What every group of calls works with. */
@@ -50,7 +51,8 @@ interface Parts {
 }
 
 /** Everything the kernel can ask of one mount. */
-export function driverFileSystem({ tree, files, logger }: DriverFileSystemOptions): FileSystem {
+export function driverFileSystem(options: DriverFileSystemOptions): FileSystem {
+  const { tree, files, logger, folders = new Directories(tree) } = options
   const answer = answerer(logger)
   const changing = <T>(call: () => T | Promise<T>): Answer<T> =>
     answer(() => {
@@ -62,7 +64,7 @@ export function driverFileSystem({ tree, files, logger }: DriverFileSystemOption
     ...nodeCalls(parts),
     ...nameCalls(parts),
     ...fileCalls(parts),
-    ...directoryCalls(parts),
+    ...directoryCalls(parts, folders),
     ...xattrCalls(parts),
     destroy: () => files.end(),
   }
@@ -146,8 +148,7 @@ function fileCalls({ tree, files, node, answer }: Parts) {
   } satisfies Partial<FileSystem>
 }
 
-function directoryCalls({ tree, node, answer }: Parts) {
-  const directories = new Directories(tree)
+function directoryCalls({ node, answer }: Parts, directories: Directories) {
   return {
     opendir: (nodeid) => answer(() => ({ fh: directories.open(node(nodeid)), openFlags: 0 })),
     readdirplus: (_nodeid, fh, offset, sink) => answer(() => directories.read(fh, offset, sink)),
@@ -183,62 +184,14 @@ function answerer(logger: Logger) {
   }
 }
 
-/** Open folders by their handles. */
-class Directories {
-  readonly #tree: Tree
-  readonly #open = new Map<number, Directory>()
-  #last = 0
-
-  constructor(tree: Tree) {
-    this.#tree = tree
-  }
-
-  open(inode: Inode): number {
-    this.#open.set(++this.#last, new Directory(this.#tree, inode))
-    return this.#last
-  }
-
-  read(fh: number, offset: number, sink: DirectorySink): Promise<void> {
-    const directory = this.#open.get(fh)
-    if (directory === undefined) throw new Fault('InvalidArgument', `no handle ${fh}`, { errno: 'EBADF' })
-    return directory.read(offset, (listed, next) => this.#add(sink, listed, next))
-  }
-
-  #add(sink: DirectorySink, { name, inode, entry }: Listed, next: number): boolean {
-    const bytes = Buffer.from(name)
-    if (name === '.' || name === '..') {
-      return inode === undefined || sink.addPlus(bytes, next, describe(this.#tree, inode))
-    }
-    if (inode === undefined) return sink.addPlus(bytes, next, unnumbered(this.#tree, entry))
-    if (!sink.addPlus(bytes, next, describe(this.#tree, inode))) return false
-    inode.lookups++
-    return true
-  }
-
-  close(fh: number): void {
-    this.#open.get(fh)?.close()
-    this.#open.delete(fh)
-  }
-}
-
 function attributesOf(tree: Tree, inode: Inode): AttributesReply {
   return { attributes: statOf(tree, inode), attributesTtl: tree.ttlOf(inode) }
-}
-
-function describe(tree: Tree, inode: Inode): Entry {
-  const ttl = tree.ttlOf(inode)
-  return { nodeid: inode.nodeid, generation: 0, entryTtl: ttl, attributesTtl: ttl, attributes: statOf(tree, inode) }
 }
 
 /** An entry given to the kernel counts as a lookup. */
 function entryOf(tree: Tree, inode: Inode): Entry {
   inode.lookups++
   return describe(tree, inode)
-}
-
-/** A name in a listing that the kernel is to look up by itself. */
-function unnumbered(tree: Tree, entry: Listed['entry']): Entry {
-  return { nodeid: 0, generation: 0, entryTtl: 0, attributesTtl: 0, attributes: statOfEntry(tree, entry) }
 }
 
 function entryOrNot(tree: Tree, inode: Inode | undefined): Entry | NegativeEntry {

@@ -5,6 +5,8 @@ import { Fault, isFault } from '../src/vospace/fault.ts'
 import { type Inode } from './cache.ts'
 import { type BaseReader } from './base-version.ts'
 import { Content, type ContentHost } from './content.ts'
+import { NO_RECORDER, type Recorder, type SavedContent, type SavedHandle } from './recorder.ts'
+import { checkPermitted } from './permission-watch.ts'
 import { type RemoteRef } from './remote.ts'
 import { type Log, type SpoolFolder } from './spool.ts'
 import { type Tree } from './tree.ts'
@@ -17,6 +19,7 @@ export interface FilesOptions {
   readonly openReader: OpenReader
   readonly readOnly?: boolean
   readonly log: Log
+  readonly recorder?: Recorder
 }
 
 export interface Handle {
@@ -42,11 +45,36 @@ export class Files {
   readonly #tree: Tree
   readonly #options: FilesOptions
   readonly #handles = new Map<number, Handle>()
+  /** Being released: what waits in them is still on its way. */
+  readonly #closing = new Map<number, Handle>()
+  readonly #recorder: Recorder
   #last = 0
 
   constructor(tree: Tree, options: FilesOptions) {
     this.#tree = tree
     this.#options = options
+    this.#recorder = options.recorder ?? NO_RECORDER
+  }
+
+  /** What was open in a driver before this one, on the inodes that were restored. */
+  restore(handles: readonly SavedHandle[], contents: ReadonlyMap<number, SavedContent>, last: number): void {
+    this.#last = Math.max(this.#last, last)
+    for (const { fh, nodeid, readable, writable, append } of handles) {
+      const inode = this.#tree.table.get(nodeid)
+      inode.content ??= new Content(this.#host(inode), inode.entry, contents.get(nodeid))
+      inode.content.unlinked ||= inode.unlinked
+      inode.content.handles++
+      if (readable) inode.content.readers++
+      this.#handles.set(fh, { inode, content: inode.content, readable, writable, append })
+    }
+  }
+
+  /** The handles as they are, and the last number that was given. */
+  save(): { readonly handles: SavedHandle[]; readonly last: number } {
+    const handles = [...this.#handles, ...this.#closing].map(([fh, { inode, readable, writable, append }]) => {
+      return { fh, nodeid: inode.nodeid, readable, writable, append }
+    })
+    return { handles, last: this.#last }
   }
 
   /** Throws EBADF. */
@@ -54,6 +82,10 @@ export class Files {
     const handle = this.#handles.get(fh)
     if (handle === undefined) throw new Fault('InvalidArgument', `no handle ${fh}`, { errno: 'EBADF' })
     return handle
+  }
+
+  openInodes(): Inode[] {
+    return [...new Set([...this.#handles.values()].map(({ inode }) => inode))]
   }
 
   get count(): number {
@@ -72,6 +104,7 @@ export class Files {
     if ((readable && !entry.readable) || (writable && !entry.writable)) {
       throw new Fault('PermissionDenied', entry.path)
     }
+    inode.withdrawn = undefined
     return this.#add(inode, flags)
   }
 
@@ -110,6 +143,8 @@ export class Files {
     const fh = ++this.#last
     const append = (flags & constants.O_APPEND) !== 0
     this.#handles.set(fh, { inode, content, readable, writable, append })
+    this.#recorder.opened({ fh, nodeid: inode.nodeid, readable, writable, append })
+    this.#recorder.content(inode)
     if (writable && (flags & constants.O_TRUNC) !== 0) content.truncate(0)
     const keepCache = inode.cachedVersion === content.version
     inode.cachedVersion = content.version
@@ -130,6 +165,14 @@ export class Files {
         inode.cachedVersion = undefined
         tree.invalidate(inode)
       },
+      noted: (write) => {
+        if (write === undefined) this.#recorder.content(inode)
+        else this.#recorder.wrote(inode, write)
+      },
+      recorded: () => {
+        this.#recorder.content(inode)
+        this.#recorder.now()
+      },
       sent: (entry: SeenEntry, over: string) => {
         // the kernel's pages are the old ones with what was written through them
         if (inode.cachedVersion === over) inode.cachedVersion = entry.contentVersion
@@ -139,9 +182,10 @@ export class Files {
   }
 
   read(fh: number, offset: number, size: number, signal?: AbortSignal): Uint8Array[] | Promise<Uint8Array[]> {
-    const { content, readable, writable } = this.get(fh)
+    const { inode, content, readable, writable } = this.get(fh)
     // the kernel reads around what a writing mmap changes
     if (!readable && !writable) throw new Fault('InvalidArgument', 'not open for reading', { errno: 'EBADF' })
+    checkPermitted(inode, 'read')
     return content.read(offset, size, signal)
   }
 
@@ -149,6 +193,7 @@ export class Files {
   write(fh: number, offset: number, data: Uint8Array, fromCache: boolean): number {
     const { inode, content, writable, append } = this.get(fh)
     if (!writable) throw new Fault('InvalidArgument', 'not open for writing', { errno: 'EBADF' })
+    checkPermitted(inode, 'write')
     const moved = append && !fromCache && offset !== content.length
     const count = content.write(data, offset, append && !fromCache)
     if (moved) {
@@ -171,7 +216,17 @@ export class Files {
 
   /** The handle is gone. Nobody hears of an error now: what cannot be sent is kept. */
   async release(fh: number): Promise<void> {
-    const { inode, content, readable } = this.get(fh)
+    const handle = this.get(fh)
+    this.#closing.set(fh, handle)
+    try {
+      await this.#release(fh, handle)
+    } finally {
+      this.#closing.delete(fh)
+      this.#recorder.closed(fh)
+    }
+  }
+
+  async #release(fh: number, { inode, content, readable }: Handle): Promise<void> {
     this.#handles.delete(fh)
     if (readable) content.readers--
     let why: string | undefined
@@ -183,6 +238,7 @@ export class Files {
     if (content.handles > 0) return
     if (inode.content === content) inode.content = undefined
     content.end(why)
+    this.#recorder.content(inode)
     if (why !== undefined && !inode.unlinked) this.#lost(inode)
     this.#tree.table.dropUnused(inode)
     if (inode.hidden) await this.#tree.hiddenNames?.remove(inode)
@@ -206,8 +262,9 @@ export class Files {
 
   /** fallocate(2): nothing is reserved; the length, holes and zeros are what programs see of it. */
   fallocate(fh: number, offset: number, length: number, mode: number): void {
-    const { content, writable } = this.get(fh)
+    const { inode, content, writable } = this.get(fh)
     if (!writable) throw new Fault('InvalidArgument', 'not open for writing', { errno: 'EBADF' })
+    checkPermitted(inode, 'write')
     if ((mode & ~(KEEP_SIZE | PUNCH_HOLE | ZERO_RANGE)) !== 0) {
       throw new Fault('OperationNotSupported', `fallocate mode ${mode}`)
     }

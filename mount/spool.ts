@@ -24,6 +24,8 @@ export class SpoolFolder {
   readonly #recovered: string
   readonly #log: Log
   readonly #journal: number
+  /** When a file may go that the record of the mount still speaks of. */
+  later: (action: () => void) => void = (action) => action()
   #count = 0
   #live = 0
   #journalled = 0
@@ -44,10 +46,41 @@ export class SpoolFolder {
     return localDisk(() => {
       // the name first: a file without one would be recovered without its path
       this.#journalled += fs.writeSync(this.#journal, line)
-      const spool = new Spool(path.join(this.#folder, String(number)), () => this.#closed())
-      this.#live++
-      return spool
+      return this.#opened(number, false)
     })
+  }
+
+  #opened(number: number, isThere: boolean): Spool {
+    const file = path.join(this.#folder, String(number))
+    const host = { later: (action: () => void) => this.later(action), closed: () => this.#closed() }
+    const spool = new Spool(file, host, number, isThere)
+    this.#live++
+    return spool
+  }
+
+  /** A spool file of a driver before this one; undefined where it is gone. */
+  reopen(number: number): Spool | undefined {
+    if (!fs.existsSync(path.join(this.#folder, String(number)))) return undefined
+    return this.#opened(number, true)
+  }
+
+  /** After a take-over: what no `reopen` asked for is moved to `recovered/`, or goes where it is empty. Numbers go on. */
+  settle(wanted: ReadonlySet<number>): void {
+    const origins = readJournal(path.join(this.#folder, 'journal'))
+    for (const name of listFolder(this.#folder)) {
+      if (name === 'journal') continue
+      this.#count = Math.max(this.#count, Number(name))
+      if (wanted.has(Number(name))) continue
+      const file = path.join(this.#folder, name)
+      if (fs.statSync(file).size === 0) fs.rmSync(file)
+      else this.#unclaimed(file, origins.get(Number(name))?.path ?? `/unknown-${name}`)
+    }
+    for (const number of origins.keys()) this.#count = Math.max(this.#count, number)
+  }
+
+  #unclaimed(file: string, origin: string): void {
+    const kept = keepFile(file, this.#recovered, origin)
+    this.#log(`${origin}: of no open file when the driver was replaced; kept in ${kept}`)
   }
 
   /** The journal only says of files that are there. */
@@ -130,17 +163,27 @@ function keepFile(file: string, recovered: string, origin: string): string {
   }
 }
 
+/** What stands around a spool file: its folder. */
+interface SpoolHost {
+  later(action: () => void): void
+  closed(): void
+}
+
 /** One sparse file. Reads and writes are synchronous: they end in the page cache, and a promise would cost more. */
 export class Spool {
   readonly file: string
+  readonly number: number
   readonly #fd: number
-  readonly #onClose: () => void
+  readonly #host: SpoolHost
   #open = true
 
-  constructor(file: string, onClose: () => void = () => undefined) {
+  /** Use `SpoolFolder.open`. */
+  constructor(file: string, host: SpoolHost, number: number, isThere: boolean) {
     this.file = file
-    this.#onClose = onClose
-    this.#fd = fs.openSync(file, fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL, 0o600)
+    this.number = number
+    this.#host = host
+    const create = isThere ? 0 : fs.constants.O_CREAT | fs.constants.O_EXCL
+    this.#fd = fs.openSync(file, fs.constants.O_RDWR | create, 0o600)
   }
 
   /** Answers the bytes written: fewer than given when the disk is full, ENOSPC when it was full before. */
@@ -218,11 +261,11 @@ export class Spool {
     if (!this.#open) return
     this.#open = false
     fs.closeSync(this.#fd)
-    this.#onClose()
+    this.#host.closed()
   }
 
   discard(): void {
-    fs.rmSync(this.file, { force: true })
+    this.#host.later(() => fs.rmSync(this.file, { force: true }))
     this.close()
   }
 }

@@ -1,6 +1,6 @@
 // The first exchange with the kernel: which protocol version, sizes and features the session uses.
 import { INIT, INIT2, MAJOR, MINIMUM_MINOR, MINOR, PAGE } from './constants.ts'
-import { type FileSystem } from './filesystem.ts'
+import { type FileSystem, type RequestContext } from './filesystem.ts'
 import { type Message } from './message.ts'
 import { type Reply } from './reply.ts'
 
@@ -23,6 +23,12 @@ export interface SessionOptions {
   readonly interruptGrace?: number
   /** Take over a connection whose INIT was answered by an earlier process: what `initialized` resolved to there. */
   readonly negotiated?: Negotiated
+  /** Hears each answer before the kernel gets it: header and body, `length` bytes of `parts`. */
+  readonly beforeReply?: (unique: number, parts: readonly Uint8Array[], length: number) => void
+  /** The answer that an earlier process had decided on for a request that is sent again: it may not have got it away. */
+  readonly decided?: (unique: number) => Buffer | undefined
+  /** Each operation runs in this. */
+  readonly within?: <T>(request: RequestContext, call: () => T) => T
 }
 
 /** What was agreed; plain data, so that it can be given to the process that takes over. */

@@ -8,6 +8,11 @@ export class MalformedRequest extends Error {
 
 const WORD = 0x100000000
 
+/** The number of a request, of its two words, without the mark of one that is sent again. */
+export function uniqueOf(low: number, high: number): number {
+  return (high & ~RESENT_BIT) * WORD + low
+}
+
 /** A buffer for one request. Word 0 is the length; the body starts at byte 40, word 10. */
 export class Message {
   readonly bytes: Buffer
@@ -43,7 +48,7 @@ export class Message {
 
   /** As `unique`, of the number at another word. */
   uniqueAt(index: number): number {
-    return (this.word(index + 1) & ~RESENT_BIT) * WORD + this.word(index)
+    return uniqueOf(this.word(index), this.word(index + 1))
   }
 
   get resent(): boolean {

@@ -5,7 +5,7 @@ import { isBeingKilled } from './caller.ts'
 import { IN_HEADER, OP, OUT_HEADER } from './constants.ts'
 import { type FileSystem } from './filesystem.ts'
 import { encodeInit, INIT_BODY, negotiate, type Negotiated, type SessionOptions } from './init.ts'
-import { MalformedRequest, type Message } from './message.ts'
+import { MalformedRequest, uniqueOf, type Message } from './message.ts'
 import { Notifier } from './notify.ts'
 import { operationOf, type Operation } from './operations.ts'
 import { Reply, type Payload } from './reply.ts'
@@ -96,13 +96,16 @@ export class Session {
   #dispatch(operation: Operation, message: Message): void {
     message.expect(operation.body)
     const request = new Request(message)
+    if (message.resent && this.#repeat(message)) return
     if (this.#fs[operation.method] === undefined) {
       this.#send(request, OPTIONAL.has(operation.name) ? 0 : -ERRNO.ENOSYS)
       return
     }
     let answer: unknown
     try {
-      answer = operation.run(this.#fs, message, request)
+      const { within } = this.#options
+      const run = () => operation.run(this.#fs, message, request)
+      answer = within === undefined ? run() : within(request, run)
     } catch (error) {
       if (error instanceof MalformedRequest) throw error
       this.#failed(operation, request, error)
@@ -110,6 +113,16 @@ export class Session {
     }
     if (answer instanceof Promise) this.#later(operation, message, request, answer)
     else this.#answer(operation, request, answer)
+  }
+
+  /** Whether the process before this one had decided on an answer, which the kernel then gets. */
+  #repeat(message: Message): boolean {
+    const answer = this.#options.decided?.(message.unique)
+    if (answer === undefined) return false
+    answer.writeUInt32LE(message.uniqueLow, 8)
+    answer.writeUInt32LE(message.uniqueHigh, 12)
+    this.#transport.write([answer], answer.length)
+    return true
   }
 
   #later(operation: Operation, message: Message, request: Request, answer: Promise<unknown>): void {
@@ -194,11 +207,16 @@ export class Session {
     if (typeof payload === 'number') {
       const length = OUT_HEADER + Math.max(payload, 0)
       reply.head(length, Math.min(payload, 0), uniqueLow, uniqueHigh)
-      return this.#transport.write([reply.bytes], length)
+      return this.#give(uniqueLow, uniqueHigh, [reply.bytes], length)
     }
     const length = payload.reduce((sum, part) => sum + part.length, OUT_HEADER)
     reply.head(length, 0, uniqueLow, uniqueHigh)
-    return this.#transport.write([reply.header, ...payload], length)
+    return this.#give(uniqueLow, uniqueHigh, [reply.header, ...payload], length)
+  }
+
+  #give(uniqueLow: number, uniqueHigh: number, parts: readonly Uint8Array[], length: number): number {
+    this.#options.beforeReply?.(uniqueOf(uniqueLow, uniqueHigh), parts, length)
+    return this.#transport.write(parts, length)
   }
 
   #refuse(message: Message, error: number): void {
