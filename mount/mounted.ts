@@ -8,6 +8,7 @@ import { openTransport } from './fuse/open-transport.ts'
 import { Session, type Logger } from './fuse/session.ts'
 import { Files, type OpenReader } from './handle.ts'
 import { HiddenNames } from './hidden-names.ts'
+import { PermissionWatch } from './permission-watch.ts'
 import { type ReadBudget } from './read-budget.ts'
 import { Reader } from './reader.ts'
 import { type Remote } from './remote.ts'
@@ -62,6 +63,9 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
     tree.invalidateName = (parent, name) => session.notifier.invalidateEntry(parent.nodeid, Buffer.from(name))
     session.start()
     await session.initialized
+    const watch = new PermissionWatch(tree, files, options.log)
+    watch.start()
+    void session.closed.then(() => watch.stop())
     return new Mounted(options, mount, session, files, spools)
   } catch (error) {
     spools.close()

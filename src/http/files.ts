@@ -1,6 +1,6 @@
 /** `/files`: the bytes of data nodes, and pre-authorised URLs to them (wire.md 3.4; RFC 9110). */
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import { type FileGrant, headFile, openWrite, readFile, type WriteTicket } from '../space/files.ts'
+import { checkReadable, type FileGrant, headFile, openWrite, readFile, type WriteTicket } from '../space/files.ts'
 import { ANONYMOUS, type Caller } from '../vospace/caller.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { type NodePath } from '../vospace/path.ts'
@@ -10,16 +10,20 @@ import { digestHeader, promisedMd5 } from './digest.ts'
 import { sendFile, type Source } from './download.ts'
 import { answerHead, endpoint, type Handler } from './endpoint.ts'
 import { fileHeaders } from './file-headers.ts'
+import { InFlight } from './in-flight.ts'
 import { checkNoneMatch, checkUnchanged, entityTag, isUnmodified } from './preconditions.ts'
 import { bodyLength, contentTypeOf, uploadOf } from './request-body.ts'
 import { type HttpContext } from './services.ts'
 import { targetOf } from './target.ts'
 
 export function files(app: FastifyInstance, context: HttpContext): void {
+  const inFlight = new InFlight(app, context.services)
   const get: Handler = async (request, reply) => {
     const { caller, path, grant } = await admit(context, request, reply, 'read')
     const { space } = context.services
     const granted = grant && { grant }
+    // a pre-authorised URL is settled when it is given out, but for a suspended user's (limits.ts)
+    if (grant === undefined) inFlight.watch(request, reply, (now) => checkReadable(space, now, path))
     const look: Source['look'] = async () => {
       const { entry, name } = await headFile(space, caller, path, granted)
       return { entry, headers: fileHeaders(entry, name) }
@@ -36,7 +40,7 @@ export function files(app: FastifyInstance, context: HttpContext): void {
     if (isUnmodified(request.headers, entry)) return answerHead(reply, 304, fileHeaders(entry, name))
     return answerHead(reply, 200, { ...fileHeaders(entry, name), 'Content-Length': entry.size })
   }
-  const put: Handler = async (request, reply) => upload(context, request, reply)
+  const put: Handler = async (request, reply) => upload(context, inFlight, request, reply)
   // a pre-authorised URL needs no credentials, so who is asking is settled here
   endpoint(app, `${context.base}/files`, { GET: get, HEAD: head, PUT: put }, { open: true })
 }
@@ -72,7 +76,12 @@ async function admit(
   return { caller: ANONYMOUS, path, grant }
 }
 
-async function upload(context: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+async function upload(
+  context: HttpContext,
+  inFlight: InFlight,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
   const { space } = context.services
   const { caller, path, grant } = await admit(context, request, reply, 'write')
   if (request.headers['content-range'] !== undefined) {
@@ -86,6 +95,7 @@ async function upload(context: HttpContext, request: FastifyRequest, reply: Fast
     ...(grant && { grant }),
     ...(length !== undefined && { length }),
   })
+  if (grant === undefined) inFlight.watch(request, reply, (now) => openWrite(space, now, path))
   const condition = conditionOf(request, ticket)
   const contentType = contentTypeOf(request.raw)
   const encoding = request.headers['content-encoding']

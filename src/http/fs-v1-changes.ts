@@ -10,6 +10,7 @@ import {
   timeParameter,
 } from '../codec/fs-v1.ts'
 import {
+  checkData,
   link,
   make,
   mkdir,
@@ -20,13 +21,14 @@ import {
   rename,
   setattr,
   setXattr,
-  type PosixDraft,
   symlink,
+  type PosixDraft,
 } from '../space/filesystem.ts'
 import { Fault } from '../vospace/fault.ts'
 import { promisedMd5 } from './digest.ts'
 import { type Handler } from './endpoint.ts'
 import { refOf } from './fs-v1.ts'
+import { type InFlight } from './in-flight.ts'
 import { Fields, LAST_ID } from './json-body.ts'
 import { type Answer, once } from './operation.ts'
 import { namedVersion } from './preconditions.ts'
@@ -37,7 +39,7 @@ import { parametersOf } from './target.ts'
 const entryAnswer = (status: number, entry: SeenEntry): Answer => ({ status, document: entryToJson(entry) })
 
 /** Bytes: put in one step, or amended. No signal goes along: when the client goes away, the body itself breaks off. */
-export function dataChanges(context: HttpContext): { PUT: Handler; PATCH: Handler } {
+export function dataChanges(context: HttpContext, inFlight: InFlight): { PUT: Handler; PATCH: Handler } {
   const { space } = context.services
   return {
     PUT: async (request, reply) => {
@@ -45,6 +47,7 @@ export function dataChanges(context: HttpContext): { PUT: Handler; PATCH: Handle
       const options = putOptions(request)
       const act = async (attempt: Attempt): Promise<Answer> => {
         const ticket = await openPut(space, request.caller, ref, { ...options, attempt })
+        inFlight.watch(request, reply, (now) => openPut(space, now, ref))
         const { entry, created } = await ticket.put(uploadOf(request.raw, reply.raw))
         return entryAnswer(created ? 201 : 200, entry)
       }
@@ -55,6 +58,7 @@ export function dataChanges(context: HttpContext): { PUT: Handler; PATCH: Handle
       const options = amendOptions(request)
       const act = async (attempt: Attempt): Promise<Answer> => {
         const ticket = await openAmend(space, request.caller, ref, { ...options, attempt })
+        inFlight.watch(request, reply, (now) => checkData(space, now, ref, 'write'))
         return entryAnswer(200, await ticket.amend(readExtents(uploadOf(request.raw, reply.raw))))
       }
       return once(context, request, reply, { act })

@@ -4,7 +4,7 @@ import { type OutgoingHttpHeaders } from 'node:http'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { entryToJson, pathParameter } from '../codec/fs-v1.ts'
-import { entryOf, type FsListing, listOf, readData, statfs, xattr, xattrNames } from '../space/filesystem.ts'
+import { checkData, entryOf, type FsListing, listOf, readData, statfs, xattr, xattrNames } from '../space/filesystem.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { sendFile } from './download.ts'
 import { answer, endpoint, takeOver } from './endpoint.ts'
@@ -13,6 +13,7 @@ import { bytesHeaders } from './file-headers.ts'
 import { dataChanges, nodeChanges, xattrChanges } from './fs-v1-changes.ts'
 import { fsV1Leases } from './fs-v1-leases.ts'
 import { fsV1Stream } from './fs-v1-stream.ts'
+import { InFlight } from './in-flight.ts'
 import { JSON_TYPE } from './operation.ts'
 import { clientGone } from './request-body.ts'
 import { type HttpContext } from './services.ts'
@@ -28,6 +29,7 @@ const CHUNK = 1 << 16
 export function fsV1(app: FastifyInstance, context: HttpContext): void {
   const { space, service } = context.services
   const root = `${context.base}/fs/v1`
+  const inFlight = new InFlight(app, context.services)
   const json = (reply: FastifyReply, document: unknown): FastifyReply =>
     answer(reply, 200, JSON_TYPE, JSON.stringify(document))
 
@@ -42,10 +44,10 @@ export function fsV1(app: FastifyInstance, context: HttpContext): void {
     GET: async (request, reply) =>
       json(reply, entryToJson(await entryOf(space, request.caller, refOf(parametersOf(request.raw))))),
   })
-  endpoint(app, `${root}/list`, { GET: async (request, reply) => list(context, request, reply) })
+  endpoint(app, `${root}/list`, { GET: async (request, reply) => list(context, inFlight, request, reply) })
   endpoint(app, `${root}/data`, {
-    GET: async (request, reply) => data(context, request, reply),
-    ...dataChanges(context),
+    GET: async (request, reply) => data(context, inFlight, request, reply),
+    ...dataChanges(context, inFlight),
   })
   endpoint(app, `${root}/statfs`, {
     GET: async (request, reply) => {
@@ -75,10 +77,16 @@ export function refOf(parameters: Parameters): { readonly path: NodePath; readon
   return { path: pathParameter(parameters.get('path')), ...(id !== undefined && id !== '' && { id }) }
 }
 
-async function data({ services }: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+async function data(
+  { services }: HttpContext,
+  inFlight: InFlight,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
   const { space } = services
   const { caller } = request
   const ref = refOf(parametersOf(request.raw))
+  inFlight.watch(request, reply, (now) => checkData(space, now, ref, 'read'))
   return sendFile(
     {
       async look() {
@@ -93,11 +101,18 @@ async function data({ services }: HttpContext, request: FastifyRequest, reply: F
   )
 }
 
-async function list({ services }: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+async function list(
+  { services }: HttpContext,
+  inFlight: InFlight,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
   const parameters = parametersOf(request.raw)
   const cursor = parameters.get('cursor')
   const limit = parameters.count('limit')
-  const listing = await listOf(services.space, request.caller, pathParameter(parameters.get('path')), {
+  const path = pathParameter(parameters.get('path'))
+  inFlight.watch(request, reply, (now) => listOf(services.space, now, path))
+  const listing = await listOf(services.space, request.caller, path, {
     ...(cursor !== undefined && { cursor }),
     ...(limit !== undefined && { limit }),
     signal: clientGone(reply.raw),

@@ -93,6 +93,11 @@ export async function readFile(
   return { entry: seen(caller, [...found.parents, entry], space.rules), name: nameOf(path), body }
 }
 
+/** Whether the bytes may be read by who asks now: refuses as readFile does. */
+export async function checkReadable(space: Space, caller: Caller, path: NodePath): Promise<void> {
+  authorize(caller, 'read', chainOf(await findFile(space, caller, path, undefined)), space.rules)
+}
+
 /**
  * Everything that can be known before the first byte is checked before it: permission (on the node or its container; to create, on the
  * container), locks, type, room for `length` bytes. Then `put` takes the bytes; an existing node keeps its properties and sharing.

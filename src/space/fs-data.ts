@@ -68,6 +68,11 @@ export async function readData(
   return { entry: seen(caller, [...found.parents, entry], space.rules), body }
 }
 
+/** Whether the bytes may be read, or written, by who asks now: refuses as readData and amendData do. */
+export async function checkData(space: Space, caller: Caller, ref: Ref, verb: 'read' | 'write'): Promise<void> {
+  authorize(caller, verb, chainOf(await locate(space, caller, ref)), space.rules)
+}
+
 /**
  * Leave to create or replace a file. Checked now: DuplicateNode (EEXIST), TypeNotSupported (EISDIR), PermissionDenied (EACCES; EPERM: locked),
  * PreconditionFailed (ESTALE), QuotaExceeded. A created node takes its sharing from its container, whatever the mode says.
