@@ -10,6 +10,7 @@ import { type Proof, proofOfChain } from '../identity/proof.ts'
 import { TokenFault } from '../identity/token-fault.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { bearerOf } from './authorization.ts'
+import { refuseCrossSite } from './cross-site.ts'
 import { shownChain } from './shown-chain.ts'
 
 export const AUTHENTICATED_HEADER = 'X-VO-Authenticated'
@@ -39,7 +40,8 @@ export interface AuthenticateOptions extends CallerOptions {
 
 /**
  * The caller who sent a request. Of a token and a certificate the token counts, and alone. Throws CertificateFault or TokenFault (401) for
- * what proves nobody, expired ones included, InvalidArgument for two Authorization headers, and PermissionDenied for a person unknown here.
+ * what proves nobody, expired ones included, InvalidArgument for two Authorization headers, and PermissionDenied for a person unknown here or a
+ * change that a page of another site makes a browser ask for.
  * A promise only where another service has to be asked, or a token is new.
  */
 export function authenticate(
@@ -48,7 +50,11 @@ export function authenticate(
   { now = Date.now(), notes, ...asked }: AuthenticateOptions = {},
 ): Caller | Promise<Caller> {
   const token = bearerOf(request)
-  if (token === undefined) return callers.callerOf(certificateProof(request, callers, now), asked)
+  if (token === undefined) {
+    const shown = certificateProof(request, callers, now)
+    if (shown !== undefined) refuseCrossSite(request)
+    return callers.callerOf(shown, asked)
+  }
   if (callers.tokens === undefined) throw new TokenFault('TOKENS_NOT_TAKEN', 'bearer tokens are not taken here')
   const proof = callers.tokens.verify(token)
   const known = (good: Proof): Caller | Promise<Caller> => {
