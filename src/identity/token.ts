@@ -155,7 +155,9 @@ export class Tokens implements TokenVerifier {
   #proofOf(token: string, { sub, exp, iat, ...claims }: JWTPayload, issuer: TokenIssuer): TokenProof {
     const { clockSkew, usernames } = issuer
     const now = this.#clock() / 1000
-    const isSubject = typeof sub === 'string' && sub.length <= LONGEST_SUBJECT && /^[^\p{Cc}]+$/u.test(sub)
+    // the store keeps each half of a surrogate as the same character: different subjects would be one person
+    const isText = typeof sub === 'string' && sub.isWellFormed()
+    const isSubject = isText && sub.length <= LONGEST_SUBJECT && /^[^\p{Cc}]+$/u.test(sub)
     if (!isSubject) throw new TokenFault('CLAIMS', 'the claim sub is no subject')
     // 8640000000000 seconds: what a Date can say; 1e999 is JSON, and Infinity
     if (exp === undefined || !(exp > 0 && exp <= 8.64e12)) throw new TokenFault('CLAIMS', 'the claim exp is no date')

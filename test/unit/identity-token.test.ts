@@ -82,6 +82,7 @@ const bad: Record<string, readonly [TokenCode, Wish]> = {
   'whose subject is a number': ['CLAIMS', { claims: { sub: 7 } }],
   'whose subject is a second line': ['CLAIMS', { claims: { sub: 'alice\nx' } }],
   'with an endless subject': ['CLAIMS', { claims: { sub: 'a'.repeat(256) } }],
+  'whose subject has half a surrogate': ['CLAIMS', { claims: { sub: 'alice\ud800' } }],
   'bound to a key': ['BOUND', { claims: { cnf: { jkt: 'x' } } }],
   'that is a logout token': ['TYPE', { header: { typ: 'logout+jwt' } }],
   'that is a DPoP proof': ['TYPE', { header: { typ: 'dpop+jwt' } }],
