@@ -3,7 +3,7 @@
  * It never stops the gateway and never makes it wait: what cannot be written is counted, told to the log, and in the file when that can be
  * written again. Refusals that repeat are one line at first and one with their count a minute later, so that nobody fills a disk by asking.
  */
-import { closeSync, fchmodSync, openSync, writeSync } from 'node:fs'
+import { closeSync, fchmodSync, fstatSync, openSync, writeSync } from 'node:fs'
 import { type Audit, type AuditEvent } from './identity/audit.ts'
 
 /** Of the request that an event comes from. Absent: done by the gateway itself, or by a job. */
@@ -153,8 +153,8 @@ export class AuditLog implements Audit {
 
 function opened(file: string): number {
   const fd = openSync(file, 'a', 0o600)
-  // one that was there may have been open to others
-  fchmodSync(fd, 0o600)
+  // one that was there may have been open to others; a device is not ours to close
+  if (fstatSync(fd).isFile()) fchmodSync(fd, 0o600)
   return fd
 }
 
