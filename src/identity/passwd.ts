@@ -36,10 +36,19 @@ const LONGEST = 32
 const FIRST_NUMBER = 1000
 const NO_NUMBERS: readonly number[] = [65_534, 65_535, 0xffffffff]
 const USER_NAME = /^[A-Za-z_][A-Za-z0-9_.-]{0,63}$/
+/**
+ * Groups by whose name sudo, polkit, daemons and devices of some system or other know who may more. Anybody makes groups, so none of a site is called
+ * so, whether or not the image has one.
+ */
+const PRIVILEGED =
+  `root sudo sudoers google-sudoers wheel admin adm operator staff shadow disk kmem mem tty tape floppy cdrom dialout audio video
+  render input sgx plugdev netdev scanner lpadmin docker podman containerd lxd lxc incus incus-admin libvirt libvirt-qemu kvm qemu vboxusers
+  wireshark systemd-journal systemd-network systemd-resolve messagebus polkitd ssh _ssh sshd ssh_keys crontab daemon bin sys mail nobody
+  nogroup`.split(/\s+/)
 
 /**
  * The image's files with the site's users and groups behind them. What the image has stays as it is: a name of its own is never given away, so
- * somebody called the same is called `name-NUMBER`; nor is a number, so its holder is left out. Names depend on what is there alone, and of two
+ * somebody called the same is called `name-NUMBER`, as is a group with a name that means power; nor is a number, so its holder is left out. Names depend on what is there alone, and of two
  * groups that would be called the same the one with the lower number is: a later one changes nothing. To merge the result again changes
  * nothing either. InvalidArgument: a home or shell that cannot stand in such a file.
  */
@@ -49,7 +58,7 @@ export function mergeAccounts(image: AccountFiles, site: SiteNumbers): MergedAcc
     if (!/^\/[^:\n\r\0]*$/.test(path)) throw new Fault('InvalidArgument', `not fit for passwd: ${JSON.stringify(path)}`)
   }
   const users = new Names(image.passwd)
-  const groups = new Names(image.group)
+  const groups = new Names(image.group, PRIVILEGED)
   const left: string[] = []
   const known = new Map<string, string>()
   for (const [user, uid] of inOrder(site.users)) {
@@ -112,7 +121,9 @@ class Names {
   readonly #names = new Set<string>(['root'])
   readonly #added: string[] = []
 
-  constructor(text: string) {
+  /** `taken`: names that are nobody's, though the image has none of them. */
+  constructor(text: string, taken: readonly string[] = []) {
+    for (const name of taken) this.#names.add(name)
     this.#image = text === '' ? [] : text.replace(/\n$/, '').split('\n')
     for (const [at, line] of this.#image.entries()) {
       const [name = '', , number = ''] = line.split(':')

@@ -66,6 +66,23 @@ t.test('names of the system are never taken, nor numbers', async (t) => {
   t.match(added({ users: [['root', 20_000]] }, { passwd: '', group: '' }), /^root-20000:/, 'even in an empty image')
 })
 
+t.test('a group whose name means power is not called so, though the image has none of that name', async (t) => {
+  const names = ['admin', 'sudo', 'wheel', 'Docker', 'lxd', 'disk', 'shadow']
+  const groups = names.map((name, i): [string, number] => [uri(name), 90_000 + i])
+  const memberships = new Map([['alice', groups.map(([one]) => one)]])
+  const site = { ...SITE, groups, memberships }
+  const bare = { ...IMAGE, group: 'root:x:0:\n' }
+  const once = mergeAccounts(bare, site)
+  for (const name of names) {
+    const at = 90_000 + names.indexOf(name)
+    t.match(once.extra.group, new RegExp(`^${name.toLowerCase()}-${at}:x:${at}:alice$`, 'm'))
+    t.notMatch(once.group, new RegExp(`^${name.toLowerCase()}:`, 'm'))
+  }
+  t.same(mergeAccounts(once, site).group, once.group, 'twice is once')
+  const own = mergeAccounts(bare, { users: [['video', 20_005]], groups: [] })
+  t.match(own.group, /^video-20005:x:20005:$/m, 'nor the own group of somebody of that name')
+})
+
 t.test('group names are fit for group(5), unique, and stay as they are when others come', async (t) => {
   const many: [string, number][] = [
     [uri('team'), 90_000],
