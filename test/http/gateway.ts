@@ -5,13 +5,13 @@ import { type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { Agent, request as httpsRequest } from 'node:https'
 import { connect, type TLSSocket } from 'node:tls'
 import { type Test } from 'tap'
-import { accountsOf, trafficOf } from '../../src/app-people.ts'
+import { accountsOf, peopleOf as peopleAround, trafficOf } from '../../src/app-people.ts'
 import { type Backend } from '../../src/backend/backend.ts'
 import { MemoryBackend } from '../../src/backend/memory.ts'
 import { type AccountsConfig, type LimitsConfig } from '../../src/config-accounts.ts'
 import { createServer, type HttpServer } from '../../src/http/server.ts'
 import { type HttpLimits, type HttpServices } from '../../src/http/services.ts'
-import { type AuditEvent } from '../../src/identity/audit.ts'
+import { type Audit, type AuditEvent } from '../../src/identity/audit.ts'
 import { callerNamed, Callers } from '../../src/identity/caller.ts'
 import { GroupRules } from '../../src/identity/groups.ts'
 import { PosixMapping } from '../../src/identity/posix-mapping.ts'
@@ -66,6 +66,8 @@ export interface GatewayOptions {
   readonly limits?: Partial<HttpLimits>
   readonly services?: Partial<HttpServices>
   readonly quota?: number
+  /** what the rules tell of grants; of refusals, `services` */
+  readonly audit?: Audit
   /** calls go by HTTP/2 (or not), whatever KARST_TEST_HTTP says */
   readonly http2?: boolean
   /** jobs of one owner that may wait */
@@ -194,6 +196,7 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
     changes: store.changes,
     ids: store.ids(),
     groupNames: groups,
+    ...(options.audit && { audit: options.audit }),
   }
   const preauth = new Preauth(randomBytes(32), { seconds: 3600 })
   const trust = TrustStore.of(pemCertificates(authority.certificate))
@@ -225,6 +228,7 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
     }),
     ...(people && { accounts: people.accounts, traffic: people.traffic }),
     groups,
+    people: peopleAround(store, store.groups),
     mapping: new PosixMapping(store.ids(), GROUP_SERVICES),
     health: { check: async () => ({ available: true, upSince: Date.now(), notes: [] }) },
     get publicUrl() {
