@@ -6,6 +6,7 @@ import { Fault, isFault } from '../vospace/fault.ts'
 import { challenges } from './challenge.ts'
 import { takeOver } from './endpoint.ts'
 import { refuseRest, streamOf } from './http2-exchange.ts'
+import { noteReason } from './origin.ts'
 import { drain, hasBody, isExpecting } from './request-body.ts'
 import { type HttpContext, type HttpLimits } from './services.ts'
 import { targetOf } from './target.ts'
@@ -24,6 +25,7 @@ export async function replyFault(
   { services, limits }: HttpContext,
 ): Promise<void> {
   const fault = asFault(error, request)
+  noteReason(request, fault)
   if (reply.raw.headersSent) {
     // too late to say it politely: a cut connection is the only sign that the document is not whole
     reply.raw.destroy()
