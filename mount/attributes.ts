@@ -38,7 +38,7 @@ export function statOf(tree: Tree, inode: Inode): Stat {
     ...stat,
     size,
     blocks: Math.ceil(size / SECTOR),
-    atime: mtime,
+    atime: inode.entry.atime ?? mtime,
     mtime,
     // only while bytes wait: a clean file shows the gateway's times, open or not
     ctime: content?.mtime !== undefined && mtime > stat.ctime ? mtime : stat.ctime,
@@ -48,19 +48,19 @@ export function statOf(tree: Tree, inode: Inode): Stat {
 
 /** What the gateway says, without what waits here to be sent. */
 export function statOfEntry(tree: Tree, entry: SeenEntry): Stat {
-  const own = entry.access.owner === tree.identity.user
+  const own = tree.options.trusted !== true && entry.access.owner === tree.identity.user
   return {
     ino: inodeNumber(entry.id),
     size: entry.size,
     blocks: Math.ceil(entry.size / SECTOR),
-    atime: entry.mtime,
+    atime: entry.atime ?? entry.mtime,
     mtime: entry.mtime,
     ctime: entry.ctime,
-    mode: TYPE_BITS[entry.type] | entry.mode,
+    mode: (entry.special?.format ?? TYPE_BITS[entry.type]) | entry.mode,
     nlink: Math.max(1, entry.nlink),
     uid: own ? tree.options.uid : entry.uid,
     gid: own ? tree.options.gid : entry.gid,
-    rdev: 0,
+    rdev: entry.special?.device ?? 0,
     blksize: BLOCK,
   }
 }
@@ -112,8 +112,10 @@ function remaining(tree: Tree, inode: Inode, changes: AttributeChanges): RemoteA
   const mode = changedMode(inode, changes)
   if (mode !== undefined) rest.mode = mode
   const shown = statOf(tree, inode)
-  if (changes.uid !== undefined && changes.uid !== shown.uid) rest.uid = changes.uid
-  if (changes.gid !== undefined && changes.gid !== shown.gid) rest.gid = changes.gid
+  // as root chown(2) of what is so already changes ctime and clears set-user-ID
+  const all = tree.options.trusted === true
+  if (changes.uid !== undefined && (all || changes.uid !== shown.uid)) rest.uid = changes.uid
+  if (changes.gid !== undefined && (all || changes.gid !== shown.gid)) rest.gid = changes.gid
   if (changes.mtime !== undefined) {
     const mtime = changes.mtime === 'now' ? now() : changes.mtime
     if (content?.isDirty === true) content.setMtime(mtime)
@@ -132,9 +134,8 @@ function changedMode({ entry }: Inode, { mode, killPrivileges }: AttributeChange
   return wanted === undefined && cleared === entry.mode ? undefined : cleared
 }
 
-function setUnlinked(inode: Inode, { mode, mtime }: RemoteAttributes): void {
-  const { entry } = inode
-  inode.entry = { ...entry, mode: mode ?? entry.mode, mtime: mtime ?? entry.mtime, ctime: now() }
+function setUnlinked(inode: Inode, { size: _size, ...changes }: RemoteAttributes): void {
+  inode.entry = { ...inode.entry, ...changes, ctime: now() }
 }
 
 /** access(2): R 4, W 2, X 1. The gateway's word; throws EACCES. */

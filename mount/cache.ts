@@ -30,6 +30,11 @@ export interface SavedInode {
   readonly retired: boolean
 }
 
+interface Name {
+  readonly parent: Inode
+  readonly name: string
+}
+
 /** One node the kernel has heard of. Where it stands is its parent and name, so a renamed folder takes everything along. */
 export class Inode {
   readonly nodeid: number
@@ -37,6 +42,8 @@ export class Inode {
   readonly ino: number
   parent: Inode | undefined
   name: string
+  /** Other names of the same node (hard links), older ones first; some may be gone by now. */
+  others: Name[] = []
   entry: SeenEntry
   /** performance.now() when the entry was true; -Infinity when it is known to be stale. */
   fetched = -Infinity
@@ -211,7 +218,8 @@ export class InodeTable {
     if (known !== undefined && known === here) return known
     // a loop (the root found below itself) is a second inode: folders have one place
     if (known !== undefined && known !== this.root) {
-      this.move(known, parent, name)
+      if (entry.nlink > 1 && entry.type !== 'container') this.#alsoAt(known, parent, name)
+      else this.move(known, parent, name)
       return known
     }
     const inode = new Inode(++this.#last, parent, name, entry, this.watch)
@@ -226,13 +234,24 @@ export class InodeTable {
     this.#place(inode, parent, name)
   }
 
-  exchange(a: Inode, b: Inode): void {
-    const [parent, name, other, otherName] = [a.parent, a.name, b.parent, b.name]
-    if (parent === undefined || other === undefined) return
-    this.leave(a)
-    this.leave(b)
-    this.#place(a, other, otherName)
-    this.#place(b, parent, name)
+  /** Another name was found. The newest is the one by which the gateway is asked. */
+  #alsoAt(inode: Inode, parent: Inode, name: string): void {
+    const { parent: before, name: nameBefore } = inode
+    if (before !== undefined && this.stands(inode)) inode.others.push({ parent: before, name: nameBefore })
+    this.#place(inode, parent, name)
+  }
+
+  /** What stood at two names stands at the other's. */
+  exchange(a: Inode, b: Inode, one: Name, other: Name): void {
+    this.leaveName(a, one.parent, one.name)
+    this.leaveName(b, other.parent, other.name)
+    this.#put(a, other)
+    this.#put(b, one)
+  }
+
+  #put(inode: Inode, { parent, name }: Name): void {
+    if (inode.entry.nlink > 1) this.#alsoAt(inode, parent, name)
+    else this.move(inode, parent, name)
   }
 
   /** Nothing is known to stand at this name any more. */
@@ -247,6 +266,29 @@ export class InodeTable {
     return siblings?.get(inode.name) === inode && siblings.delete(inode.name)
   }
 
+  /** This name of it is gone; it is known by another then, where it has one. */
+  leaveName(inode: Inode, parent: Inode, name: string): void {
+    if (parent.children?.get(name) === inode) parent.children.delete(name)
+    while (!this.stands(inode)) {
+      const other = inode.others.pop()
+      if (other === undefined) return
+      if (other.parent.children?.get(other.name) !== inode) continue
+      inode.parent = other.parent
+      inode.name = other.name
+    }
+  }
+
+  /** As leaveName, of the name by which the gateway is asked. */
+  leavePresentName(inode: Inode): void {
+    if (inode.parent !== undefined) this.leaveName(inode, inode.parent, inode.name)
+  }
+
+  #leaveAll(inode: Inode): void {
+    this.leave(inode)
+    for (const { parent, name } of inode.others) if (parent.children?.get(name) === inode) parent.children.delete(name)
+    inode.others = []
+  }
+
   #place(inode: Inode, parent: Inode, name: string): void {
     inode.parent = parent
     inode.name = name
@@ -258,6 +300,7 @@ export class InodeTable {
   /** The node will be another inode when it is found again. */
   retire(inode: Inode): void {
     inode.retired = true
+    this.#leaveAll(inode)
     this.watch?.changed(inode)
     if (this.#byId.get(inode.entry.id) === inode) this.#byId.delete(inode.entry.id)
     this.dropUnused(inode)
@@ -265,7 +308,7 @@ export class InodeTable {
 
   /** Removed by this mount: its id means nothing any more. */
   unlinked(inode: Inode): void {
-    this.leave(inode)
+    this.#leaveAll(inode)
     inode.unlinked = true
     if (this.#byId.get(inode.entry.id) === inode) this.#byId.delete(inode.entry.id)
   }
@@ -282,7 +325,7 @@ export class InodeTable {
     if (inode.lookups > 0 || inode.isOpen || inode === this.root) return
     this.#byNumber.delete(inode.nodeid)
     if (this.#byId.get(inode.entry.id) === inode) this.#byId.delete(inode.entry.id)
-    this.leave(inode)
+    this.#leaveAll(inode)
   }
 }
 

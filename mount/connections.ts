@@ -16,6 +16,8 @@ export interface ConnectionsOptions {
   readonly certificate?: string | undefined
   /** file of a bearer token and nothing else; one of the two, or both, and then the token counts */
   readonly tokenFile?: string | undefined
+  /** says in every request that the mount is a trusted one */
+  readonly trusted?: boolean
   /** PEM file of the authorities that the gateway's certificate may come from; the runtime's own without it */
   readonly ca?: string
   /** seconds to wait for a connection, and between two parts of an answer */
@@ -57,8 +59,11 @@ export class Connections {
   }
 
   /** What every request has with it, of the token as it was at the last look. */
-  get authorization(): { readonly authorization?: string } {
-    return this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }
+  get authorization(): { readonly authorization?: string; readonly 'karst-trusted'?: string } {
+    return {
+      ...(this.#token !== undefined && { authorization: `Bearer ${this.#token}` }),
+      ...(this.#options.trusted === true && { 'karst-trusted': '1' }),
+    }
   }
 
   /** The pool of the credential as it is now. NotAuthenticated when there has never been a usable one. */

@@ -16,6 +16,8 @@ export interface MountRequest {
   readonly registry?: string
   readonly readOnly: boolean
   readonly allowOther: boolean
+  /** The whole tree for every user of this machine; an administrator's certificate. */
+  readonly trusted?: boolean
   /** Seconds. */
   readonly ttl?: number
   readonly uid?: number

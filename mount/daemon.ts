@@ -41,9 +41,9 @@ export class Driver {
 
   /** Mounts what the request names. Throws Faults of gateway and registry, MountError. */
   async mount(request: MountRequest): Promise<Mounted> {
-    const { certificate, tokenFile, ca } = request
+    const { certificate, tokenFile, ca, trusted = false } = request
     const { url, path: root } = await locate(request)
-    const gateway = { url, certificate, tokenFile, logger: this.#log, ...(ca !== undefined && { ca }) }
+    const gateway = { url, certificate, tokenFile, trusted, logger: this.#log, ...(ca !== undefined && { ca }) }
     checkService(request.uri, await greet(gateway), url)
     const remote = new Client(gateway)
     try {
@@ -58,7 +58,7 @@ export class Driver {
   async serve(
     remote: Remote,
     root: Parameters<typeof serveMount>[0]['root'],
-    request: Pick<MountRequest, 'dir' | 'uri' | 'readOnly' | 'allowOther' | 'ttl' | 'uid' | 'gid'>,
+    request: Pick<MountRequest, 'dir' | 'uri' | 'readOnly' | 'allowOther' | 'trusted' | 'ttl' | 'uid' | 'gid'>,
   ): Promise<Mounted> {
     const { uri, ...rest } = request
     const dir = path.resolve(request.dir)

@@ -13,13 +13,14 @@ import {
   type FileSystem,
   type NegativeEntry,
   type OpenReply,
+  type RequestContext,
   type SetAttributes,
   type StatfsReply,
   type Time,
 } from './fuse/filesystem.ts'
 import { type Logger } from './fuse/session.ts'
 import { type Files, type Opened } from './handle.ts'
-import { type RenameFlags, type Tree } from './tree.ts'
+import { type Maker, type RenameFlags, type Tree } from './tree.ts'
 import { getXattr, listXattr, removeXattr, setXattr } from './xattr.ts'
 
 const S_IFMT = 0o170000
@@ -96,15 +97,21 @@ function nameCalls({ tree, node, answer, changing }: Parts) {
   return {
     lookup: (parent, name) =>
       answer(async () => entryOrNot(tree, await tree.lookup(node(parent), textForLookup(name)))),
-    symlink: (parent, name, target) =>
-      changing(async () => entryOf(tree, await tree.symlink(node(parent), text(name), target))),
-    mknod: (parent, name, mode) =>
+    symlink: (parent, name, target, context) =>
+      changing(async () =>
+        entryOf(tree, await tree.symlink(node(parent), text(name), target, makerOf(tree, context, 0))),
+      ),
+    mknod: (parent, name, mode, device, umask, context) =>
       changing(async () => {
-        if ((mode & S_IFMT) !== S_IFREG) throw new Fault('OperationNotSupported', 'special file', { errno: 'EPERM' })
-        return entryOf(tree, await tree.create(node(parent), text(name), mode))
+        const maker = makerOf(tree, context, umask)
+        if ((mode & S_IFMT) === S_IFREG) return entryOf(tree, await tree.create(node(parent), text(name), mode, maker))
+        if (maker === undefined) throw new Fault('OperationNotSupported', 'special file', { errno: 'EPERM' })
+        return entryOf(tree, await tree.mknod(node(parent), text(name), { ...maker, mode, device }))
       }),
-    mkdir: (parent, name, mode) =>
-      changing(async () => entryOf(tree, await tree.mkdir(node(parent), text(name), mode))),
+    mkdir: (parent, name, mode, umask, context) =>
+      changing(async () =>
+        entryOf(tree, await tree.mkdir(node(parent), text(name), mode, makerOf(tree, context, umask))),
+      ),
     unlink: (parent, name) => changing(() => tree.unlink(node(parent), text(name))),
     rmdir: (parent, name) => changing(() => tree.rmdir(node(parent), text(name))),
     rename: (parent, name, newParent, newName, flags) =>
@@ -113,10 +120,8 @@ function nameCalls({ tree, node, answer, changing }: Parts) {
         if (how === undefined) throw new Fault('InvalidArgument', `rename flags ${flags}`)
         return tree.rename(node(parent), text(name), node(newParent), text(newName), how)
       }),
-    link: () =>
-      changing((): never => {
-        throw new Fault('OperationNotSupported', 'hard links', { errno: 'EPERM' })
-      }),
+    link: (nodeid, newParent, newName) =>
+      changing(async () => entryOf(tree, await tree.link(node(nodeid), node(newParent), text(newName)))),
   } satisfies Partial<FileSystem>
 }
 
@@ -129,9 +134,10 @@ function fileCalls({ tree, files, node, answer }: Parts) {
         if (killPrivileges) await setAttributes(tree, node(nodeid), { killPrivileges })
         return reply
       }),
-    create: (parent, name, mode, flags) =>
+    create: (parent, name, mode, flags, umask, context) =>
       answer(async () => {
-        const { inode, ...handle } = await files.create(node(parent), text(name), mode, flags)
+        const maker = makerOf(tree, context, umask)
+        const { inode, ...handle } = await files.create(node(parent), text(name), mode, flags, maker)
         return { ...opened(handle), entry: entryOf(tree, inode) }
       }),
     read: (_nodeid, fh, offset, size, { signal }) => answer(() => files.read(fh, offset, size, signal)),
@@ -164,6 +170,11 @@ function xattrCalls({ tree, node, answer, changing }: Parts) {
     setxattr: (nodeid, name, value, flags) => changing(() => setXattr(tree, node(nodeid), text(name), value, flags)),
     removexattr: (nodeid, name) => changing(() => removeXattr(tree, node(nodeid), text(name))),
   } satisfies Partial<FileSystem>
+}
+
+/** In a trusted mount what is made is its maker's; in any other the mounting user's. */
+function makerOf({ options }: Tree, { uid, gid }: RequestContext, umask: number): Maker | undefined {
+  return options.trusted === true ? { uid, gid, umask: umask & 0o777 } : undefined
 }
 
 /** Runs a call; its refusal is the fault's error number, anything else that is thrown is EIO and goes to the log. */

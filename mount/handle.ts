@@ -9,7 +9,7 @@ import { NO_RECORDER, type Recorder, type SavedContent, type SavedHandle } from 
 import { checkPermitted } from './permission-watch.ts'
 import { type RemoteRef } from './remote.ts'
 import { type Log, type SpoolFolder } from './spool.ts'
-import { type Tree } from './tree.ts'
+import { type Maker, type Tree } from './tree.ts'
 
 /** Makes a reader of one version of a file; mount/reader.ts in the driver. */
 export type OpenReader = (ref: () => RemoteRef, version: string, size: number) => BaseReader
@@ -116,10 +116,16 @@ export class Files {
   }
 
   /** open(2) with O_CREAT of a name that was not there when the kernel looked. */
-  async create(parent: Inode, name: string, mode: number, flags: number): Promise<Opened & { readonly inode: Inode }> {
+  async create(
+    parent: Inode,
+    name: string,
+    mode: number,
+    flags: number,
+    maker?: Maker,
+  ): Promise<Opened & { readonly inode: Inode }> {
     this.checkWritable()
     try {
-      const inode = await this.#tree.create(parent, name, mode)
+      const inode = await this.#tree.create(parent, name, mode, maker)
       // it is empty already: truncating would only be one more thing to send
       return { inode, ...this.#add(inode, flags & ~constants.O_TRUNC) }
     } catch (error) {

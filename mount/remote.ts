@@ -26,6 +26,19 @@ export interface Attributes {
   readonly size?: number
 }
 
+/** What a trusted mount makes, and for whom. */
+export interface NodeDraft {
+  readonly uid: number
+  readonly gid: number
+  /** type and 12 bits, as mknod(2) takes them; containers and links too */
+  readonly mode: number
+  readonly umask: number
+  /** of a device, as the kernel encodes it in 32 bits */
+  readonly device?: number
+  /** of a link */
+  readonly text?: Buffer
+}
+
 export interface PutAttributes {
   readonly ifAbsent?: boolean
   readonly ifContentVersion?: string
@@ -67,6 +80,10 @@ export interface Remote {
   ): Promise<SeenEntry>
   mkdir(path: NodePath, mode: number): Promise<SeenEntry>
   symlink(path: NodePath, text: Buffer): Promise<SeenEntry>
+  /** Trusted mounts only. */
+  mknod(path: NodePath, draft: NodeDraft): Promise<SeenEntry>
+  /** A second name; EPERM where the gateway's store has none. */
+  link(ref: RemoteRef, to: NodePath): Promise<SeenEntry>
   remove(path: NodePath, type: 'container' | 'leaf'): Promise<void>
   rename(from: NodePath, to: NodePath, flags: 'replace' | 'noreplace' | 'exchange'): Promise<SeenEntry>
   setattr(ref: RemoteRef, attributes: Attributes): Promise<SeenEntry>

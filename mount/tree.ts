@@ -5,7 +5,7 @@ import { isWithin, type NodePath } from '../src/vospace/path.ts'
 import { InodeTable, type Inode } from './cache.ts'
 import { now } from './content.ts'
 import { type HiddenNames } from './hidden-names.ts'
-import { type Attributes, type Identity, type Remote, type SpaceLeft } from './remote.ts'
+import { type Attributes, type Identity, type NodeDraft, type Remote, type SpaceLeft } from './remote.ts'
 import { inTurn } from './turns.ts'
 
 export interface TreeOptions {
@@ -14,7 +14,12 @@ export interface TreeOptions {
   /** Whom files of the mounting user are shown as belonging to: the ids of the user on this machine. */
   readonly uid: number
   readonly gid: number
+  /** The kernel decides for every user of this machine; ids are shown as the gateway has them. */
+  readonly trusted?: boolean
 }
+
+/** Who makes something in a trusted mount. */
+export type Maker = Pick<NodeDraft, 'uid' | 'gid' | 'umask'>
 
 /** The kernel should drop what it cached of an inode; wired to the session's notifier. */
 export type Invalidate = (inode: Inode) => void
@@ -24,6 +29,9 @@ export type RenameFlags = 'replace' | 'noreplace' | 'exchange'
 /** A folder, a name in it, and what is known to stand there. */
 type Place = readonly [Inode, string, Inode | undefined]
 
+const S_IFREG = 0o100000
+const S_IFDIR = 0o040000
+const S_IFLNK = 0o120000
 const ATTEMPTS = 4
 /** Bytes still at the gateway above which a file that is removed while open is hidden instead of fetched. */
 const LARGE = 64 << 20
@@ -110,6 +118,7 @@ export class Tree {
       return entry
     } catch (error) {
       if (!isFault(error, 'NodeNotFound', 'ContainerNotFound')) throw error
+      if (inode.others.length > 0 && this.table.path(inode) === ref.path) this.table.leavePresentName(inode)
       if (!inode.unlinked && this.table.path(inode) !== ref.path) return this.refresh(inode)
       throw this.#missing(inode, error)
     }
@@ -225,18 +234,35 @@ export class Tree {
     return this.table.seen(parent, name, entry)
   }
 
-  async mkdir(parent: Inode, name: string, mode: number): Promise<Inode> {
+  async mkdir(parent: Inode, name: string, mode: number, maker?: Maker): Promise<Inode> {
+    if (maker !== undefined) return this.mknod(parent, name, { ...maker, mode: S_IFDIR | (mode & 0o7777) })
     const entry = await this.#in(parent, name, (path) => this.remote.mkdir(path, mode & 0o7777))
     return this.#made(parent, name, entry)
   }
 
-  async symlink(parent: Inode, name: string, text: Buffer): Promise<Inode> {
+  async symlink(parent: Inode, name: string, text: Buffer, maker?: Maker): Promise<Inode> {
+    if (maker !== undefined) return this.mknod(parent, name, { ...maker, mode: S_IFLNK | 0o777, text })
     const entry = await this.#in(parent, name, (path) => this.remote.symlink(path, text))
     return this.#made(parent, name, entry)
   }
 
+  /** Anything, for anybody: trusted mounts only. */
+  async mknod(parent: Inode, name: string, draft: NodeDraft): Promise<Inode> {
+    const entry = await this.#in(parent, name, (path) => this.remote.mknod(path, draft))
+    return this.#made(parent, name, entry)
+  }
+
+  /** A second name of a file; what waits to be sent of it goes on waiting. */
+  async link(inode: Inode, parent: Inode, name: string): Promise<Inode> {
+    this.checkNotRetired(inode)
+    if (inode.unlinked) throw new Fault('NodeNotFound', inode.entry.path)
+    const made = inode.turns.take(() => this.#in(parent, name, (path) => this.remote.link(this.table.ref(inode), path)))
+    return this.#made(parent, name, await made)
+  }
+
   /** An empty file that was not there; throws EEXIST where it was. */
-  async create(parent: Inode, name: string, mode: number): Promise<Inode> {
+  async create(parent: Inode, name: string, mode: number, maker?: Maker): Promise<Inode> {
+    if (maker !== undefined) return this.mknod(parent, name, { ...maker, mode: S_IFREG | (mode & 0o7777) })
     const attributes = { ifAbsent: true, mode: mode & 0o7777, length: 0 }
     const entry = await this.#in(parent, name, (path) => this.remote.put({ path }, EMPTY, attributes))
     return this.#made(parent, name, entry)
@@ -273,13 +299,13 @@ export class Tree {
     if (hidden === undefined) {
       await this.#rescue(inode)
       await this.#in(parent, name, (path) => this.remote.remove(path, 'leaf'))
-      if (inode !== undefined) await this.#lostName(inode)
+      if (inode !== undefined) await this.#lostName(inode, parent, name)
     } else if (inode?.entry.id === hidden.id) {
       this.#gone(inode)
       this.#hide(inode, hidden.path)
     } else {
       await this.remote.remove(hidden.path, 'leaf')
-      if (inode !== undefined) this.#displaced(inode)
+      if (inode !== undefined) this.#displaced(inode, parent, name)
     }
     this.#namesChanged(parent, now())
   }
@@ -313,9 +339,9 @@ export class Tree {
   }
 
   /** Its name went, here: so did the node, unless it has other names, or the name was another's by then. */
-  async #lostName(inode: Inode): Promise<void> {
+  async #lostName(inode: Inode, parent: Inode, name: string): Promise<void> {
     const { type, nlink } = inode.entry
-    if ((type !== 'container' && nlink > 1) || (await this.#isElsewhere(inode))) this.#displaced(inode)
+    if ((type !== 'container' && nlink > 1) || (await this.#isElsewhere(inode))) this.#displaced(inode, parent, name)
     else this.#gone(inode)
   }
 
@@ -331,8 +357,8 @@ export class Tree {
     }
   }
 
-  #displaced(inode: Inode): void {
-    this.table.leave(inode)
+  #displaced(inode: Inode, parent: Inode, name: string): void {
+    this.table.leaveName(inode, parent, name)
     this.changed(inode)
   }
 
@@ -360,7 +386,7 @@ export class Tree {
     // two names of one file: rename(2) does nothing
     if (target !== undefined && target === source) return
     if (flags === 'exchange' && source !== undefined && target !== undefined) {
-      this.table.exchange(source, target)
+      this.table.exchange(source, target, { parent, name }, { parent: to, name: newName })
       this.changed(target)
     } else {
       this.table.vacate(parent, name)
@@ -369,13 +395,13 @@ export class Tree {
     this.changed(inode, entry)
     if (source !== undefined && source !== inode) {
       // somebody else had put another there: the kernel now has the wrong one at the new name
-      this.#displaced(source)
+      this.#displaced(source, parent, name)
       this.#strayed(source, to, newName)
     }
     const moved = entry.type === 'container' && parent !== to ? 1 : 0
     this.#namesChanged(parent, entry.ctime, -moved)
     this.#namesChanged(to, entry.ctime, moved)
-    if (flags !== 'exchange' && target !== undefined && target !== inode) await this.#lostName(target)
+    if (flags !== 'exchange' && target !== undefined && target !== inode) await this.#lostName(target, to, newName)
   }
 
   async readlink(inode: Inode): Promise<Buffer> {

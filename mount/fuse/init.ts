@@ -17,6 +17,8 @@ export interface SessionOptions {
   readonly autoInvalidate?: boolean
   /** Modes come unmasked, the handler applies `umask` itself. Off. */
   readonly dontMask?: boolean
+  /** The kernel checks permissions itself, ACLs too, which it reads and sets as system.posix_acl_*. Off. */
+  readonly posixAcl?: boolean
   /** The handlers clear set-user-ID and set-group-ID when told (killPrivileges), sparing a getxattr a write. On. */
   readonly killPrivileges?: boolean
   /** Milliseconds between telling a handler that its caller is being killed and answering EINTR for it. 1000. */
@@ -80,6 +82,7 @@ function wanted(fs: FileSystem, options: SessionOptions): number {
   if (options.writeback === true) flags |= INIT.WRITEBACK_CACHE
   if (options.autoInvalidate !== false) flags |= INIT.AUTO_INVAL_DATA
   if (options.dontMask === true) flags |= INIT.DONT_MASK
+  if (options.posixAcl === true) flags |= INIT.POSIX_ACL
   if (options.killPrivileges !== false) flags |= INIT.HANDLE_KILLPRIV_V2
   return flags
 }

@@ -10,7 +10,7 @@ export const mount: Command = {
   name: 'mount',
   usage:
     'karst mount vos://AUTHORITY~SERVICE/PATH DIR [--certificate PEM | --token-file FILE] [--ca PEM]\n' +
-    '                   [--registry URL | --url URL] [--read-only] [--allow-other] [--foreground]',
+    '                   [--registry URL | --url URL] [--read-only] [--allow-other | --trusted] [--foreground]',
   summary:
     'mounts a node of a gateway; the credential is $X509_USER_PROXY unless named, and is read again when its file changes',
   run: async (words) => {
@@ -24,6 +24,7 @@ export const mount: Command = {
         url: { type: 'string' },
         'read-only': { type: 'boolean' },
         'allow-other': { type: 'boolean' },
+        trusted: { type: 'boolean' },
         foreground: { type: 'boolean' },
       },
       { min: 2, max: 2 },
@@ -40,6 +41,7 @@ export const mount: Command = {
       foreground: values.foreground === true,
       readOnly: values['read-only'] === true,
       allowOther: values['allow-other'] === true,
+      trusted: values.trusted === true,
       ...(values.ca !== undefined && { ca: values.ca }),
       ...(values.registry !== undefined && { registry: values.registry }),
       ...(url !== undefined && { url }),

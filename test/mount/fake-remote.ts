@@ -3,7 +3,7 @@
  * calls, and faults on order (`failNext`, `loseReplies`, `latency`, `hold`).
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Attributes, type Identity, type PutAttributes, type Remote } from '../../mount/remote.ts'
+import { type Attributes, type Identity, type NodeDraft, type PutAttributes, type Remote } from '../../mount/remote.ts'
 import { type RemoteRef, type SpaceLeft } from '../../mount/remote.ts'
 import { type SeenEntry, type WireExtent } from '../../src/codec/fs-v1.ts'
 import { Fault } from '../../src/vospace/fault.ts'
@@ -201,6 +201,18 @@ export class FakeRemote implements Remote {
       const node = this.#tree.create('link', path, 0o777)
       node.bytes = Buffer.from(text)
       return this.#tree.seen(node)
+    })
+  }
+
+  mknod(path: NodePath, draft: NodeDraft): Promise<SeenEntry> {
+    return this.#call('mknod', [path, draft], () => {
+      throw new Fault('PermissionDenied', 'no trusted mount', { errno: 'EPERM' })
+    })
+  }
+
+  link(ref: RemoteRef, to: NodePath): Promise<SeenEntry> {
+    return this.#call('link', [ref, to], () => {
+      throw new Fault('OperationNotSupported', 'no hard links', { errno: 'EPERM' })
     })
   }
 

@@ -79,6 +79,8 @@ export function remoteOverChannel(): Remote {
     amend: async (ref, extents, options) => call('amend', { ...ref }, await collected(extents()), options),
     mkdir: (path, mode) => call('mkdir', path, mode),
     symlink: (path, text) => call('symlink', path, text),
+    mknod: (path, draft) => call('mknod', path, draft),
+    link: (ref, to) => call('link', { ...ref }, to),
     remove: (path, type) => call('remove', path, type),
     rename: (from, to, flags) => call('rename', from, to, flags),
     setattr: (ref, attributes) => call('setattr', { ...ref }, attributes),

@@ -1,6 +1,6 @@
 /** What the suites run on: a gateway over a plain folder in root mode, and its whole tree mounted in trusted mode by an administrator. */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { createWriteStream, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, createWriteStream, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -23,8 +23,11 @@ export interface Ground {
 /** Starts both; `close` ends them and removes everything. */
 export async function prepareGround(options: { readonly trusted?: boolean } = {}): Promise<Ground> {
   const folder = mkdtempSync(join(tmpdir(), 'karst-posix-'))
+  // other users are to come by here
+  chmodSync(folder, 0o755)
   const [tree, dir, state] = [join(folder, 'tree'), join(folder, 'mnt'), join(folder, 'state')]
-  for (const one of [tree, dir, state]) mkdirSync(one, { mode: 0o755 })
+  for (const one of [tree, dir]) mkdirSync(one, { mode: 0o755 })
+  mkdirSync(state, { mode: 0o700 })
   const children: ChildProcess[] = []
   const close = async (): Promise<void> => {
     if ((await probeMount(dir)) !== 'none') await unmountFuse(dir, { lazy: true })

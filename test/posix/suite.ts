@@ -26,9 +26,20 @@ export async function pjdfstest(ground: Ground, words: readonly string[] = []): 
   const place = join(ground.dir, 'pjdfstest')
   mkdirSync(place, { recursive: true, mode: 0o755 })
   const args = ['-c', file, '-p', place, '-s', other, ...words]
-  const output = await outputOf(programOf('pjdfstest'), args, join(ground.folder, 'pjdfstest.log'))
+  const tools = remountTools(ground.folder)
+  const output = await outputOf(programOf('pjdfstest'), args, join(ground.folder, 'pjdfstest.log'), tools)
   rmSync(other, { recursive: true, force: true })
   return casesOf(output)
+}
+
+/** mount(8) asks a helper to remount a FUSE file system, and there is none that could; the kernel can by itself. */
+function remountTools(folder: string): string {
+  const tools = join(folder, 'tools')
+  mkdirSync(tools)
+  writeFileSync(join(tools, 'mount'), '#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin exec mount -i "$@"\n', {
+    mode: 0o755,
+  })
+  return tools
 }
 
 function configuration(): string {
@@ -62,11 +73,11 @@ function people(): (readonly [string, string])[] {
 }
 
 /** The output, also when it ends badly: a suite with a failure does. */
-function outputOf(program: string, args: readonly string[], log: string): Promise<string> {
+function outputOf(program: string, args: readonly string[], log: string, tools: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { NO_COLOR: '1', PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+      env: { NO_COLOR: '1', PATH: `${tools}:/usr/sbin:/usr/bin:/sbin:/bin` },
     })
     const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT)
     let output = ''
