@@ -8,7 +8,7 @@ import { Connections, type Logger } from './connections.ts'
 import { discard, Exchange, type Answer, type Call } from './exchange.ts'
 import { listing } from './listing.ts'
 import { malformed } from './refusal.ts'
-import { type Attributes, type Identity, type PutAttributes, type Remote } from './remote.ts'
+import { type Attributes, type Identity, type NodeDraft, type PutAttributes, type Remote } from './remote.ts'
 import { type RemoteRef, type SpaceLeft } from './remote.ts'
 
 export interface ConnectOptions {
@@ -20,6 +20,8 @@ export interface ConnectOptions {
   readonly tokenFile?: string | undefined
   /** PEM file of the authorities the gateway's certificate may come from */
   readonly ca?: string
+  /** an administrator's: the gateway does what root does, for the ids it is told */
+  readonly trusted?: boolean
   /** seconds until a call without an answer is given up; default 60 */
   readonly timeLimit?: number
   readonly logger: Logger
@@ -62,14 +64,14 @@ export class Client implements Remote {
   /** path of the mount API, no slash at the end */
   readonly #base: string
 
-  constructor({ url, certificate, tokenFile, ca, timeLimit = 60, logger }: ConnectOptions) {
+  constructor({ url, certificate, tokenFile, ca, trusted = false, timeLimit = 60, logger }: ConnectOptions) {
     const { protocol, origin, pathname } = serviceUrl(url)
     if (protocol !== 'https:') throw new Fault('InvalidArgument', `not an https URL: ${url}`)
     const patience = timeLimit / 2
     if (certificate === undefined && tokenFile === undefined) {
       throw new Fault('NotAuthenticated', 'neither a certificate nor the file of a token')
     }
-    const credential = { certificate, tokenFile }
+    const credential = { certificate, tokenFile, trusted }
     this.#connections = new Connections({ origin, ...credential, patience, logger, ...(ca !== undefined && { ca }) })
     this.#exchange = new Exchange(this.#connections, timeLimit, logger)
     this.#base = `${pathname.replace(/\/+$/, '')}/fs/v1`
@@ -146,6 +148,14 @@ export class Client implements Remote {
 
   symlink(path: NodePath, text: Buffer): Promise<SeenEntry> {
     return this.#post('symlink', { path, ...textToJson(text) }, json(entryFrom))
+  }
+
+  mknod(path: NodePath, { text: linkText, ...draft }: NodeDraft): Promise<SeenEntry> {
+    return this.#post('mknod', { path, ...draft, ...(linkText && textToJson(linkText)) }, json(entryFrom))
+  }
+
+  link({ path, id }: RemoteRef, to: NodePath): Promise<SeenEntry> {
+    return this.#post('link', { from: path, ...(id !== undefined && { id }), to }, json(entryFrom))
   }
 
   remove(path: NodePath, type: 'container' | 'leaf'): Promise<void> {

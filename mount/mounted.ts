@@ -30,6 +30,8 @@ export interface ServeOptions {
   readonly readOnly?: boolean
   /** Others than the mounting user may look in: the kernel then checks modes and owners itself. */
   readonly allowOther?: boolean
+  /** For every user of this machine, whose kernel decides: ids are the gateway's, and what is made is its maker's. */
+  readonly trusted?: boolean
   /** As whose the mounting user's files are shown; this process's ids unless said otherwise. */
   readonly uid?: number
   readonly gid?: number
@@ -42,11 +44,13 @@ const PATIENCE = 5000
 
 /** Mounts and serves. Throws Faults of the gateway, MountError. */
 export async function serveMount(options: ServeOptions): Promise<Mounted> {
-  const { remote, root, dir, readOnly = false, allowOther = false } = options
+  const { remote, root, dir, readOnly = false, trusted = false } = options
+  const allowOther = trusted || options.allowOther === true
   const tree = await openTree(remote, root, {
     uid: options.uid ?? process.getuid?.() ?? 0,
     gid: options.gid ?? process.getgid?.() ?? 0,
     ...(options.ttl !== undefined && { ttl: options.ttl }),
+    trusted,
   })
   tree.hiddenNames = new HiddenNames(remote, root, options.source, options.state, options.log)
   await tree.hiddenNames.sweep(options.state)
@@ -57,7 +61,8 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
   try {
     const how = { fsname: options.source, readOnly, allowOther, defaultPermissions: allowOther }
     const mount = await mountFuse(dir, how)
-    const session = new Session(fileSystem, openTransport(mount.fd), options.logger)
+    const asked = trusted ? { posixAcl: true, dontMask: true } : {}
+    const session = new Session(fileSystem, openTransport(mount.fd), options.logger, asked)
     tree.invalidate = (inode) => void session.notifier.invalidateInode(inode.nodeid)
     tree.invalidateAttributes = (inode) => session.notifier.invalidateInode(inode.nodeid, -1)
     tree.invalidateName = (parent, name) => session.notifier.invalidateEntry(parent.nodeid, Buffer.from(name))
