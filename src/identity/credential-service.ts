@@ -11,6 +11,7 @@ import { readCredentialFiles } from './credential-source.ts'
 import { issueClientCertificate } from './mint.ts'
 import { type Credential, pemCertificates } from './pem.ts'
 import { type Identity } from './proof.ts'
+import { Turns } from './turns.ts'
 
 /** What of the store is asked for here. */
 export interface IssuingDirectory {
@@ -32,8 +33,8 @@ export interface CredentialServiceOptions {
 }
 
 const DEFAULT_DAYS = 10
-/** An RSA key takes a tenth of a second of a processor. */
-const MOST_AT_ONCE = 4
+/** An RSA key takes a tenth of a second of a processor, and one of the four threads that read and write files, too. */
+const TURNS = { atOnce: 2, waitingOfOne: 16, waiting: 256 }
 
 /** Reads the authority: PEM, the key readable by its owner only and not encrypted. InvalidData when it may not issue certificates. */
 export async function readAuthority(files: { certificate: string; key: string }): Promise<Credential> {
@@ -56,8 +57,8 @@ export class CredentialService {
   readonly #audit: Audit
   readonly #maximum: number
   readonly #subject: string | undefined
+  readonly #turns = new Turns(TURNS)
   #authority: Credential
-  #making = 0
 
   /** InvalidArgument when `subject` is no DN with one `{user}` in it. */
   constructor({ authority, maximumDays, subject, users, audit }: CredentialServiceOptions) {
@@ -84,26 +85,26 @@ export class CredentialService {
     const user = named(caller)
     return await this.#audited(caller, user, async () => {
       if (caller.method !== 'token') throw new Fault('PermissionDenied', 'a certificate gets no other: show a token')
-      return await this.#issue(this.#dnOf(user), days)
+      return await this.#issue(user, this.#dnOf(user), days)
     })
   }
 
   /** For another user, asked by an administrator. NodeNotFound: no such user. */
   async forUser(caller: Caller, name: string, days?: number): Promise<Credential> {
-    named(caller)
+    const asker = named(caller)
     return await this.#audited(caller, name, async () => {
       this.#checkTarget(caller, this.#users.byName(name), name)
-      return await this.#issue(this.#dnOf(name), days)
+      return await this.#issue(asker, this.#dnOf(name), days)
     })
   }
 
   /** For the user who is known by that DN, in any form of it. NodeNotFound: nobody is; InvalidArgument: it is none. */
   async forDn(caller: Caller, text: string, days?: number): Promise<Credential> {
-    named(caller)
+    const asker = named(caller)
     const dn = canonicalDn(text)
     return await this.#audited(caller, dn, async () => {
       this.#checkTarget(caller, this.#users.byIdentity({ kind: 'x509', value: dn }), dn)
-      return await this.#issue(dn, days)
+      return await this.#issue(asker, dn, days)
     })
   }
 
@@ -137,17 +138,11 @@ export class CredentialService {
     return dn.value
   }
 
-  async #issue(dn: string, days = Math.min(DEFAULT_DAYS, this.#maximum)): Promise<Credential> {
+  async #issue(asker: string, dn: string, days = Math.min(DEFAULT_DAYS, this.#maximum)): Promise<Credential> {
     if (!(days > 0 && days <= this.#maximum)) {
       throw new Fault('InvalidArgument', `daysValid is above 0 and at most ${this.#maximum}`)
     }
-    if (this.#making >= MOST_AT_ONCE) throw new Fault('ServiceBusy', 'many certificates are being made: try again')
-    this.#making++
-    try {
-      return await issueClientCertificate(this.#authority, subjectOf(dn), days)
-    } finally {
-      this.#making--
-    }
+    return await this.#turns.take(asker, () => issueClientCertificate(this.#authority, subjectOf(dn), days))
   }
 
   async #audited(caller: Caller, on: string, make: () => Promise<Credential>): Promise<Credential> {

@@ -165,3 +165,13 @@ t.test('it is off unless it is configured', async (t) => {
     /CDP#proxy-1\.0">\s*<interface[^>]*>\s*<accessURL[^>]*>https:\/\/[^<]*\/karst\/cred\/generate</,
   )
 })
+
+t.test('who asks for many keeps nobody waiting for one', async (t) => {
+  const { services } = serviceOf()
+  const gateway = await startGateway(t, { services })
+  const many = Array.from({ length: 30 }, async () => (await generate(gateway, byToken('alice'))).status)
+  await generate(gateway, byToken('alice'))
+  t.equal((await generate(gateway, byToken('other'))).status, 200)
+  const answers = await Promise.all(many)
+  t.ok(answers.includes(200) && answers.includes(503), 'what is too much is told, and may come again')
+})
