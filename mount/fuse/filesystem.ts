@@ -1,5 +1,6 @@
 // What a file system gives to a Session: one method an operation, in the kernel's terms and nothing of VOSpace.
 import { errnoNumber, type ErrnoName } from '../../src/libc/errno.ts'
+import { type FileLock, type LockRequest } from './lock.ts'
 
 /** A refusal: a negative error number, as system calls answer it. Cheaper than throwing, and never logged. */
 export type Refusal = number
@@ -176,12 +177,16 @@ export interface FileSystem {
     flags: number,
     context: RequestContext,
   ): Answer<number>
-  /** Each close(2) of a descriptor, whose error close reports. Sticky: without it no error ever reaches close. */
-  flush?(nodeid: number, fh: number, context: RequestContext): Answer<void>
+  /** Each close(2) of a descriptor, whose error close reports; the fcntl locks of `owner` end. Sticky: without it no error ever reaches close. */
+  flush?(nodeid: number, fh: number, context: RequestContext, owner: string): Answer<void>
+  /** The first lock in the way, or `unlock`. With `setlk`, or else the kernel keeps all locks itself. */
+  getlk?(nodeid: number, fh: number, lock: LockRequest, context: RequestContext): Answer<FileLock>
+  /** EAGAIN where another is in the way; with `wait` it waits, and `signal` is aborted by any signal of the caller. */
+  setlk?(nodeid: number, fh: number, lock: LockRequest, wait: boolean, context: RequestContext): Answer<void>
   /** Sticky, as success. */
   fsync?(nodeid: number, fh: number, dataOnly: boolean, context: RequestContext): Answer<void>
-  /** The last reference to a handle is gone. Nobody waits for the answer; an unmount may drop the request. */
-  release?(nodeid: number, fh: number, flags: number, context: RequestContext): Answer<void>
+  /** The last reference to a handle is gone, with the flock lock of that owner. Nobody waits for the answer; an unmount may drop the request. */
+  release?(nodeid: number, fh: number, flags: number, context: RequestContext, flockOwner?: string): Answer<void>
   opendir?(nodeid: number, flags: number, context: RequestContext): Answer<OpenReply>
   /** Fills the sink from `offset` on (0 = start); returning without adding is the end. */
   readdir?(nodeid: number, fh: number, offset: number, sink: DirectorySink, context: RequestContext): Answer<void>

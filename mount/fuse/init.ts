@@ -79,6 +79,7 @@ function wanted(fs: FileSystem, options: SessionOptions): number {
     INIT.MAX_PAGES |
     INIT.INIT_EXT
   if (fs.readdirplus !== undefined) flags |= INIT.DO_READDIRPLUS
+  if (fs.getlk !== undefined && fs.setlk !== undefined) flags |= INIT.POSIX_LOCKS | INIT.FLOCK_LOCKS
   if (options.writeback === true) flags |= INIT.WRITEBACK_CACHE
   if (options.autoInvalidate !== false) flags |= INIT.AUTO_INVAL_DATA
   if (options.dontMask === true) flags |= INIT.DONT_MASK

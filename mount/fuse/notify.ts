@@ -33,11 +33,12 @@ export class Notifier {
     return this.#send(bytes)
   }
 
-  /** Drops a name, also one remembered as absent. */
-  invalidateEntry(parent: number, name: Uint8Array): Promise<void> {
+  /** Has a name looked up again, also one remembered as absent; with `expire` without taking it from who stands in it (kernel 6.2). */
+  invalidateEntry(parent: number, name: Uint8Array, expire = false): Promise<void> {
     const bytes = notification(NOTIFY.INVAL_ENTRY, 16 + name.length + 1)
     bytes.writeBigUInt64LE(BigInt(parent), 16)
     bytes.writeUInt32LE(name.length, 24)
+    bytes.writeUInt32LE(expire ? 1 : 0, 28)
     bytes.set(name, 32)
     return this.#send(bytes)
   }

@@ -24,6 +24,7 @@ import {
   type StatfsReply,
   type Time,
 } from './filesystem.ts'
+import { encodeLock, type FileLock, LOCK_IN, LOCK_OUT, lockIn, ownerOfFlush, ownerOfRelease } from './lock.ts'
 import { type Message } from './message.ts'
 import { type Payload, type Reply } from './reply.ts'
 import { type Request } from './request.ts'
@@ -266,8 +267,28 @@ define('WRITE', 'write', 40, COUNT, (fs, m, r) => {
 })
 
 define('STATFS', 'statfs', 0, STATFS, (fs, _m, r) => fs.statfs?.(r.nodeid, r))
-define('RELEASE', 'release', 24, EMPTY, (fs, m, r) => fs.release?.(r.nodeid, m.long(10), m.word(12), r))
-define('FLUSH', 'flush', 24, EMPTY, (fs, m, r) => fs.flush?.(r.nodeid, m.long(10), r))
+define('RELEASE', 'release', 24, EMPTY, (fs, m, r) =>
+  fs.release?.(r.nodeid, m.long(10), m.word(12), r, ownerOfRelease(m)),
+)
+define('FLUSH', 'flush', 24, EMPTY, (fs, m, r) => fs.flush?.(r.nodeid, m.long(10), r, ownerOfFlush(m)))
+
+const LOCK: Kind<FileLock> = {
+  encode(reply, answer) {
+    encodeLock(reply, BODY, answer)
+    return LOCK_OUT
+  },
+}
+
+define('GETLK', 'getlk', LOCK_IN, LOCK, (fs, m, r) => {
+  const lock = lockIn(m)
+  return lock === undefined ? -ERRNO.EINVAL : fs.getlk?.(r.nodeid, m.long(10), lock, r)
+})
+
+for (const name of ['SETLK', 'SETLKW'] as const)
+  define(name, 'setlk', LOCK_IN, EMPTY, (fs, m, r) => {
+    const lock = lockIn(m)
+    return lock === undefined ? -ERRNO.EINVAL : fs.setlk?.(r.nodeid, m.long(10), lock, name === 'SETLKW', r)
+  })
 
 define('FSYNC', 'fsync', 16, EMPTY, (fs, m, r) =>
   fs.fsync?.(r.nodeid, m.long(10), (m.word(12) & FSYNC_FDATASYNC) !== 0, r),

@@ -272,7 +272,11 @@ export class Session {
     const unique = message.uniqueAt(10)
     const request = this.#inFlight.get(unique)
     if (request === undefined) this.#refuse(message, -ERRNO.EAGAIN)
-    else void this.#watch(unique, request)
+    else {
+      // a lock is waited for until any signal comes, as local file systems do
+      if (request.opcode === OP.SETLKW) request.abort()
+      void this.#watch(unique, request)
+    }
   }
 
   /** Until the request is done: looks whether its caller is being killed, and lets it go then. */
