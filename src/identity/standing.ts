@@ -61,8 +61,9 @@ function checkSigningPolicies(path: readonly Certificate[], trust: Standing): vo
     else if (trust.signingPolicy === 'require') {
       refuse('SIGNING_POLICY_MISSING', `there is no signing policy of ${authority.name}, and one is required here`)
     }
-    // A renewed key of the authority itself asserts nobody else's name.
-    if (governing && !below.isSelfIssued) checkSigningPolicy(below, governing.authority, governing.policies)
+    // A renewed key of the authority itself asserts nobody else's name; as a user it is one like any other.
+    if (governing && (i === 1 || !below.isSelfIssued))
+      checkSigningPolicy(below, governing.authority, governing.policies)
   }
 }
 
