@@ -1,5 +1,6 @@
-// Extended attributes: user.* are the gateway's, everything else is answered here, since the kernel asks for it all the time.
+// Extended attributes: user.* and POSIX ACLs are the gateway's, everything else is answered here, since the kernel asks for it all the time.
 import { Fault } from '../src/vospace/fault.ts'
+import { aclKindOf, type AclKind } from '../src/vospace/posix-acl.ts'
 import { type Inode } from './cache.ts'
 import { type Tree } from './tree.ts'
 
@@ -10,6 +11,8 @@ const REPLACE = 2
 export async function getXattr(tree: Tree, inode: Inode, name: string): Promise<Buffer> {
   const refusal = foreign(name)
   if (refusal !== undefined) throw refusal
+  const kind = aclKindOf(name)
+  if (kind !== undefined) return getAcl(tree, inode, kind, name)
   const known = inode.xattrs
   const missing = known !== undefined && known.until > performance.now() && !known.names.includes(name)
   if (missing || inode.unlinked) throw noData(name)
@@ -47,13 +50,24 @@ function changed(inode: Inode): void {
   inode.fetched = -Infinity
 }
 
-function checkNamespace(name: string): void {
-  if (!name.startsWith('user.')) throw new Fault('OperationNotSupported', name)
+/** Programs ask for it all the time: where the entry says that there is none, nobody else is asked. */
+async function getAcl(tree: Tree, inode: Inode, kind: AclKind, name: string): Promise<Buffer> {
+  const { entry } = await tree.current(inode)
+  if (entry.type === 'link') throw new Fault('OperationNotSupported', name)
+  const { groupRead, groupWrite, inherit } = entry.access
+  const isShared = kind === 'default' ? inherit : groupRead.length + groupWrite.length > 0
+  const isThere = tree.options.trusted === true ? entry.hasAcl === true : isShared
+  if (!isThere || inode.unlinked) throw noData(name)
+  return tree.remote.xattr(tree.table.path(inode), name)
 }
 
-/** What to say of a name that is not the gateway's: there are no ACLs to be seen, and nothing in the other namespaces. */
+function checkNamespace(name: string): void {
+  if (foreign(name) !== undefined) throw new Fault('OperationNotSupported', name)
+}
+
+/** What to say of a name that is not the gateway's. */
 function foreign(name: string): Fault | undefined {
-  if (name.startsWith('user.')) return undefined
+  if (name.startsWith('user.') || aclKindOf(name) !== undefined) return undefined
   return name.startsWith('system.') ? new Fault('OperationNotSupported', name) : noData(name)
 }
 

@@ -12,6 +12,7 @@ import { type Readable } from 'node:stream'
 import { type Fault } from '../vospace/fault.ts'
 import { type Access, type Entry, type NodeType } from '../vospace/node.ts'
 import { type NodePath } from '../vospace/path.ts'
+import { type AclKind } from '../vospace/posix-acl.ts'
 
 export interface Backend {
   readonly capabilities: Capabilities
@@ -24,6 +25,8 @@ export interface Backend {
 
   /** The entries that exist along `path`, root first; ends early at a gap, or after a link or data node. */
   walk(path: NodePath, options?: Cancel): Promise<Entry[]>
+  /** The same, where nobody has to be waited for: a store that tells at once has it. */
+  walkNow?(path: NodePath): Entry[]
   /** Children in the order of the UTF-8 bytes of their names, from `from` on, inclusive. Names that are not UTF-8 are left out and counted (`unservable`). */
   list(container: NodePath, options?: ListOptions): AsyncIterable<Entry>
 
@@ -111,8 +114,6 @@ export interface PosixCalls extends Pick<Backend, 'walk' | 'list' | 'move' | 'li
   /** null takes it away. InvalidArgument for what is no ACL. */
   setAcl(ref: Ref, kind: AclKind, value: Buffer | null): Promise<Entry>
 }
-
-export type AclKind = 'access' | 'default'
 
 export interface PosixDraft {
   readonly uid: number

@@ -83,6 +83,10 @@ export class MemoryBackend implements Backend {
   async probe(): Promise<void> {}
 
   async walk(path: NodePath): Promise<Entry[]> {
+    return this.walkNow(path)
+  }
+
+  walkNow(path: NodePath): Entry[] {
     refuseReserved(path, this.#parents)
     return this.#along(path).map((stored) => this.#entry(stored))
   }

@@ -31,6 +31,7 @@ export interface EntryJson {
   text?: string
   text64?: string
   atime?: string
+  hasAcl?: true
   special?: { format: number; device: number }
 }
 
@@ -56,6 +57,7 @@ export function entryToJson(entry: SeenEntry): EntryJson {
     ...(entry.md5 !== undefined && { md5: entry.md5 }),
     ...(entry.text !== undefined && textToJson(entry.text)),
     ...(entry.atime !== undefined && { atime: String(entry.atime) }),
+    ...(entry.hasAcl !== undefined && { hasAcl: entry.hasAcl }),
     ...(entry.special !== undefined && { special: entry.special }),
   }
 }
@@ -85,6 +87,7 @@ export function entryFromJson(value: unknown): SeenEntry {
     ...(json.md5 !== undefined && { md5: json.md5 }),
     ...(text !== undefined && { text }),
     ...(json.atime !== undefined && { atime: BigInt(json.atime) }),
+    ...(json.hasAcl === true && { hasAcl: true as const }),
     ...(json.special !== undefined && { special: json.special }),
   }
 }

@@ -1,13 +1,15 @@
 /**
  * VOSpace properties as extended attributes: `user.<URI or word>` is the property of that key. Stored properties are listed and may be set;
- * those the service computes, and sharing, can be read by name and are set by nobody this way.
+ * those the service computes, and sharing, can be read by name and are set by nobody this way. POSIX ACLs are in fs-acl.ts.
  */
 import { type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
 import { type NodePath } from '../vospace/path.ts'
+import { aclKindOf } from '../vospace/posix-acl.ts'
 import { ACCESS_PROPERTIES, checkPropertyUri, NODE_CLASS, READ_ONLY } from '../vospace/property.ts'
 import { authorize, type Verb } from './authorize.ts'
 import { describe } from './describe.ts'
+import { aclOf, setAcl } from './fs-acl.ts'
 import { locate } from './fs-place.ts'
 import { type Once } from './once.ts'
 import { chainOf, type Found } from './resolve.ts'
@@ -27,6 +29,8 @@ export async function xattrNames(space: Space, caller: Caller, path: NodePath): 
 
 /** getxattr: NodeNotFound with ENODATA when there is none of that name. */
 export async function xattr(space: Space, caller: Caller, path: NodePath, name: string): Promise<Buffer> {
+  const kind = aclKindOf(name)
+  if (kind !== undefined) return (await aclOf(space, caller, path, kind)) ?? missing(name)
   const found = await holder(space, caller, path, 'read')
   const key = keyOf(name)
   if (key === undefined || key === NODE_CLASS) throw none(name)
@@ -48,6 +52,8 @@ export async function setXattr(
   flags?: 'create' | 'replace',
   { attempt }: Once = {},
 ): Promise<void> {
+  const kind = aclKindOf(name)
+  if (kind !== undefined) return setAcl(space, caller, path, kind, value)
   const key = settable(name)
   const text = textOf(value)
   const { node } = await holder(space, caller, path, 'update')
@@ -66,6 +72,8 @@ export async function removeXattr(
   name: string,
   { attempt }: Once = {},
 ): Promise<void> {
+  const kind = aclKindOf(name)
+  if (kind !== undefined) return setAcl(space, caller, path, kind, null)
   const key = settable(name)
   const { node } = await holder(space, caller, path, 'update')
   if (!node.properties.has(key)) {
@@ -73,6 +81,10 @@ export async function removeXattr(
     throw none(name)
   }
   await change(space, node, key, null)
+}
+
+function missing(name: string): never {
+  throw none(name)
 }
 
 const none = (name: string): Fault => new Fault('NodeNotFound', `no attribute ${name}`, { errno: 'ENODATA' })

@@ -45,6 +45,8 @@ export interface Entry {
   readonly text?: Buffer
   /** nanoseconds since 1970, where the store keeps it */
   readonly atime?: bigint
+  /** The store keeps a POSIX ACL of it, for what is made in it or for itself. */
+  readonly hasAcl?: true
   /** A data node that VOSpace does not know, and only trusted mounts see. */
   readonly special?: Special
 }

@@ -5,7 +5,7 @@ import { shownMode } from '../../vospace/mode.ts'
 import { groupList, type Access, type Entry, type NodeType, type Special } from '../../vospace/node.ts'
 import { type NodePath } from '../../vospace/path.ts'
 import { type Ids } from '../backend.ts'
-import { ACCESS_ACL, aclOfMode, DEFAULT_ACL, parseAcl, unmasked, type Acl } from './acl.ts'
+import { ACCESS_ACL, aclOfMode, DEFAULT_ACL, parseAcl, unmasked, type Acl } from '../../vospace/posix-acl.ts'
 import { propertyOf, propertyPrefix, textOf } from './properties.ts'
 import { derivedVersion, parseRecord, selfOf, type NodeRecord } from './record.ts'
 import { codeOf } from './refusal.ts'
@@ -113,6 +113,7 @@ export function entryOf(inode: Inode, path: NodePath, keeping: Keeping, special 
     version: versionOf(inode),
     ...(md5 !== undefined && { md5 }),
     ...(text !== undefined && { text }),
+    ...((inode.hasAcl || inode.hasDefaultAcl) && { hasAcl: true as const }),
     ...(inode.special !== undefined && { special: inode.special }),
     ...(special && { atime: stat.atimeNs }),
   } // prettier-ignore

@@ -26,7 +26,7 @@ import {
   type Usage,
 } from '../backend.ts'
 import { changed, refuseAborted, refuseReserved, wrongType } from '../contract.ts'
-import { aclOfMode } from './acl.ts'
+import { aclOfMode } from '../../vospace/posix-acl.ts'
 import { amend } from './amend.ts'
 import { removeChildren, survey } from './children.ts'
 import { readInode } from './inode.ts'
@@ -97,6 +97,10 @@ export class PosixBackend implements Backend {
   }
 
   async walk(path: NodePath): Promise<Entry[]> {
+    return this.walkNow(path)
+  }
+
+  walkNow(path: NodePath): Entry[] {
     const store = this.#store
     refuseReserved(path, store.allocationParents)
     return refusing(path, () => store.way.walk(path))

@@ -1,7 +1,7 @@
 /** VOSpace groups as entries of a POSIX ACL and back: what the kernel enforces is what the gateway says. Pure. */
 import { type NodeType } from '../../vospace/node.ts'
 import { type Ids } from '../backend.ts'
-import { masked, type Acl, type Named } from './acl.ts'
+import { masked, type Acl, type Named } from '../../vospace/posix-acl.ts'
 
 export interface Groups {
   readonly groupRead: readonly string[]

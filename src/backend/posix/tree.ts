@@ -9,7 +9,7 @@ import { removeXattr } from '../../libc/xattr.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { nameOf, parentOf, ROOT, type NodePath } from '../../vospace/path.ts'
 import { allocationOf, RESERVED } from '../contract.ts'
-import { DEFAULT_ACL } from './acl.ts'
+import { DEFAULT_ACL } from '../../vospace/posix-acl.ts'
 import { codeOf, parentRefusal, refusal } from './refusal.ts'
 
 /** A node by the descriptor of its parent and its name; valid only within the call that was given it. */

@@ -5,9 +5,18 @@ import { getXattr, removeXattr, setXattr } from '../../libc/xattr.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { type Entry, type NodeType } from '../../vospace/node.ts'
 import { ROOT, type NodePath } from '../../vospace/path.ts'
-import { type AclKind, type ListOptions, type PosixCalls, type PosixChanges, type PosixDraft } from '../backend.ts'
+import { type ListOptions, type PosixCalls, type PosixChanges, type PosixDraft } from '../backend.ts'
 import { refuseReserved } from '../contract.ts'
-import { ACCESS_ACL, type Acl, buildAcl, created, DEFAULT_ACL, modeOfAcl, parseAcl } from './acl.ts'
+import {
+  ACCESS_ACL,
+  type Acl,
+  type AclKind,
+  buildAcl,
+  created,
+  DEFAULT_ACL,
+  modeOfAcl,
+  parseAcl,
+} from '../../vospace/posix-acl.ts'
 import { type Inode, readInode, recordName } from './inode.ts'
 import { pinned } from './inode-write.ts'
 import { list } from './list.ts'

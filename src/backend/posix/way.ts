@@ -34,10 +34,21 @@ const TRIES = 100
 /** Steps of a generation, of which there are two; each may hold a descriptor. */
 const MOST = 512
 
+/** UTF-16 units of paths that are kept cut into steps. */
+const LONGEST_ROUTE = 500
+
+/** A step of a path: its name in the container above, empty of the root, and where it leads. */
+interface Stretch {
+  readonly name: string
+  readonly here: NodePath
+  readonly isLast: boolean
+}
+
 export class Way {
   readonly #tree: Tree
   readonly #keeping: Keeping
   readonly #whereabouts: Whereabouts
+  readonly #routes = new Map<NodePath, readonly Stretch[]>()
   #young = new Map<NodePath, Step>()
   #old = new Map<NodePath, Step>()
 
@@ -51,31 +62,36 @@ export class Way {
   walk(path: NodePath, special = false): Entry[] {
     const entries: Entry[] = []
     const passing: number[] = []
-    const names = stepsOf(path)
+    const route = this.#route(path)
     const named = this.#keeping.ids.version
     let dir = this.#tree.fd
-    let name = ''
-    let here = ROOT
     try {
-      for (const next of [...names, undefined]) {
+      for (const { name, here, isLast } of route) {
         const step = this.#step(dir, name, here, named)
         if (step === undefined) return entries
         const { entry, kept } = step
         if (entry.special !== undefined && !special) return entries
         // reading moves it and leaves ctime as it was: never what was kept
-        entries.push(special && next === undefined ? { ...entry, atime: accessTime(dir, name) ?? entry.mtime } : entry)
+        entries.push(special && isLast ? { ...entry, atime: accessTime(dir, name) ?? entry.mtime } : entry)
         this.#whereabouts.seen(entry.id, here)
-        if (next === undefined || entry.type !== 'container') return entries
+        if (isLast || entry.type !== 'container') return entries
         const fd = here === ROOT ? dir : (kept.fd ?? this.#open(dir, name, kept, passing))
         if (fd === undefined) return entries
         dir = fd
-        name = next
-        here = `${here === ROOT ? '' : here}/${name}` as NodePath
       }
       return entries
     } finally {
       for (const fd of passing) closeSync(fd)
     }
+  }
+
+  #route(path: NodePath): readonly Stretch[] {
+    const known = this.#routes.get(path)
+    if (known !== undefined) return known
+    if (this.#routes.size >= MOST) this.#routes.clear()
+    const route = routeOf(path)
+    if (path.length <= LONGEST_ROUTE) this.#routes.set(path, route)
+    return route
   }
 
   /** Closes every descriptor. */
@@ -156,6 +172,17 @@ function isKeepable({ stat, type, side, record }: Inode, words: Words, time: num
 function accessTime(dir: number, name: string): bigint | undefined {
   const { file } = spot(dir, name === '' ? '.' : name)
   return lstatSync(file, { bigint: true, throwIfNoEntry: false })?.atimeNs
+}
+
+function routeOf(path: NodePath): Stretch[] {
+  const names = stepsOf(path)
+  const route = [{ name: '', here: ROOT, isLast: names.length === 0 }]
+  let above = ''
+  for (const [at, name] of names.entries()) {
+    above = `${above}/${name}`
+    route.push({ name, here: above as NodePath, isLast: at === names.length - 1 })
+  }
+  return route
 }
 
 function opened(dir: number, name: string): number | undefined {

@@ -3,6 +3,13 @@
 export const ACCESS_ACL = 'system.posix_acl_access'
 export const DEFAULT_ACL = 'system.posix_acl_default'
 
+export type AclKind = 'access' | 'default'
+
+/** Of the name of an extended attribute; undefined: it is none of an ACL. */
+export function aclKindOf(name: string): AclKind | undefined {
+  return name === ACCESS_ACL ? 'access' : name === DEFAULT_ACL ? 'default' : undefined
+}
+
 /** An entry for one user or group; perm is rwx as 0 to 7. */
 export interface Named {
   readonly kind: 'user' | 'group'
