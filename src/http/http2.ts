@@ -26,12 +26,15 @@ const CONCURRENT_STREAMS = 128
 const STREAM_WINDOW = 2 << 20
 const CONNECTION_WINDOW = 16 << 20
 
-/** MB that Node lets a session hold; its default of 10 refuses streams when many large answers are under way. */
-const SESSION_MEMORY = 64
+/** MB that Node lets a session hold, two of each stream; with its default of 10 it refuses streams when a few large answers are under way. */
+const SESSION_MEMORY = 256
 
 /** Streams of a session that may end without an answer within ten seconds: what opens and resets them faster is an attack (CVE-2023-44487). */
 const RESETS = 500
 const RESETS_WITHIN = 10_000
+
+/** What a request target is made of (RFC 3986); HTTP/1.1 knows no other either. */
+const VISIBLE = /^[\x21-\x7e]+$/
 
 export interface Http2Handlers {
   readonly request: RequestListener
@@ -49,6 +52,11 @@ export function serveHttp2(server: Server, limits: HttpLimits, handlers: Http2Ha
   const http2 = createHttp2(limits)
   const accept = (listener: RequestListener) => {
     return (request: Http2ServerRequest, response: Http2ServerResponse): void => {
+      const refusal = refusalOf(request, limits)
+      if (refusal !== undefined) {
+        response.writeHead(refusal.status, { 'content-type': 'text/plain' }).end(`InvalidArgument: ${refusal.text}\n`)
+        return
+      }
       // the session is gone before the stream, and whoever writes the log asks after that
       Object.defineProperty(request.stream, 'remoteAddress', { value: request.socket.remoteAddress })
       cutWhenSilent(request, response, limits)
@@ -65,6 +73,14 @@ export function serveHttp2(server: Server, limits: HttpLimits, handlers: Http2Ha
     else for (const listener of http1) listener.call(server, socket)
   })
   return watch(http2, server, limits)
+}
+
+/** What the parser of HTTP/1.1 refuses, and that of HTTP/2 lets through. */
+function refusalOf({ url, rawHeaders }: Http2ServerRequest, limits: HttpLimits) {
+  if (!VISIBLE.test(url)) return { status: 400, text: 'not an HTTP request' }
+  // of a client that never confirms our settings Node takes more than they say
+  const size = rawHeaders.reduce((sum, text) => sum + text.length, 0)
+  return size > limits.headers ? { status: 431, text: 'the headers are too large' } : undefined
 }
 
 // It never listens: connections are given to it.

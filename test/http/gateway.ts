@@ -157,7 +157,8 @@ export class Gateway {
   }
 }
 
-function tlsOf(as: Call['as']) {
+/** What a client of this identity says in the handshake, and whom it trusts. */
+export function tlsOf(as?: Call['as']) {
   const credential = typeof as === 'string' ? credentials[as] : as
   const own = credential === undefined ? {} : { cert: chainPem(credential), key: credential.key }
   return { ca: authority.certificate, servername: 'localhost', ...own }

@@ -72,7 +72,7 @@ export async function collectStream(stream: ClientHttp2Stream): Promise<Reply> {
     stream.once('error', broken)
     stream.once('close', () => broken())
     stream.once('end', () => {
-      if (headers === undefined || stream.rstCode !== 0 || stream.aborted) return broken()
+      if (headers === undefined || stream.rstCode !== 0) return broken()
       const body = Buffer.concat(parts)
       const given = Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith(':')))
       const length = given['content-length']
