@@ -7,6 +7,7 @@ import { type NodePath } from '../src/vospace/path.ts'
 import { Connections, type Logger } from './connections.ts'
 import { discard, Exchange, type Answer, type Call } from './exchange.ts'
 import { listing } from './listing.ts'
+import { operationId } from './operation-id.ts'
 import { malformed } from './refusal.ts'
 import { type Attributes, type Identity, type NodeDraft, type PutAttributes, type Remote } from './remote.ts'
 import { type RemoteRef, type SpaceLeft } from './remote.ts'
@@ -217,7 +218,11 @@ export class Client implements Remote {
 
   /** One operation id for all attempts: the gateway repeats its first answer. */
   #change<T>(call: Call<T>): Promise<T> {
-    return this.#exchange.send({ ...call, headers: { ...call.headers, 'operation-id': randomUUID() } })
+    const { method, target, body, headers } = call
+    // bytes that are asked to be sent again may be others by then; an empty new file is not
+    const isNamed = call.isBulk !== true || headers?.['if-none-match'] !== undefined
+    const id = isNamed && typeof body !== 'function' ? operationId(`${method} ${target} ${String(body)}`) : randomUUID()
+    return this.#exchange.send({ ...call, headers: { ...headers, 'operation-id': id } })
   }
 
   #target(call: string, query: Query): string {

@@ -1,7 +1,10 @@
-// The driver as a process of its own, started by `karst mount`: argv holds the state directory and the first request.
+// The driver as a process of its own, started by a supervisor: argv holds the state directory and, for the first driver
+// there, the first request. Without one it goes on with the mounts of the driver before it.
 import { type MountRequest } from './control.ts'
 import { runDriver, StateInUse, type DaemonMessage } from './daemon.ts'
+import { DescriptorStore } from './fuse/descriptor-store.ts'
 import { driverLog } from './log.ts'
+import { ENDED, REFUSED, STORE_ENDS } from './supervisor.ts'
 
 const [, , stateDir = '', request = ''] = process.argv
 const log = driverLog((line) => process.stderr.write(line))
@@ -15,16 +18,23 @@ function tell(message: DaemonMessage): void {
   if (process.connected) process.send?.(message, () => process.disconnect?.())
 }
 
+let isReady = false
 try {
-  await runDriver(stateDir, JSON.parse(request) as MountRequest, {
+  await runDriver(stateDir, {
     log,
     signal: controller.signal,
-    ready: () => tell({}),
+    store: new DescriptorStore(STORE_ENDS),
+    ...(request !== '' && { first: JSON.parse(request) as MountRequest }),
+    ready: () => {
+      isReady = true
+      tell({})
+    },
   })
+  process.exitCode = ENDED
 } catch (error) {
   const { code, errno } = error as { code?: string; errno?: string }
   const why = error instanceof Error ? error.message : String(error)
   tell({ error: why, code: error instanceof StateInUse ? 'StateInUse' : (code ?? errno ?? 'EIO') })
   log.error('driver', error)
-  process.exitCode = 1
+  process.exitCode = isReady || request === '' ? 1 : REFUSED
 }

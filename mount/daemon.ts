@@ -1,22 +1,26 @@
 // One driver process serves many mounts. `karst mount` asks the running driver, or starts it; `karst umount` always ends.
-import { spawn } from 'node:child_process'
 import * as fs from 'node:fs'
 import { type Server } from 'node:net'
 import * as path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault } from '../src/vospace/fault.ts'
+import { nodePath } from '../src/vospace/path.ts'
 import { parseVosUri, service } from '../src/vospace/uri.ts'
-import { Client, greet } from './client.ts'
+import { Client, greet, type ConnectOptions } from './client.ts'
 import { askDriver, listenForControl } from './control.ts'
 import { type ControlReply, type ControlRequest, type MountRequest, type MountStatus } from './control.ts'
+import { closeDevice, type DescriptorStore } from './fuse/descriptor-store.ts'
 import { MountError } from './fuse/mount-options.ts'
 import { mountAt } from './fuse/mountinfo.ts'
 import { detachStale, probeMount, unmountFuse } from './fuse/unmount.ts'
 import { locate } from './locate.ts'
 import { driverLog, type DriverLog } from './log.ts'
-import { serveMount, type Mounted } from './mounted.ts'
+import { serveMount, type Mounted, type Resumed, type ServeOptions } from './mounted.ts'
 import { ReadBudget } from './read-budget.ts'
 import { type Identity, type Remote } from './remote.ts'
-import { socketOf, StateDirectory, StateInUse } from './state.ts'
+import { loadMount } from './resume.ts'
+import { isSupervised, recordSupervisor, socketOf, StateDirectory, StateInUse } from './state.ts'
+import { startSupervisor, STORE_ENDS } from './supervisor.ts'
 
 const READ_AHEAD = 256 << 20
 /** Milliseconds. */
@@ -32,26 +36,36 @@ export class Driver {
   readonly #mounts = new Map<string, Mounted>()
   /** Detached while in use: no longer anybody's directory, served until the last user lets go. */
   readonly #detached = new Set<Mounted>()
+  readonly #store: DescriptorStore | undefined
 
-  /** The state directory is owned by the caller. */
-  constructor(state: StateDirectory, log: DriverLog) {
+  /** The state directory is owned by the caller. With a store the mounts survive this process. */
+  constructor(state: StateDirectory, log: DriverLog, store?: DescriptorStore) {
     this.#state = state
     this.#log = log
+    this.#store = store
   }
 
   /** Mounts what the request names. Throws Faults of gateway and registry, MountError. */
   async mount(request: MountRequest): Promise<Mounted> {
-    const { certificate, tokenFile, ca, trusted = false } = request
     const { url, path: root } = await locate(request)
-    const gateway = { url, certificate, tokenFile, trusted, logger: this.#log, ...(ca !== undefined && { ca }) }
+    const gateway = gatewayOf(request, url, this.#log)
     checkService(request.uri, await greet(gateway), url)
     const remote = new Client(gateway)
+    const { command: _, ...asked } = request
+    const survival = this.#store && { store: this.#store, request: asked, url }
     try {
-      return await this.serve(remote, root, request)
+      return await this.serve(remote, root, request, { ...(survival !== undefined && { survival }) })
     } catch (error) {
       await remote.close()
       throw error
     }
+  }
+
+  /** Goes on with a mount of the driver before this one. Throws where its record cannot be used. */
+  async resume(resume: Resumed, store: DescriptorStore): Promise<void> {
+    const { request, url, root } = resume.saved
+    const remote = new Client(gatewayOf(request, url, this.#log))
+    await this.serve(remote, nodePath(root), request, { resume, survival: { store, request, url } })
   }
 
   /** Serves `root` of a gateway at `dir`; closes `remote` when the mount has ended. */
@@ -59,21 +73,24 @@ export class Driver {
     remote: Remote,
     root: Parameters<typeof serveMount>[0]['root'],
     request: Pick<MountRequest, 'dir' | 'uri' | 'readOnly' | 'allowOther' | 'trusted' | 'ttl' | 'uid' | 'gid'>,
+    more: Pick<ServeOptions, 'survival' | 'resume'> = {},
   ): Promise<Mounted> {
     const { uri, ...rest } = request
     const dir = path.resolve(request.dir)
     if (this.#mounts.has(dir)) throw new MountError(`${dir} is mounted already`, 'EBUSY')
-    await detachStale(dir)
+    // one that is gone on with would be asked before anybody answers
+    if (more.resume === undefined) await detachStale(dir)
     const mounted = await serveMount({
       ...rest,
       ...{ dir, remote, root, source: uri, state: this.#state.path, budget: this.#budget },
+      ...more,
       log: (message) => this.#log.info(message),
       logger: this.#log,
     })
     this.#mounts.set(dir, mounted)
     this.#record()
     void this.#whenEnded(dir, mounted, remote)
-    this.#log.info(`${dir}: ${uri} mounted`)
+    this.#log.info(`${dir}: ${uri} ${more.resume === undefined ? 'mounted' : 'taken over'}`)
     return mounted
   }
 
@@ -159,20 +176,42 @@ function checkService(uri: string, { resourceId }: Identity, url: string): void 
   throw new Fault('InvalidURI', `the gateway at ${url} is ${resourceId}, and ${uri} is not of it`)
 }
 
-/**
- * A driver with its control socket, until its last mount is gone or `signal` is aborted (then it unmounts everything).
- * `first` is mounted before it listens; its refusal is thrown. `ready` hears when all is served.
- */
-export async function runDriver(
-  stateDir: string,
-  first: MountRequest,
-  options: { readonly log: DriverLog; readonly signal: AbortSignal; readonly ready: () => void },
-): Promise<void> {
-  const { log, signal, ready } = options
-  const state = await StateDirectory.own(stateDir, (message) => log.info(message))
+/** How the gateway of a mount is reached. */
+function gatewayOf(
+  { certificate, tokenFile, ca, trusted = false }: Omit<MountRequest, 'command'>,
+  url: string,
+  logger: DriverLog,
+): ConnectOptions {
+  return { url, certificate, tokenFile, trusted, logger, ...(ca !== undefined && { ca }) }
+}
+
+export interface RunOptions {
+  readonly log: DriverLog
+  readonly signal: AbortSignal
+  /** Hears when all is served. */
+  readonly ready: () => void
+  /** Mounted before it listens; its refusal is thrown. */
+  readonly first?: MountRequest
+  /** Where the mounts of the driver before this one lie. */
+  readonly store?: DescriptorStore
+}
+
+/** A driver with its control socket, until its last mount is gone or `signal` is aborted (then it unmounts everything). */
+export async function runDriver(stateDir: string, options: RunOptions): Promise<void> {
+  const { log, signal, ready, first, store } = options
+  let left: readonly Resumed[] = []
+  const resumed = () => {
+    left = store === undefined ? [] : leftMounts(stateDir, store)
+    return new Map(left.map(({ saved }) => [saved.id, path.resolve(saved.request.dir)]))
+  }
+  const state = await own(stateDir, log, resumed, first === undefined)
   try {
-    const driver = new Driver(state, log)
-    await driver.mount(first)
+    const driver = new Driver(state, log, store)
+    if (store !== undefined) {
+      guardSupervisor(state, log)
+      await resumeAll(driver, left, store, log)
+    }
+    if (first !== undefined) await driver.mount(first)
     const server = await listenForControl(state.socket, (request) => driver.answer(request))
     const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
     ready()
@@ -183,6 +222,71 @@ export async function runDriver(
   } finally {
     state.release()
   }
+}
+
+/** As StateDirectory.own. Who takes over may be here before the other has quite gone. */
+async function own(
+  stateDir: string,
+  log: DriverLog,
+  resumed: () => ReadonlyMap<string, string>,
+  isPatient: boolean,
+): Promise<StateDirectory> {
+  for (let left = isPatient ? 200 : 0; ; left--) {
+    try {
+      return await StateDirectory.own(stateDir, (message) => log.info(message), resumed)
+    } catch (error) {
+      if (!(error instanceof StateInUse) || left === 0) throw error
+    }
+    await sleep(50)
+  }
+}
+
+/** The mounts of the driver before this one that can be gone on with; the others go with their descriptors. */
+function leftMounts(stateDir: string, store: DescriptorStore): Resumed[] {
+  return [...store.recover()].flatMap(([id, fd]) => {
+    const saved = loadMount(stateDir, id)
+    if (saved !== undefined) return { saved, fd }
+    store.drop(id)
+    closeDevice(fd)
+    return []
+  })
+}
+
+/** A mount whose record is of no use is detached, as when there were no supervisor. */
+async function resumeAll(
+  driver: Driver,
+  left: readonly Resumed[],
+  store: DescriptorStore,
+  log: DriverLog,
+): Promise<void> {
+  for (const resumed of left) {
+    const { id, request } = resumed.saved
+    try {
+      await driver.resume(resumed, store)
+    } catch (error) {
+      log.error(`${request.dir}: cannot be taken over`, error)
+      store.drop(id)
+      closeDevice(resumed.fd)
+      await unmountFuse(request.dir, { lazy: true }).catch((failure: unknown) => log.error(request.dir, failure))
+    }
+  }
+}
+
+/** Milliseconds between two looks. */
+const SUPERVISOR_CHECK = 500
+
+/** When the supervisor is killed another one is started, whose driver goes on in place of this one. */
+function guardSupervisor(state: StateDirectory, log: DriverLog): void {
+  const parent = process.ppid
+  recordSupervisor(state.path, parent)
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(timer)
+    log.info('the supervisor was killed; starting another')
+    startSupervisor({ state: state.path, log: process.stderr.fd, ends: STORE_ENDS }).unref()
+    // what is under way is asked of the next driver again, as after any other death
+    process.kill(process.pid, 'SIGKILL')
+  }, SUPERVISOR_CHECK).unref()
 }
 
 /** Requests under way are answered; new ones find no socket and start a driver of their own. */
@@ -206,11 +310,12 @@ export async function mountCommand(options: MountCommandOptions): Promise<void> 
   const request: MountRequest = { command: 'mount', ...absolute(rest) }
   if (foreground) {
     const stop = signal ?? terminationSignal()
-    await runDriver(stateDir, request, { log: driverLog((line) => process.stderr.write(line)), signal: stop, ready })
+    const log = driverLog((line) => process.stderr.write(line))
+    await runDriver(stateDir, { log, signal: stop, ready, first: request })
     return
   }
   for (let attempt = 1; ; attempt++) {
-    const reply = await askDriver(socketOf(stateDir), request, MOUNT_LIMIT)
+    const reply = await ask(stateDir, request, MOUNT_LIMIT)
     if (reply?.ok === true) return
     if (reply !== undefined) throw new MountError(reply.error, reply.code)
     const failure = await startDaemon(stateDir, request)
@@ -218,6 +323,19 @@ export async function mountCommand(options: MountCommandOptions): Promise<void> 
     // another `karst mount` was starting the driver, or the last one was just ending
     if (failure.code !== 'StateInUse' || attempt === 20) throw new MountError(failure.error, failure.code)
     await new Promise((resolve) => setTimeout(resolve, 250))
+  }
+}
+
+/** Milliseconds that another driver has to come in place of one that does not answer. */
+const CHANGE_LIMIT = 10_000
+
+/** Asks the driver, or the one that comes after it; `undefined` where there is none. */
+async function ask(stateDir: string, request: ControlRequest, limit: number): Promise<ControlReply | undefined> {
+  const until = performance.now() + CHANGE_LIMIT
+  for (;;) {
+    const reply = await askDriver(socketOf(stateDir), request, limit)
+    if (reply !== undefined || !isSupervised(stateDir) || performance.now() > until) return reply
+    await sleep(50)
   }
 }
 
@@ -253,9 +371,7 @@ async function startDaemon(
 ): Promise<{ error: string; code: string } | undefined> {
   fs.mkdirSync(stateDir, { recursive: true, mode: 0o700 })
   const log = fs.openSync(path.join(stateDir, 'driver.log'), 'a', 0o600)
-  const program = path.join(import.meta.dirname, `daemon-process${path.extname(import.meta.filename)}`)
-  const args = ['--disable-warning=ExperimentalWarning', program, stateDir, JSON.stringify(request)]
-  const child = spawn(process.execPath, args, { cwd: '/', detached: true, stdio: ['ignore', log, log, 'ipc'] })
+  const child = startSupervisor({ state: stateDir, request: JSON.stringify(request), log })
   fs.closeSync(log)
   const message = await new Promise<DaemonMessage>((resolve) => {
     const timer = setTimeout(() => resolve({ error: 'the driver does not start', code: 'ETIMEDOUT' }), START_LIMIT)
@@ -278,7 +394,7 @@ async function startDaemon(
  */
 export async function umountCommand(options: { readonly dir: string; readonly stateDir: string }): Promise<string[]> {
   const dir = path.resolve(options.dir)
-  const reply = await askDriver(socketOf(options.stateDir), { command: 'umount', dir }, UNMOUNT_LIMIT)
+  const reply = await ask(options.stateDir, { command: 'umount', dir }, UNMOUNT_LIMIT)
   if (reply?.ok === true) return [...reply.left]
   const mount = await mountAt(dir)
   if (mount === undefined || !/^fuse\b/.test(mount.type)) return []

@@ -1,19 +1,29 @@
 // One mount: a tree of the gateway on a directory, served until it is unmounted.
 import { randomUUID } from 'node:crypto'
 import { type NodePath } from '../src/vospace/path.ts'
+import { type MountRequest } from './control.ts'
+import { type DescriptorStore } from './fuse/descriptor-store.ts'
 import { driverFileSystem } from './driver.ts'
+import { Directories } from './folders.ts'
+import { type Negotiated, type SessionOptions } from './fuse/init.ts'
 import { mountFuse, type Mount } from './fuse/mount.ts'
-import { MountError } from './fuse/mount-options.ts'
+import { MountError, type MountOptions } from './fuse/mount-options.ts'
 import { openTransport } from './fuse/open-transport.ts'
 import { Session, type Logger } from './fuse/session.ts'
+import { unmountFuse } from './fuse/unmount.ts'
 import { Files, type OpenReader } from './handle.ts'
 import { HiddenNames } from './hidden-names.ts'
+import { withinRequest } from './operation-id.ts'
 import { PermissionWatch } from './permission-watch.ts'
 import { type ReadBudget } from './read-budget.ts'
 import { Reader } from './reader.ts'
+import { MountRecord } from './record.ts'
+import { type Restored } from './record-lines.ts'
+import { NO_RECORDER } from './recorder.ts'
 import { type Remote } from './remote.ts'
+import { canResend, reopenTree, resumeFolder, saveMount, type SavedMount } from './resume.ts'
 import { SpoolFolder, type Log } from './spool.ts'
-import { openTree } from './tree.ts'
+import { openTree, type Tree } from './tree.ts'
 
 export interface ServeOptions {
   readonly remote: Remote
@@ -37,6 +47,25 @@ export interface ServeOptions {
   readonly gid?: number
   readonly log: Log
   readonly logger: Logger
+  /** Where the mount survives its driver: its device is kept there, its state in the state directory. */
+  readonly survival?: Survival
+  /** The mount of a driver before this one, to go on with. */
+  readonly resume?: Resumed
+  /** A device that somebody else has mounted at `dir` and handed in. */
+  readonly fd?: number
+}
+
+export interface Survival {
+  readonly store: DescriptorStore
+  /** What the mount was asked for by. */
+  readonly request: Omit<MountRequest, 'command'>
+  /** Service base of the gateway. */
+  readonly url: string
+}
+
+export interface Resumed {
+  readonly saved: SavedMount
+  readonly fd: number
 }
 
 /** Milliseconds an unmount waits for files in use before the mount is detached under them. */
@@ -44,38 +73,119 @@ const PATIENCE = 5000
 
 /** Mounts and serves. Throws Faults of the gateway, MountError. */
 export async function serveMount(options: ServeOptions): Promise<Mounted> {
-  const { remote, root, dir, readOnly = false, trusted = false } = options
+  const { remote, root, readOnly = false, trusted = false, resume } = options
+  const id = resume?.saved.id ?? randomUUID()
   const allowOther = trusted || options.allowOther === true
-  const tree = await openTree(remote, root, {
+  const treeOptions = {
     uid: options.uid ?? process.getuid?.() ?? 0,
     gid: options.gid ?? process.getgid?.() ?? 0,
     ...(options.ttl !== undefined && { ttl: options.ttl }),
     trusted,
-  })
+  }
+  const tree =
+    resume === undefined ? await openTree(remote, root, treeOptions) : reopenTree(remote, resume.saved, treeOptions)
+  const record = options.survival && new MountRecord(resumeFolder(options.state, id), options.log)
+  tree.table.watch = record
   tree.hiddenNames = new HiddenNames(remote, root, options.source, options.state, options.log)
-  await tree.hiddenNames.sweep(options.state)
-  const spools = new SpoolFolder(options.state, randomUUID(), options.log)
+  if (resume === undefined) await tree.hiddenNames.sweep(options.state)
+  const spools = new SpoolFolder(options.state, id, options.log)
   const openReader = readerOf(remote, options.budget)
-  const files = new Files(tree, { spools, openReader, readOnly, log: options.log })
-  const fileSystem = driverFileSystem({ tree, files, logger: options.logger })
+  const recorder = record ?? NO_RECORDER
+  const files = new Files(tree, { spools, openReader, readOnly, log: options.log, recorder })
+  const folders = new Directories(tree, recorder)
+  const fileSystem = driverFileSystem({ tree, files, logger: options.logger, folders })
+  const parts = { tree, files, folders, spools }
   try {
+    if (resume !== undefined) restore(parts, record?.restored())
+    record?.begin({ table: tree.table, files, folders })
+    if (record !== undefined) spools.later = (action) => record.afterwards(action)
     const how = { fsname: options.source, readOnly, allowOther, defaultPermissions: allowOther }
-    const mount = await mountFuse(dir, how)
+    const mount = await deviceOf(options, how)
     const asked = trusted ? { posixAcl: true, dontMask: true } : {}
-    const session = new Session(fileSystem, openTransport(mount.fd), options.logger, asked)
+    const session = new Session(fileSystem, openTransport(mount.fd), options.logger, {
+      ...asked,
+      ...surviving(id, record),
+      ...(resume !== undefined && { negotiated: resume.saved.negotiated }),
+    })
     tree.invalidate = (inode) => void session.notifier.invalidateInode(inode.nodeid)
     tree.invalidateAttributes = (inode) => session.notifier.invalidateInode(inode.nodeid, -1)
     tree.invalidateName = (parent, name) => session.notifier.invalidateEntry(parent.nodeid, Buffer.from(name))
     session.start()
-    await session.initialized
+    const negotiated = await session.initialized
+    survive(options, { id, mount, tree, negotiated, record, session })
+    if (resume !== undefined) await session.notifier.resend()
     const watch = new PermissionWatch(tree, files, options.log)
     watch.start()
     void session.closed.then(() => watch.stop())
     return new Mounted(options, mount, session, files, spools)
   } catch (error) {
+    record?.end()
     spools.close()
     throw error
   }
+}
+
+interface Parts {
+  readonly tree: Tree
+  readonly files: Files
+  readonly folders: Directories
+  readonly spools: SpoolFolder
+}
+
+/** Everything as the driver before this one had it. */
+function restore({ tree, files, folders, spools }: Parts, restored: Restored | undefined): void {
+  if (restored === undefined) throw new MountError('the record of the mount is gone', 'ENOTCONN')
+  const [node, file, folder] = restored.last
+  tree.table.restore(restored.inodes, node)
+  files.restore(restored.handles, restored.contents, file)
+  folders.restore(restored.folders, folder)
+  spools.settle(new Set([...restored.contents.values()].flatMap(({ spool }) => spool ?? [])))
+}
+
+async function deviceOf({ dir, resume, fd }: ServeOptions, how: MountOptions): Promise<Mount> {
+  const there = resume?.fd ?? fd
+  return there === undefined ? mountFuse(dir, how) : { fd: there, unmount: (options) => unmountFuse(dir, options) }
+}
+
+/** How a session's answers are recorded, and those of an earlier one repeated. */
+function surviving(id: string, record: MountRecord | undefined): SessionOptions {
+  if (record === undefined) return {}
+  return {
+    beforeReply: (unique, parts, length) => record.commit(unique, parts, length),
+    decided: (unique) => record.decided(unique),
+    within: (request, call) => withinRequest(id, request.unique, call),
+  }
+}
+
+interface Served {
+  readonly id: string
+  readonly mount: Mount
+  readonly tree: Tree
+  readonly negotiated: Negotiated
+  readonly record: MountRecord | undefined
+  readonly session: Session
+}
+
+/** From now on another driver can go on with the mount, where the kernel can ask it what this one left unanswered. */
+function survive(
+  { survival, state, root, resume, dir, log }: ServeOptions,
+  { id, mount, tree, negotiated, record, session }: Served,
+): void {
+  if (survival === undefined || record === undefined) return
+  const { store, request, url } = survival
+  if (!canResend(negotiated)) {
+    log(`${dir}: this kernel cannot ask again (FUSE_NOTIFY_RESEND, 6.9): the mount will not survive its driver`)
+    record.end()
+    return
+  }
+  if (resume === undefined) {
+    saveMount(state, { id, request, url, root, negotiated }, tree)
+    store.keep(id, mount.fd)
+  }
+  void session.closed.then(() => {
+    store.drop(id)
+    record.end()
+  })
 }
 
 function readerOf(remote: Remote, budget: ReadBudget): OpenReader {

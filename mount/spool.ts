@@ -106,11 +106,12 @@ export class SpoolFolder {
 
 /**
  * Finds what dead drivers left in `state` and moves it to `recovered/`. It was never closed, so it is never published.
- * Call it while holding the state directory, before any mount is made.
+ * Call it while holding the state directory, before any mount is made. Mounts that another driver goes on with are `resumed`.
  */
-export function recoverSpools(state: string, log: Log): void {
+export function recoverSpools(state: string, log: Log, resumed: ReadonlySet<string> = new Set()): void {
   const spools = path.join(state, 'spool')
   for (const mount of listFolder(spools)) {
+    if (resumed.has(mount)) continue
     const folder = path.join(spools, mount)
     const origins = readJournal(path.join(folder, 'journal'))
     for (const name of listFolder(folder)) {

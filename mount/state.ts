@@ -3,6 +3,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { detachStale } from './fuse/unmount.ts'
 import { leaveHiddenNames } from './hidden-names.ts'
+import { dropOthers } from './resume.ts'
 import { recoverSpools, type Log } from './spool.ts'
 
 /** Another driver owns the directory. */
@@ -22,19 +23,31 @@ export class StateDirectory {
     this.#mounts = path.join(directory, 'mounts')
   }
 
-  /** Throws StateInUse. What a dead driver left is put in order: its mounts detached, its spool files kept under `recovered/`. */
-  static async own(directory: string, log: Log): Promise<StateDirectory> {
+  /**
+   * Throws StateInUse. What a dead driver left is put in order: its mounts detached, its spool files kept under `recovered/`.
+   * Not so those mounts that this process goes on with: `resumed`, asked as the owner, has their directories by their ids.
+   */
+  static async own(
+    directory: string,
+    log: Log,
+    resumed: () => ReadonlyMap<string, string> = () => new Map(),
+  ): Promise<StateDirectory> {
     fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
     const lock = path.join(directory, 'driver.lock')
     takeLock(lock)
     const state = new StateDirectory(directory, lock)
     try {
+      const found = resumed()
+      const goingOn = new Set(found.values())
       for (const dir of state.#recorded()) {
+        if (goingOn.has(dir)) continue
         if (await detachStale(dir)) log(`${dir}: its driver had ended; detached`)
       }
-      recoverSpools(directory, log)
-      leaveHiddenNames(directory)
-      state.record([])
+      const ids = new Set(found.keys())
+      recoverSpools(directory, log, ids)
+      dropOthers(directory, ids)
+      if (ids.size === 0) leaveHiddenNames(directory)
+      state.record([...goingOn])
     } catch (error) {
       state.release()
       throw error
@@ -60,6 +73,17 @@ export class StateDirectory {
   release(): void {
     fs.rmSync(this.#lock, { force: true })
   }
+}
+
+/** Notes the process that starts drivers for a state directory, for `isSupervised`. */
+export function recordSupervisor(state: string, pid: number): void {
+  fs.writeFileSync(path.join(state, 'supervisor'), processMark(pid) ?? '', { mode: 0o600 })
+}
+
+/** Whether a driver that does not answer is about to be replaced by another one. */
+export function isSupervised(state: string): boolean {
+  const mark = readIfThere(path.join(state, 'supervisor'))
+  return mark !== undefined && mark !== '' && isAlive(mark)
 }
 
 /** The control socket of the driver that owns a state directory. */

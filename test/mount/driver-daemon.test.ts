@@ -127,14 +127,16 @@ void t.test('what is refused is said, and leaves no driver', { skip }, async (t)
   await umountCommand({ dir: home.dir, stateDir: state })
 })
 
-void t.test('umount ends, and mount begins anew, when the driver was killed', { skip }, async (t) => {
+void t.test('umount ends, and mount begins anew, when supervisor and driver were killed', { skip }, async (t) => {
   const { state, options } = commands(t)
   const [home, other] = [options('/home/alice'), options('/pub')]
   await mountCommand(home)
   await mountCommand(other)
-  const pid = (await status(state))?.pid
-  t.ok(pid !== undefined && pid !== process.pid)
-  if (pid !== undefined) process.kill(pid, 'SIGKILL')
+  const pid = (await status(state))?.pid ?? 0
+  const supervisor = Number(fs.readFileSync(path.join(state, 'supervisor'), 'utf8').split(' ')[0])
+  t.notSame([pid, supervisor], [process.pid, process.pid])
+  process.kill(supervisor, 'SIGKILL')
+  process.kill(pid, 'SIGKILL')
   await until(
     () => probeMount(home.dir),
     (found) => found === 'disconnected',

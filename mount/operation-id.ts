@@ -1,0 +1,33 @@
+// The names under which changes are asked of the gateway. A change made for a request of the kernel has a name that follows
+// from the request, so that another driver, asked the same again, gets the answer this one may have got already.
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { createHash, randomUUID } from 'node:crypto'
+
+interface Origin {
+  readonly mount: string
+  readonly unique: number
+  /** How often each question was asked so far. */
+  readonly asked: Map<string, number>
+}
+
+const current = new AsyncLocalStorage<Origin>()
+
+/** Runs what answers request `unique` of a mount; both together name it for ever. */
+export function withinRequest<T>(mount: string, unique: number, call: () => T): T {
+  return current.run({ mount, unique, asked: new Map() }, call)
+}
+
+/**
+ * A UUID for a change: within a request that of this question, asked for the first, second... time; elsewhere a random one.
+ * Only for questions whose answer does not hang on bytes that may have changed by the time they are asked again.
+ */
+export function operationId(question: string): string {
+  const origin = current.getStore()
+  if (origin === undefined) return randomUUID()
+  const count = (origin.asked.get(question) ?? 0) + 1
+  origin.asked.set(question, count)
+  const hash = createHash('sha256')
+    .update(JSON.stringify([origin.mount, origin.unique, question, count]))
+    .digest('hex')
+  return [hash.slice(0, 8), hash.slice(8, 12), hash.slice(12, 16), hash.slice(16, 20), hash.slice(20, 32)].join('-')
+}
