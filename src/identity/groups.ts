@@ -33,6 +33,8 @@ export interface GroupRulesOptions {
 const LONGEST_DESCRIPTION = 1000
 /** Groups of one owner: whoever makes more wants all good names. */
 const MOST_OWNED = 1000
+/** Of those, that others may have given them: nobody is asked whether they want one, and must be able to make their own all the same. */
+const MOST_GIVEN = 500
 
 export class GroupRules {
   readonly #store: Groups
@@ -120,7 +122,7 @@ export class GroupRules {
     })
   }
 
-  /** The owner gives it away, administrators describe it and say when it ends. */
+  /** The owner gives it away, administrators describe it and say when it ends. QuotaExceeded: to one who has many. */
   amend(caller: Caller, name: string, changes: GroupChanges): GroupView {
     const detail = { fields: Object.keys(changes).join(' '), ...(changes.owner && { owner: changes.owner }) }
     return this.#change(
@@ -131,6 +133,7 @@ export class GroupRules {
       changes.owner === undefined ? 'admin' : 'owner',
       (uri) => {
         this.#check(changes)
+        this.#checkHeir(caller, uri, changes)
         return this.#view(caller, this.#store.amend(uri, changes))
       },
     )
@@ -245,6 +248,15 @@ export class GroupRules {
     const name = parts?.service === this.services.own ? parts.name : uri
     if (role === undefined && !caller.admin) return { uri, name }
     return { uri, name, group, ...(role !== undefined && { role }) }
+  }
+
+  #checkHeir(caller: Caller, uri: string, { owner }: GroupChanges): void {
+    if (owner === undefined || caller.admin || this.#store.byUri(uri)?.owner === owner) return
+    if (this.#store.countOwned(owner) < MOST_GIVEN) return
+    throw new Fault(
+      'QuotaExceeded',
+      `${owner} owns ${MOST_GIVEN} groups or more: an administrator may give them others`,
+    )
   }
 
   #check({ description, expires }: GroupChanges): void {

@@ -118,6 +118,23 @@ t.test('there is an end to what one user owns', async (t) => {
   t.equal(rules.create(caller('bob'), 'more').role, 'owner')
 })
 
+t.test('groups that are given away keep nobody from making their own', async (t) => {
+  const { store, rules, caller } = world(t)
+  for (let i = 0; i < 500; i++) store.groups.create(`ivo://karst.local/gms?bob-${i}`, { owner: 'bob' })
+  for (const name of ['gift', 'other']) rules.create(caller('alice'), name)
+  const give = (by: string) => refused(() => rules.amend(caller(by), 'gift', { owner: 'bob' }))
+  t.equal(await give('alice'), 'QuotaExceeded EDQUOT')
+  t.equal(store.groups.byUri('ivo://karst.local/gms?gift')?.owner, 'alice')
+  rules.create(caller('bob'), 'own')
+  rules.amend(caller('bob'), 'own', { owner: 'bob', description: 'as before' })
+  rules.amend(caller('root'), 'gift', { owner: 'bob' })
+  store.groups.delete('ivo://karst.local/gms?bob-0')
+  store.groups.delete('ivo://karst.local/gms?bob-1')
+  store.groups.delete('ivo://karst.local/gms?bob-2')
+  rules.amend(caller('alice'), 'other', { owner: 'bob' })
+  t.equal(store.groups.countOwned('bob'), 500)
+})
+
 t.test('nobody asks without a name', async (t) => {
   const { rules } = world(t)
   for (const work of [
