@@ -1,6 +1,7 @@
-/** In which form a node document is answered: XML, or JSON for who asks for it (wire.md 1.5; RFC 9110 section 12.5.1). */
+/** In which form, and how fully, a node document is answered: XML, or JSON for who asks for it (wire.md 1.5; RFC 9110 section 12.5.1). */
 import { writeNodeJson, writeListingJson } from '../codec/node-json.ts'
 import { writeListing, writeNode } from '../codec/node-writer.ts'
+import { type Detail } from '../space/describe.ts'
 import { type Listing, type NodeDocument } from '../vospace/document.ts'
 import { Fault } from '../vospace/fault.ts'
 import { XML } from './endpoint.ts'
@@ -42,4 +43,12 @@ function weighted(range: string): [string, number] {
   const q = rest.find((part) => part.startsWith('q='))
   const weight = q === undefined ? 1 : Number(q.slice(2))
   return [type, Number.isFinite(weight) ? weight : 0]
+}
+
+const DETAILS: readonly string[] = ['min', 'max', 'properties', 'raw', 'none'] satisfies Detail[]
+
+/** An unknown level is ignored, as every service does (wire.md 1.6). */
+export function detailOf(parameters: Parameters): Detail {
+  const detail = parameters.get('detail')?.toLowerCase() ?? 'none'
+  return DETAILS.includes(detail) ? (detail as Detail) : 'none'
 }

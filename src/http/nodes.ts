@@ -3,19 +3,18 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fa
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { readNode } from '../codec/node-reader.ts'
-import { isBusy } from '../space/busy.ts'
 import { allocationUsage, describe, type Detail } from '../space/describe.ts'
 import { createNode, deleteNode, getNode, listNode, type NodeListOptions, setNode } from '../space/nodes.ts'
 import { type SeenEntry, type Space } from '../space/space.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { type NodeDocument } from '../vospace/document.ts'
 import { Fault, type FaultName } from '../vospace/fault.ts'
-import { type Entry } from '../vospace/node.ts'
 import { nameOf, parentOf, type NodePath } from '../vospace/path.ts'
 import { PROPERTY } from '../vospace/property.ts'
 import { encodePath, localPath, nodeUri, type Service } from '../vospace/uri.ts'
+import { writtenText } from './bare-node.ts'
 import { answer, endpoint, type Handler, seeOther, takeOver } from './endpoint.ts'
-import { nodeFormat, type NodeFormat } from './node-format.ts'
+import { detailOf, nodeFormat, type NodeFormat } from './node-format.ts'
 import { clientGone, readBody } from './request-body.ts'
 import { type HttpContext } from './services.ts'
 import { type Parameters, parametersOf, pathOf } from './target.ts'
@@ -78,9 +77,6 @@ async function get({ services }: HttpContext, request: FastifyRequest, reply: Fa
   return sendListing(listing, format, reply)
 }
 
-/** What was written of nodes that have not changed since: the storage answers the very same entry then. */
-const written = new WeakMap<Entry, Map<string, string>>()
-
 /** A node without its children. */
 async function bareText(
   space: Space,
@@ -91,16 +87,10 @@ async function bareText(
 ): Promise<string> {
   const { node, entry } = await listNode(space, caller, path, { limit: 0 })
   const usage = await allocationUsage(space, node)
-  const fresh = (): string => format.node(describe(space, node, detail, usage))
+  const document = (): NodeDocument => describe(space, node, detail, usage)
   // the rest is of the entry alone
-  if (detail === 'max' || usage !== undefined || isBusy(space, node.path)) return fresh()
-  const texts = written.get(entry) ?? new Map<string, string>()
-  const key = `${format.type} ${detail}`
-  // through bytes: what was put together of pieces would be put together anew each time it is sent
-  const text = texts.get(key) ?? Buffer.from(fresh()).toString()
-  if (texts.size === 0) written.set(entry, texts)
-  texts.set(key, text)
-  return text
+  if (detail === 'max' || usage !== undefined) return format.node(document())
+  return writtenText(space, entry, detail, format, document).text
 }
 
 const formatOf = (request: FastifyRequest): NodeFormat => nodeFormat(parametersOf(request.raw), request.headers.accept)
@@ -142,14 +132,6 @@ async function sendListing(
     raw.destroy()
   }
   return reply
-}
-
-const DETAILS: readonly string[] = ['min', 'max', 'properties', 'raw', 'none'] satisfies Detail[]
-
-/** An unknown level is ignored, as every service does (wire.md 1.6). */
-function detailOf(parameters: Parameters): Detail {
-  const detail = parameters.get('detail')?.toLowerCase() ?? 'none'
-  return DETAILS.includes(detail) ? (detail as Detail) : 'none'
 }
 
 /** limit, uri, sort and order (wire.md 3.1). */

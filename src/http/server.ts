@@ -8,6 +8,7 @@ import fastify, { LogController, type FastifyInstance, type FastifyReply, type F
 import { ANONYMOUS, type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
 import { authenticate, AUTHENTICATED_HEADER } from './authenticate.ts'
+import { bareNodes } from './bare-node.ts'
 import { credentials } from './credentials.ts'
 import { delegation } from './delegation.ts'
 import { replyFault } from './fault-reply.ts'
@@ -23,6 +24,7 @@ import { auditRefusal, within } from './origin.ts'
 import { posix } from './posix.ts'
 import { recursive } from './recursive.ts'
 import { registry } from './registry.ts'
+import { requestLine } from './request-log.ts'
 import { HTTP_LIMITS, type HttpContext, type HttpServices } from './services.ts'
 import { takeForwarded } from './shown-chain.ts'
 import { sharing } from './sharing.ts'
@@ -106,14 +108,15 @@ function createApp(context: HttpContext, tls: TlsIdentity): { app: FastifyInstan
   const serverHeader = `karst/${services.version}`
   const made: { listener?: Listener } = {}
   const { http2 = true, proxyProtocol } = services
+  const nextId = requestIds()
   const make = (handler: RequestListener): Listener =>
-    createListener(tls, { limits, http2, ...(proxyProtocol && { proxyProtocol }) }, handler)
+    createListener(tls, { limits, http2, ...(proxyProtocol && { proxyProtocol }) }, bareNodes(context, nextId, handler))
   const app = fastify({
     loggerInstance: services.logger,
     logController: new LogController({ disableRequestLogging: true }),
     exposeHeadRoutes: false,
     return503OnClosing: false,
-    genReqId: requestIds(),
+    genReqId: nextId,
     rewriteUrl: (request) => routed(request, base),
     serverFactory: (handler) => (made.listener = make(handler)).server,
     clientErrorHandler: (error, socket) => refuseMalformed(error, socket, serverHeader),
@@ -148,7 +151,7 @@ function admit(
   const done = (error?: Error): void => within(request, () => next(error))
   const started = performance.now()
   reply.raw.once('close', () => {
-    logRequest(request, reply, started)
+    request.log.info(requestLine(request.raw, reply.raw, request.caller.user, started), 'request')
     auditRefusal(services, request, reply.raw.statusCode)
   })
   request.caller = ANONYMOUS
@@ -176,20 +179,6 @@ function admitted(request: FastifyRequest, reply: FastifyReply, caller: Caller, 
   request.caller = caller
   if (caller.user !== undefined) reply.header(AUTHENTICATED_HEADER, caller.user)
   traffic?.enter(caller.user, request.raw, reply.raw)
-}
-
-function logRequest(request: FastifyRequest, reply: FastifyReply, started: number): void {
-  request.log.info(
-    {
-      method: request.method,
-      target: loggedOf(request.raw),
-      status: reply.raw.statusCode,
-      user: request.caller.user ?? null,
-      milliseconds: Math.round(performance.now() - started),
-      ...(!reply.raw.writableFinished && { cut: true }),
-    },
-    'request',
-  )
 }
 
 function notThere(request: FastifyRequest, app: FastifyInstance): Fault {

@@ -128,6 +128,8 @@ export interface CallersOptions extends Directories {
 export interface CallerOptions {
   /** No other service is asked: for one that asks us, and might be asked by us in turn. */
   readonly localGroups?: boolean
+  /** Nobody is made a user by asking. */
+  readonly onlyKnown?: boolean
 }
 
 /** Chains and tokens to callers, for the authorities trusted and the users known here. */
@@ -136,6 +138,7 @@ export class Callers {
   readonly #chains: readonly ChainCache[]
   readonly #directories: Directories
   readonly #local: Directories
+  readonly #known: Directories
   readonly tokens: TokenVerifier | undefined
 
   constructor({ trust, rules, tokens, ...directories }: CallersOptions) {
@@ -144,6 +147,8 @@ export class Callers {
     this.#directories = directories
     const { remoteGroups: _, ...local } = directories
     this.#local = local
+    const { newcomer: _newcomer, ...known } = directories
+    this.#known = known
     this.tokens = tokens
   }
 
@@ -176,7 +181,9 @@ export class Callers {
   }
 
   /** As callerFrom. Asked anew for every request, since groups change. */
-  callerOf(proof: Proof | undefined, { localGroups = false }: CallerOptions = {}): Caller | Promise<Caller> {
-    return callerFrom(proof, localGroups ? this.#local : this.#directories)
+  callerOf(proof: Proof | undefined, options: CallerOptions = {}): Caller | Promise<Caller> {
+    const { localGroups = false, onlyKnown = false } = options
+    if (localGroups) return callerFrom(proof, this.#local)
+    return callerFrom(proof, onlyKnown ? this.#known : this.#directories)
   }
 }

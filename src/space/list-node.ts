@@ -50,6 +50,24 @@ export async function listNode(
   return { node, entry: found.node, children }
 }
 
+/** A node that was found without waiting. */
+export interface NodeNow {
+  readonly entry: Entry
+  readonly seen: () => SeenEntry
+}
+
+/**
+ * What `listNode` finds without children, where the storage tells without being waited for, nothing stands in the way and no link is on it.
+ * undefined: listNode has more to say of it, a refusal perhaps.
+ */
+export function nodeNow(space: Space, caller: Caller, path: NodePath): NodeNow | undefined {
+  const chain = space.backend.walkNow?.(path)
+  const entry = chain?.at(-1)
+  if (chain === undefined || entry?.path !== path) return undefined
+  if (refusalOf(caller, 'reach', chain.slice(0, -1), space.rules) !== undefined) return undefined
+  return { entry, seen: () => seen(caller, chain, space.rules) }
+}
+
 async function* none(): AsyncGenerator<SeenEntry> {}
 
 const isName = (property: string): boolean => /[#/]name$/i.test(property)

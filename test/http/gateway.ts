@@ -284,6 +284,8 @@ async function furnish(memory: MemoryBackend): Promise<void> {
 export function overlay(backend: Backend, methods: Partial<Backend>): Backend {
   return new Proxy(backend, {
     get(target, key) {
+      // whoever replaces a method replaces it in both its forms
+      if (key === 'walkNow' && methods.walk !== undefined && methods.walkNow === undefined) return undefined
       const value: unknown = Reflect.get(methods, key) ?? Reflect.get(target, key, target)
       return typeof value === 'function' ? (value.bind(target) as unknown) : value
     },
