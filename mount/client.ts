@@ -6,6 +6,7 @@ import { Fault, isFault } from '../src/vospace/fault.ts'
 import { type NodePath } from '../src/vospace/path.ts'
 import { Connections, type Logger } from './connections.ts'
 import { discard, Exchange, type Answer, type Call } from './exchange.ts'
+import { type ChangeFeed, type LeaseCalls, leaseCalls } from './lease-calls.ts'
 import { listing } from './listing.ts'
 import { operationId } from './operation-id.ts'
 import { malformed } from './refusal.ts'
@@ -64,6 +65,8 @@ export class Client implements Remote {
   readonly #exchange: Exchange
   /** path of the mount API, no slash at the end */
   readonly #base: string
+  readonly leases: LeaseCalls
+  readonly feed: ChangeFeed
 
   constructor({ url, certificate, tokenFile, ca, trusted = false, timeLimit = 60, logger }: ConnectOptions) {
     const { protocol, origin, pathname } = serviceUrl(url)
@@ -76,6 +79,7 @@ export class Client implements Remote {
     this.#connections = new Connections({ origin, ...credential, patience, logger, ...(ca !== undefined && { ca }) })
     this.#exchange = new Exchange(this.#connections, timeLimit, logger)
     this.#base = `${pathname.replace(/\/+$/, '')}/fs/v1`
+    this.leases = this.feed = leaseCalls(this.#exchange, this.#base, this.#exchange.mount, timeLimit)
   }
 
   identity(): Promise<Identity> {

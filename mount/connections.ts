@@ -28,6 +28,8 @@ export interface ConnectionsOptions {
 /** At most so many requests at once; the rest wait for their turn. Bytes and names apart: `ls` does not wait for a large copy. */
 const BULK_CONNECTIONS = 12
 const PROMPT_CONNECTIONS = 6
+/** Locks and changes are waited for; more than are ever asked for at a time. */
+const WAITING_CONNECTIONS = 24
 /** milliseconds between two looks at the credential's file */
 const LOOK_INTERVAL = 1000
 /** milliseconds; a handshake with client certificates costs far more than an idle connection */
@@ -41,6 +43,7 @@ const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/
 interface Pools {
   readonly bulk: Pool
   readonly prompt: Pool
+  readonly waiting: Pool
 }
 
 export class Connections {
@@ -67,11 +70,11 @@ export class Connections {
   }
 
   /** The pool of the credential as it is now. NotAuthenticated when there has never been a usable one. */
-  async pool(isBulk: boolean): Promise<Pool> {
+  async pool(which: keyof Pools): Promise<Pool> {
     const isTime = this.#pools === undefined || performance.now() - this.#looked >= LOOK_INTERVAL
     if (isTime && !this.#closed) await this.look()
     if (this.#pools === undefined) throw new Fault('ServiceBusy', 'the client is closed', { errno: 'EIO' })
-    return isBulk ? this.#pools.bulk : this.#pools.prompt
+    return this.#pools[which]
   }
 
   /** Looks at the files now; true when requests from now on will show another credential than before. */
@@ -139,6 +142,7 @@ export class Connections {
     this.#pools = {
       bulk: this.#newPool(context, BULK_CONNECTIONS),
       prompt: this.#newPool(context, PROMPT_CONNECTIONS),
+      waiting: this.#newPool(context, WAITING_CONNECTIONS),
     }
     this.#stamp = stamp
     return true

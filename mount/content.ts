@@ -16,6 +16,8 @@ export interface ContentHost extends BaseHost {
   /** Nothing else changes the node while its bytes are sent. */
   readonly turns: Turns
   ref(): RemoteRef
+  /** Throws EIO where the bytes were written under a lock that is another's by now. */
+  maySend(): Promise<void>
   /** The gateway has what was written here; before, it had the version `over`. */
   sent(entry: SeenEntry, over: string): void
   /** What is read is no longer what the kernel may have cached. */
@@ -260,7 +262,9 @@ export class Content {
    */
   flush(): Promise<void> {
     return this.#host.turns.take(async () => {
-      if (this.waits) await this.#send()
+      if (!this.waits) return
+      await this.#host.maySend()
+      await this.#send()
     })
   }
 

@@ -2,6 +2,7 @@
 import { Fault } from '../src/vospace/fault.ts'
 import { checkAccess, setAttributes, statOf, type AttributeChanges } from './attributes.ts'
 import { type Inode } from './cache.ts'
+import { type Coherence } from './coherent.ts'
 import { describe, Directories } from './folders.ts'
 import { FOPEN, WRITE } from './fuse/constants.ts'
 import {
@@ -20,6 +21,7 @@ import {
 } from './fuse/filesystem.ts'
 import { type Logger } from './fuse/session.ts'
 import { type Files, type Opened } from './handle.ts'
+import { lockCalls } from './lock-driver.ts'
 import { type Maker, type RenameFlags, type Tree } from './tree.ts'
 import { getXattr, listXattr, removeXattr, setXattr } from './xattr.ts'
 
@@ -37,6 +39,8 @@ export interface DriverFileSystemOptions {
   readonly tree: Tree
   readonly files: Files
   readonly logger: Logger
+  /** Absent: nobody else has this tree mounted. */
+  readonly coherence?: Coherence
   /** Another than an empty table where folders were open in a driver before this one. */
   readonly folders?: Directories
 }
@@ -53,7 +57,7 @@ interface Parts {
 
 /** Everything the kernel can ask of one mount. */
 export function driverFileSystem(options: DriverFileSystemOptions): FileSystem {
-  const { tree, files, logger, folders = new Directories(tree) } = options
+  const { tree, files, logger, folders = new Directories(tree), coherence } = options
   const answer = answerer(logger)
   const changing = <T>(call: () => T | Promise<T>): Answer<T> =>
     answer(() => {
@@ -67,7 +71,11 @@ export function driverFileSystem(options: DriverFileSystemOptions): FileSystem {
     ...fileCalls(parts),
     ...directoryCalls(parts, folders),
     ...xattrCalls(parts),
-    destroy: () => files.end(),
+    ...(coherence?.locks && lockCalls({ ...parts, locks: coherence.locks })),
+    destroy: async () => {
+      await files.end()
+      await coherence?.end()
+    },
   }
 }
 
@@ -96,7 +104,11 @@ function nodeCalls({ tree, node, answer, changing }: Parts) {
 function nameCalls({ tree, node, answer, changing }: Parts) {
   return {
     lookup: (parent, name) =>
-      answer(async () => entryOrNot(tree, await tree.lookup(node(parent), textForLookup(name)))),
+      answer(async () => {
+        const [folder, wanted, tick] = [node(parent), textForLookup(name), tree.tick]
+        const inode = await tree.lookup(folder, wanted)
+        return inode === undefined ? notThere(tree, folder, wanted, tick) : entryOf(tree, inode)
+      }),
     symlink: (parent, name, target, context) =>
       changing(async () =>
         entryOf(tree, await tree.symlink(node(parent), text(name), target, makerOf(tree, context, 0))),
@@ -205,8 +217,11 @@ function entryOf(tree: Tree, inode: Inode): Entry {
   return describe(tree, inode)
 }
 
-function entryOrNot(tree: Tree, inode: Inode | undefined): Entry | NegativeEntry {
-  return inode === undefined ? { nodeid: 0, entryTtl: tree.ttl / 1000 } : entryOf(tree, inode)
+/** Not to be remembered where the name was changed elsewhere while the gateway was asked, at `tick`. */
+function notThere(tree: Tree, folder: Inode, name: string, tick: number): NegativeEntry {
+  tree.doubts?.absent(folder, name)
+  const isOld = tree.doubts?.isSince(`${folder.nodeid}/${name}`, tick) === true
+  return { nodeid: 0, entryTtl: isOld ? 0 : tree.ttl / 1000 }
 }
 
 function text(name: Buffer): string {

@@ -1,4 +1,5 @@
 /** One call to the gateway: attempts until there is an answer, a refusal, an abort or the time limit. Knows HTTP, not what is said. */
+import { randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Dispatcher } from 'undici'
@@ -18,6 +19,8 @@ export interface Call<T> {
   readonly signal?: AbortSignal | undefined
   /** Moves the bytes of files: must not keep others waiting. */
   readonly isBulk?: boolean
+  /** Is answered when something happens: must not keep others waiting either. */
+  readonly isWaiting?: boolean
   /** Takes a 2xx answer. When the connection breaks in here, the call is repeated. */
   readonly accept: (answer: Answer) => Promise<T>
 }
@@ -50,6 +53,8 @@ export class Exchange {
   readonly #limit: number
   readonly #logger: Logger
   readonly #closed = new AbortController()
+  /** Names this mount to the gateway: its change stream leaves out what it has changed itself. */
+  readonly mount = randomUUID()
 
   /** `timeLimit` in seconds. */
   constructor(connections: Connections, timeLimit: number, logger: Logger) {
@@ -106,12 +111,18 @@ export class Exchange {
    * has the whole limit, since a repetition is dear. Waiting for a free connection does not count: those before are limited too.
    */
   async #request<T>(call: Call<T>, body: string | Buffer | Readable | null, left: number): Promise<Answer> {
-    const pool = await this.#connections.pool(call.isBulk === true)
+    const pool = await this.#connections.pool(
+      call.isWaiting === true ? 'waiting' : call.isBulk === true ? 'bulk' : 'prompt',
+    )
     const half = this.#limit / 2
     return pool.request({
       method: call.method,
       path: call.target,
-      headers: { ...call.headers, ...this.#connections.authorization },
+      headers: {
+        ...call.headers,
+        ...this.#connections.authorization,
+        ...(call.method !== 'GET' && { 'mount-id': this.mount }),
+      },
       body,
       signal: call.signal,
       headersTimeout: typeof call.body === 'function' ? this.#limit : Math.max(Math.min(left, half), SHORTEST_ATTEMPT),

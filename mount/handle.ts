@@ -20,6 +20,16 @@ export interface FilesOptions {
   readonly readOnly?: boolean
   readonly log: Log
   readonly recorder?: Recorder
+  /** Absent: locks are the kernel's alone. */
+  readonly locks?: LockGuard | undefined
+}
+
+/** What locks have to say about the bytes of a file: both throw EIO once its lock was lost. */
+export interface LockGuard {
+  /** Before something is written. */
+  check(inode: Inode): void
+  /** Before something is sent. */
+  mayBeSent(inode: Inode): Promise<void>
 }
 
 export interface Handle {
@@ -171,6 +181,7 @@ export class Files {
         inode.cachedVersion = undefined
         tree.invalidate(inode)
       },
+      maySend: async () => this.#options.locks?.mayBeSent(inode),
       noted: (write) => {
         if (write === undefined) this.#recorder.content(inode)
         else this.#recorder.wrote(inode, write)
@@ -200,6 +211,7 @@ export class Files {
     const { inode, content, writable, append } = this.get(fh)
     if (!writable) throw new Fault('InvalidArgument', 'not open for writing', { errno: 'EBADF' })
     checkPermitted(inode, 'write')
+    this.#options.locks?.check(inode)
     const moved = append && !fromCache && offset !== content.length
     const count = content.write(data, offset, append && !fromCache)
     if (moved) {

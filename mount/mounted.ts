@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { type NodePath } from '../src/vospace/path.ts'
 import { type MountRequest } from './control.ts'
 import { type DescriptorStore } from './fuse/descriptor-store.ts'
+import { coherenceOf } from './coherent.ts'
 import { driverFileSystem } from './driver.ts'
 import { Directories } from './folders.ts'
 import { type Negotiated, type SessionOptions } from './fuse/init.ts'
@@ -90,10 +91,12 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
   if (resume === undefined) await tree.hiddenNames.sweep(options.state)
   const spools = new SpoolFolder(options.state, id, options.log)
   const openReader = readerOf(remote, options.budget)
+  const coherence = coherenceOf({ remote, tree, root, log: options.log })
+  const { locks } = coherence
   const recorder = record ?? NO_RECORDER
-  const files = new Files(tree, { spools, openReader, readOnly, log: options.log, recorder })
+  const files = new Files(tree, { spools, openReader, readOnly, locks, log: options.log, recorder })
   const folders = new Directories(tree, recorder)
-  const fileSystem = driverFileSystem({ tree, files, logger: options.logger, folders })
+  const fileSystem = driverFileSystem({ tree, files, coherence, logger: options.logger, folders })
   const parts = { tree, files, folders, spools }
   try {
     if (resume !== undefined) restore(parts, record?.restored())
@@ -112,6 +115,7 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
     tree.invalidateName = (parent, name) => session.notifier.invalidateEntry(parent.nodeid, Buffer.from(name))
     session.start()
     const negotiated = await session.initialized
+    coherence.start((parent, name) => session.notifier.invalidateEntry(parent.nodeid, Buffer.from(name), true))
     survive(options, { id, mount, tree, negotiated, record, session })
     if (resume !== undefined) await session.notifier.resend()
     const watch = new PermissionWatch(tree, files, options.log)

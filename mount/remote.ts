@@ -1,6 +1,7 @@
 /** What the mount's tree needs of the gateway. mount/client.ts speaks it over HTTPS; tests speak it to a tree in memory. */
 import { type SeenEntry, type WireExtent } from '../src/codec/fs-v1.ts'
 import { type NodePath } from '../src/vospace/path.ts'
+import { type ChangeFeed, type LeaseCalls } from './lease-calls.ts'
 
 export interface Identity {
   /** of the service: `ivo://karst.local/karst` */
@@ -93,4 +94,8 @@ export interface Remote {
   removeXattr(path: NodePath, name: string): Promise<void>
   statfs(path: NodePath): Promise<SpaceLeft>
   close(): Promise<void>
+  /** absent: locks are each mount's own */
+  readonly leases?: LeaseCalls
+  /** absent: what others change is found out in time */
+  readonly feed?: ChangeFeed
 }

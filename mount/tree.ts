@@ -4,6 +4,7 @@ import { Fault, isFault } from '../src/vospace/fault.ts'
 import { isWithin, type NodePath } from '../src/vospace/path.ts'
 import { InodeTable, type Inode } from './cache.ts'
 import { now } from './content.ts'
+import { type Doubts } from './doubts.ts'
 import { type HiddenNames } from './hidden-names.ts'
 import { type Attributes, type Identity, type NodeDraft, type Remote, type SpaceLeft } from './remote.ts'
 import { inTurn } from './turns.ts'
@@ -50,6 +51,8 @@ export class Tree {
   /** The kernel should look the name up again. Not to be waited for in a call on that folder: it waits for the call. */
   invalidateName: (parent: Inode, name: string) => Promise<void> = () => Promise.resolve()
   hiddenNames: HiddenNames | undefined
+  /** What is said to have changed elsewhere. */
+  doubts: Doubts | undefined
   #tick = 0
   /** When the kernel was last told to look a name up again: by what was known before it would get the same answer. */
   #doubted = -Infinity
@@ -71,6 +74,11 @@ export class Tree {
     return this.#tick
   }
 
+  /** Begins a new one: what was asked for before it can be told from what is asked for now. */
+  advance(): number {
+    return ++this.#tick
+  }
+
   /** Milliseconds for which the entry may still be believed. */
   freshFor(inode: Inode): number {
     return Math.max(0, inode.fetched + this.ttl - performance.now())
@@ -85,7 +93,7 @@ export class Tree {
   adopt(inode: Inode, entry: SeenEntry, tick: number): void {
     if (inode.changedAt > tick || inode.unlinked) return
     inode.entry = entry
-    inode.fetched = performance.now()
+    inode.fetched = this.doubts?.isSince(entry.id, tick) === true ? -Infinity : performance.now()
     inode.content?.rebase(entry)
   }
 

@@ -178,7 +178,7 @@ export interface FileSystem {
     context: RequestContext,
   ): Answer<number>
   /** Each close(2) of a descriptor, whose error close reports; the fcntl locks of `owner` end. Sticky: without it no error ever reaches close. */
-  flush?(nodeid: number, fh: number, context: RequestContext, owner: string): Answer<void>
+  flush?(nodeid: number, fh: number, context: RequestContext, owner?: string): Answer<void>
   /** The first lock in the way, or `unlock`. With `setlk`, or else the kernel keeps all locks itself. */
   getlk?(nodeid: number, fh: number, lock: LockRequest, context: RequestContext): Answer<FileLock>
   /** EAGAIN where another is in the way; with `wait` it waits, and `signal` is aborted by any signal of the caller. */
