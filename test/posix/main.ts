@@ -1,18 +1,28 @@
-/** `npm run test:posix`: the suites on a trusted mount, a line for what is not as it shall be, and last the counts. Words choose cases. */
+/**
+ * `npm run test:posix`: pjdfstest and fsx on a trusted mount; every case that is not as it shall be, and last `N passed, N failed, N skipped`.
+ * Words choose cases of pjdfstest; `--ordinary` measures a mount that is not trusted.
+ */
 import { prepareGround } from './ground.ts'
-import { pjdfstest } from './suite.ts'
+import { exceptions, fsx, pjdfstest, problemsOf } from './suite.ts'
 
-const words = process.argv.slice(2)
-const ground = await prepareGround({ trusted: !words.includes('--ordinary') })
-try {
-  const cases = await pjdfstest(
-    ground,
-    words.filter((word) => !word.startsWith('--')),
-  )
-  const of = (verdict: string) => cases.filter((one) => one.verdict === verdict)
-  for (const { name, why } of of('failed')) console.log(`failed: ${name}\n    ${why}`)
-  for (const { name, why } of of('skipped')) console.log(`skipped: ${name}: ${why}`)
-  console.log(`\n${of('passed').length} passed, ${of('failed').length} failed, ${of('skipped').length} skipped`)
-} finally {
-  await ground.close()
+async function main(words: readonly string[]): Promise<number> {
+  const names = words.filter((word) => !word.startsWith('--'))
+  const isWhole = names.length === 0
+  const ground = await prepareGround({ trusted: !words.includes('--ordinary') })
+  try {
+    const cases = [...(await pjdfstest(ground, names)), ...(isWhole ? await fsx(ground) : [])]
+    const known = exceptions()
+    const problems = problemsOf(cases, known, isWhole)
+    for (const { case: name, verdict, reason } of isWhole ? known : []) console.log(`${verdict}: ${name}: ${reason}`)
+    for (const problem of problems) console.log(`not as expected: ${problem}`)
+    const count = (verdict: string): number => cases.filter((one) => one.verdict === verdict).length
+    const share = ((100 * count('passed')) / cases.length).toFixed(1)
+    console.log(`\n${share} % of ${cases.length} cases pass`)
+    console.log(`${count('passed')} passed, ${count('failed')} failed, ${count('skipped')} skipped`)
+    return problems.length === 0 && count('passed') > 0 ? 0 : 1
+  } finally {
+    await ground.close()
+  }
 }
+
+process.exitCode = await main(process.argv.slice(2))
