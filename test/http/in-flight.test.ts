@@ -4,7 +4,7 @@ import { type TLSSocket } from 'node:tls'
 import t from 'tap'
 import { type AuditEvent } from '../../src/identity/audit.ts'
 import { nodePath } from '../../src/vospace/path.ts'
-import { type Name } from './people.ts'
+import { dnOf, type Name } from './people.ts'
 import { type Gateway, GROUP, node, operation, property, startGateway } from './gateway.ts'
 
 const CORE = 'ivo://ivoa.net/vospace/core#'
@@ -90,6 +90,8 @@ const WITHDRAWN: Record<string, (site: Site) => Promise<unknown>> = {
     ),
   'whose way is closed': ({ gateway }) =>
     gateway.space.backend.set({ path: nodePath('/home/alice') }, { access: { groupRead: [] } }),
+  'who is known by another credential now': async ({ gateway }) =>
+    gateway.store.users.removeIdentity('bob', { kind: 'x509', value: dnOf('bob') }),
   'whose account is suspended': async ({ gateway }) => gateway.store.users.suspend('bob'),
 }
 

@@ -189,3 +189,28 @@ t.test('through which groups somebody is in', async (t) => {
   const team = read(await share(gateway, { path: '/home/alice/d', read: ['team'] }))
   t.same(team['closed'], [], 'a group within one that may pass gets there')
 })
+
+t.test('administrative acts on nodes are told to the audit', async (t) => {
+  const audit: AuditEvent[] = []
+  const note = (event: AuditEvent): void => void audit.push(event)
+  const rules = { trashDays: 7, allocationParents: [nodePath('/home')] }
+  const gateway = await startGateway(t, { audit: { note }, services: { audit: { note } }, rules })
+  gateway.store.users.setAdmin('carol', true)
+  const owner = node('/home/bob', 'ContainerNode', property(`${CORE}creator`, 'alice'))
+  t.equal((await gateway.call('/nodes/home/bob', { as: 'carol', method: 'POST', body: owner })).status, 200)
+  await gateway.call('/files/home/alice/x', { as: 'alice', method: 'PUT', body: 'x' })
+  await gateway.call('/nodes/home/alice/x', { as: 'alice', method: 'DELETE' })
+  const headers = { 'Content-Type': 'application/json' }
+  const body = JSON.stringify({ path: '/home/alice' })
+  t.equal((await gateway.call('/trash/empty', { as: 'alice', method: 'POST', headers, body })).status, 200)
+  await gateway.call('/files/home/alice/none', { as: 'bob', headers: { Authorization: 'Bearer secret-token' } })
+  t.match(
+    audit.map(({ act, by, on, result, detail }) => ({ act, by, on, result, detail })),
+    [
+      { act: 'node.share', by: 'carol', on: '/home/bob', detail: { owner: 'alice', ownerBefore: 'bob' } },
+      { act: 'trash.empty', by: 'alice', on: '/home/alice', detail: { removed: 1 } },
+      { act: 'request', by: null, result: 'refused', detail: { status: 401, fault: 'NotAuthenticated' } },
+    ],
+  )
+  t.notMatch(JSON.stringify(audit), /secret-token/)
+})

@@ -2,8 +2,11 @@
 import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pino } from 'pino'
 import t, { type Test } from 'tap'
+import { auditOf } from '../../src/app-audit.ts'
 import { AuditLog, type Origin } from '../../src/audit-log.ts'
+import { readConfig } from '../../src/config.ts'
 import { type AuditEvent } from '../../src/identity/audit.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'karst-audit-'))
@@ -107,4 +110,40 @@ t.test('what clients write is one line of JSON and no longer than it should be',
   audit.note(refused('bob', `/a\n{"act":"forged"}\u2028${'x'.repeat(100_000)}`))
   t.equal(readFileSync(file, 'utf8').trimEnd().split('\n').length, 1)
   t.ok(statSync(file).size < 10_000)
+})
+
+t.test('what is being lost is told in /availability, and the gateway stays available', async (t) => {
+  const log = pino({ level: 'silent' })
+  const audit = auditOf({ audit: { file: '/dev/full' } }, log)
+  t.teardown(() => audit.close())
+  const check = audit.checked(async () => ({ available: true, upSince: 1, notes: ['another'] }))
+  t.same((await check()).notes, ['another'])
+  audit.note({ act: 'a', by: null, on: 'b', result: 'allowed' })
+  t.match(await check(), { available: true, notes: ['another', 'the audit cannot be written'] })
+})
+
+t.test('a gateway whose audit cannot be begun does not start', async (t) => {
+  const none = join(folder, 'none', 'audit.jsonl')
+  t.throws(() => auditOf({ audit: { file: none } }, pino({ level: 'silent' })), /audit: .*ENOENT/)
+})
+
+t.test('it is on unless the configuration says otherwise, and then events are in the log', async (t) => {
+  const document = {
+    service: { resourceId: 'ivo://karst.local/karst', url: 'https://localhost:8443/karst' },
+    tls: { certificate: 'c', key: 'k' },
+    state: 'state',
+    backends: { main: { type: 'posix', root: 'tree' } },
+    namespace: [{ path: '/', backend: 'main' }],
+  }
+  const auditIn = (audit?: unknown) => readConfig({ ...document, ...(audit !== undefined && { audit }) }, '/conf').audit
+  t.same(auditIn(), { file: '/conf/state/audit.jsonl' })
+  t.same(auditIn({}), { file: '/conf/state/audit.jsonl' })
+  t.same(auditIn({ file: 'elsewhere' }), { file: '/conf/elsewhere' })
+  t.equal(auditIn(false), undefined)
+  for (const bad of [true, null, 'file', { file: '' }, { path: 'x' }])
+    t.throws(() => auditIn(bad), { name: 'ConfigError' })
+  const written: string[] = []
+  const log = pino({}, { write: (line: string) => void written.push(line) })
+  auditOf({}, log).note({ act: 'user.suspend', by: 'carol', on: 'bob', result: 'allowed' })
+  t.match(written[0], /"act":"user.suspend".*"msg":"audit"/)
 })
