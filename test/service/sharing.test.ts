@@ -1,9 +1,11 @@
 /** Sharing as two people do it from the command line, and the end of it: programs that have files open find out too. */
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { startGateway } from '../../src/app.ts'
+import { loadConfig } from '../../src/config.ts'
 import { fuseSkip } from '../parts.ts'
 import { nodeDocument, Quickstart, run, sh, type Ended } from './running.ts'
 
@@ -195,4 +197,19 @@ t.test('others stay when one is added or taken out', async (t) => {
   const now = await share('--remove', 'collaborators', '--read', 'ivo://karst.local/gms?other')
   t.match(now.stdout, /read by {5}its owner, ivo:\/\/karst.local\/gms\?other\n {2}written by {2}its owner only\n/)
   t.match((await share('--read', 'other')).stdout, /as it was/)
+})
+
+t.test('an audit that was renamed is begun anew when the gateway reads its files again', async (t) => {
+  t.equal(await karst.stop(), 0)
+  const gateway = await startGateway(loadConfig(join(karst.state, 'config.json')), {
+    logFile: join(karst.folder, 'log'),
+  })
+  t.teardown(() => gateway.close())
+  const old = `${auditFile()}.old`
+  const before = audited().length
+  renameSync(auditFile(), old)
+  await gateway.reload()
+  t.equal(audited(old).length, before)
+  t.match(audited(), [{ act: 'gateway.reload', by: null, result: 'allowed' }])
+  t.equal(statSync(auditFile()).mode & 0o777, 0o600)
 })
