@@ -35,6 +35,8 @@ const LONGEST_DESCRIPTION = 1000
 const MOST_OWNED = 1000
 /** Of those, that others may have given them: nobody is asked whether they want one, and must be able to make their own all the same. */
 const MOST_GIVEN = 500
+/** Groups in the groups of one owner, together: to know in which groups somebody is takes time for each, and others wait meanwhile. */
+const MOST_NESTED = 2000
 
 export class GroupRules {
   readonly #store: Groups
@@ -169,11 +171,12 @@ export class GroupRules {
     })
   }
 
-  /** Who is in the group `inner` is in this one, for as long as it lasts. */
+  /** Who is in the group `inner` is in this one, for as long as it lasts. QuotaExceeded: its owner's groups have many in them already. */
   nest(caller: Caller, name: string, inner: string, expires?: number): void {
     const group = this.uriOf(inner)
     this.#change(caller, 'group.nest', name, { group, ...ending(expires) }, 'admin', (uri) => {
       this.#check({ ...(expires !== undefined && { expires }) })
+      this.#checkNested(caller, this.#existing(uri).owner, 1)
       this.#store.nest(uri, this.#existing(group).uri, expires)
     })
   }
@@ -252,11 +255,17 @@ export class GroupRules {
 
   #checkHeir(caller: Caller, uri: string, { owner }: GroupChanges): void {
     if (owner === undefined || caller.admin || this.#store.byUri(uri)?.owner === owner) return
+    this.#checkNested(caller, owner, this.#store.roll(uri).groups.length)
     if (this.#store.countOwned(owner) < MOST_GIVEN) return
     throw new Fault(
       'QuotaExceeded',
       `${owner} owns ${MOST_GIVEN} groups or more: an administrator may give them others`,
     )
+  }
+
+  #checkNested(caller: Caller, owner: string, more: number): void {
+    if (caller.admin || this.#store.countNested(owner) + more <= MOST_NESTED) return
+    throw new Fault('QuotaExceeded', `there are ${MOST_NESTED} groups in the groups of ${owner} at most`)
   }
 
   #check({ description, expires }: GroupChanges): void {

@@ -240,6 +240,12 @@ export class Groups {
     return this.#database.number('SELECT count(*) FROM groups WHERE owner = ?', user)
   }
 
+  /** How many groups are in the user's groups, all of those together. */
+  countNested(user: string): number {
+    const sql = 'SELECT count(*) FROM nested n JOIN groups g ON g.uri = n.uri WHERE g.owner = ?'
+    return this.#database.number(sql, user)
+  }
+
   /** Every URI that has a number: groups here, those that were, and those of other services. */
   numbered(): { readonly uri: string; readonly gid: number }[] {
     const rows = this.#database.all('SELECT uri, gid FROM groups UNION ALL SELECT uri, gid FROM group_numbers')

@@ -135,6 +135,28 @@ t.test('groups that are given away keep nobody from making their own', async (t)
   t.equal(store.groups.countOwned('bob'), 500)
 })
 
+t.test('there is an end to the groups in the groups of one owner, who keep all others waiting', async (t) => {
+  const { store, rules, caller } = world(t)
+  const uri = (i: number, j: number) => `ivo://karst.local/gms?g-${i}-${j}`
+  // two levels, each group of the one in each of the other: 1980, and twenty more
+  for (let i = 0; i < 45; i++) for (const level of [0, 1]) store.groups.create(uri(level, i), { owner: 'alice' })
+  for (let i = 0; i < 44; i++) for (let j = 0; j < 45; j++) store.groups.nest(uri(1, i), uri(0, j))
+  for (let j = 0; j < 20; j++) rules.nest(caller('alice'), uri(1, 44), uri(0, j))
+  t.equal(store.groups.countNested('alice'), 2000)
+  t.equal(await refused(() => rules.nest(caller('alice'), uri(1, 44), uri(0, 20))), 'QuotaExceeded EDQUOT')
+  rules.create(caller('bob'), 'bobs')
+  rules.create(caller('bob'), 'inner')
+  rules.nest(caller('bob'), 'bobs', 'inner')
+  t.equal(
+    await refused(() => rules.amend(caller('bob'), 'bobs', { owner: 'alice' })),
+    'QuotaExceeded EDQUOT',
+    'nor by gifts',
+  )
+  rules.unnest(caller('alice'), uri(1, 44), uri(0, 0))
+  rules.nest(caller('alice'), uri(1, 44), uri(0, 20))
+  rules.nest(caller('root'), uri(1, 44), uri(0, 21))
+})
+
 t.test('nobody asks without a name', async (t) => {
   const { rules } = world(t)
   for (const work of [
