@@ -9,6 +9,7 @@ import { isFault } from '../vospace/fault.ts'
 import { authenticate } from './authenticate.ts'
 import { type HttpServices } from './services.ts'
 import { loggedOf } from './target.ts'
+import { stillTrusted } from './trusted-mount.ts'
 
 /** Milliseconds between two looks: what is withdrawn ends within twice of it. */
 const LOOK_MS = 4000
@@ -62,7 +63,8 @@ export class InFlight {
 
   async #ask({ request, reply, recheck }: Stream): Promise<void> {
     try {
-      await recheck(await this.#callerNow(request))
+      const now = await this.#callerNow(request)
+      await recheck(request.caller.trusted === true ? stillTrusted(now, this.#services) : now)
     } catch (error) {
       if (isFault(error, 'PermissionDenied', 'NotAuthenticated')) this.#cut(request, reply, error.detail)
       // whatever else there is to say, the request will say it itself

@@ -49,14 +49,20 @@ export async function setattr(
     if (changes.access !== undefined) noteSharing(space.audit, caller, node, entry)
     space.changes.append({ id: entry.id, path: entry.path, kind: 'attributes' })
   }
-  if (caller.trusted === true) entry = await setAsRoot(space, entry, attributes)
+  if (caller.trusted === true) entry = await setAsRoot(space, caller, entry, attributes)
   return seen(caller, [...parents, entry], space.rules)
 }
 
 /** For a trusted mount: exactly what was asked. */
-async function setAsRoot(space: Space, node: Entry, { size: _size, ...changes }: FsAttributes): Promise<Entry> {
+async function setAsRoot(
+  space: Space,
+  caller: Caller,
+  node: Entry,
+  { size: _size, ...changes }: FsAttributes,
+): Promise<Entry> {
   if (Object.keys(changes).length === 0) return node
   const entry = await posixOf(space.backend).set({ path: node.path, id: node.id }, changes)
+  noteSharing(space.audit, caller, node, entry)
   space.changes.append({ id: entry.id, path: entry.path, kind: 'attributes' })
   return entry
 }

@@ -144,7 +144,7 @@ function keepVersion(pin: string, inode: Inode, mtime: bigint, name: string): vo
 
 function aclOf(at: Spot, inode: Inode, kind: AclKind): Buffer | undefined {
   if (inode.type === 'link') throw new Fault('OperationNotSupported', 'a link has no ACL')
-  return onPin(at, inode, (pin) => getXattr(pin, NAME_OF[kind]))
+  return getXattr(at.file, NAME_OF[kind])
 }
 
 interface AclChange {
