@@ -160,7 +160,9 @@ function count(session: ServerHttp2Session, stream: ServerHttp2Stream, use: Use)
       use.countedSince = now
       use.resets = 0
     }
-    if (++use.resets > RESETS && !session.destroyed) session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    if (++use.resets <= RESETS || session.destroyed) return
+    session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    session.destroy()
   })
 }
 

@@ -4,7 +4,7 @@ import t from 'tap'
 
 t.setTimeout(290_000)
 
-const SUITES = ['authenticate', 'bad-input', 'files', 'hostile', 'nodes', 'stat-again', 'transfers', 'users']
+const SUITES = ['authenticate', 'bad-input', 'files', 'fs-v1', 'hostile', 'nodes', 'stat-again', 'transfers', 'users']
 
 for (const name of SUITES) {
   const file = join(import.meta.dirname, `${name}.test.ts`)

@@ -234,6 +234,20 @@ await t.test('floods end the connection and nothing else', async (t) => {
   }
 })
 
+await t.test('who opens and resets streams all the time is told to calm down, and served no more', async (t) => {
+  const gateway = await start(t)
+  const wire = await Wire.open(gateway)
+  const get = request('/karst/nodes/pub?limit=0')
+  for (let i = 0; i < 3000 && !wire.socket.destroyed; i++) {
+    wire.send(headers(1 + 2 * i, get), frame(TYPE.reset, 0, 1 + 2 * i, Buffer.from([0, 0, 0, 8])))
+    if (i % 10 === 9) await sleep(10)
+  }
+  t.equal((await wire.next(TYPE.goaway, 0))?.readUInt32BE(4), 11, 'ENHANCE_YOUR_CALM')
+  const served = gateway.log.filter(({ text }) => text === 'request').length
+  t.ok(served > 400 && served < 700, `${served} were served`)
+  wire.socket.destroy()
+})
+
 await t.test('a field that cannot be is dropped whole, with all that hides in it', async (t) => {
   const gateway = await start(t)
   const hidden: [string, string][] = [
