@@ -71,7 +71,7 @@ async function admit(
   }
   const path = decodePath(token[2] ?? '')
   const grant = services.preauth.verify(token[1] ?? '', path, kind)
-  if (grant.user !== undefined) services.accounts?.checkActive(grant.user)
+  if (grant.user !== undefined) services.accounts?.checkActive(grant.user, grant.uid)
   services.traffic?.enterGranted(grant.user, request.raw, reply.raw)
   return { caller: ANONYMOUS, path, grant }
 }

@@ -82,10 +82,11 @@ export class Accounts implements UserDirectory {
     return this.#users.byName(name)
   }
 
-  /** PermissionDenied when the account is suspended or gone: for what was handed out before. */
-  checkActive(name: string): void {
+  /** PermissionDenied when the account is suspended or gone, or the name another's by now: for what was handed out before. */
+  checkActive(name: string, uid?: number): void {
     const user = this.#users.byName(name)
-    if (user === undefined) throw new Fault('PermissionDenied', `there is no user ${name} any more`)
+    if (user === undefined || (uid ?? user.uid) !== user.uid)
+      throw new Fault('PermissionDenied', `there is no user ${name} any more`)
     if (user.suspended === true) throw new Fault('PermissionDenied', `the account ${name} is suspended`)
   }
 

@@ -19,6 +19,8 @@ import { type SeenEntry, type Space } from './space.ts'
 export interface FileGrant {
   readonly kind: 'read' | 'write'
   readonly user: string | undefined
+  /** of the user it was given to: somebody else may have the name by now */
+  readonly uid?: number
   /** the job that has negotiated it */
   readonly job?: string
 }

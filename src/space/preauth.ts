@@ -11,6 +11,8 @@ export interface Issue {
   readonly path: NodePath
   readonly kind: FileGrant['kind']
   readonly user: string | undefined
+  /** of that user: the name may be another's one day */
+  readonly uid?: number
   readonly job?: string
   /** milliseconds since 1970 */
   readonly now?: number
@@ -21,6 +23,7 @@ interface Claims {
   readonly service: string
   readonly kind: FileGrant['kind']
   readonly user: string | null
+  readonly uid?: number
   readonly job?: string
   /** milliseconds since 1970 */
   readonly expires: number
@@ -41,9 +44,9 @@ export class Preauth {
     this.#milliseconds = options.seconds * 1000
   }
 
-  issue({ service, path, kind, user, job, now = Date.now() }: Issue): string {
+  issue({ service, path, kind, user, uid, job, now = Date.now() }: Issue): string {
     const expires = now + this.#milliseconds
-    const whose = { user: user ?? null, ...(job !== undefined && { job }) }
+    const whose = { user: user ?? null, ...(uid !== undefined && { uid }), ...(job !== undefined && { job }) }
     const claims: Claims = { service: service.authority, kind, ...whose, expires }
     const text = JSON.stringify(claims)
     return `${Buffer.from(text).toString('base64url')}.${this.#mac(text, nodeUri(service, path)).toString('base64url')}`
@@ -65,8 +68,9 @@ export class Preauth {
     if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw refusal('is not for this node')
     if (kind !== 'any' && claims.kind !== kind) throw refusal(`is good to ${claims.kind}, not to ${kind}`)
     if (now >= claims.expires) throw refusal('has expired')
-    const { job, user } = claims
-    return { kind: claims.kind, user: user ?? undefined, ...(job !== undefined && { job }) }
+    const { job, user, uid } = claims
+    const who = { user: user ?? undefined, ...(uid !== undefined && { uid }) }
+    return { kind: claims.kind, ...who, ...(job !== undefined && { job }) }
   }
 
   // The claims are JSON, which has no raw line feed: so the two parts cannot run into each other.
@@ -85,8 +89,9 @@ function parseClaims(text: string): Claims | undefined {
     const claims = JSON.parse(text) as Partial<Claims> | null
     if (typeof claims?.service !== 'string' || typeof claims.expires !== 'number') return undefined
     if (claims.kind !== 'read' && claims.kind !== 'write') return undefined
-    const { service, kind, user = null, job, expires } = claims
-    return { service, kind, user, ...(typeof job === 'string' && { job }), expires }
+    const { service, kind, user = null, uid, job, expires } = claims
+    const who = { user, ...(typeof uid === 'number' && { uid }) }
+    return { service, kind, ...who, ...(typeof job === 'string' && { job }), expires }
   } catch {
     return undefined // not JSON: the same as any other forgery
   }

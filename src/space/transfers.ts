@@ -153,7 +153,7 @@ function offer(
     service: space.service,
     path,
     kind,
-    user: caller.user,
+    ...(caller.user !== undefined ? { user: caller.user, uid: caller.uid } : { user: undefined }),
     ...(job !== undefined && { job }),
   })
   const signed = { uri, endpoint: `${files}/preauth:${token}${encodePath(path)}`, securityMethods: [] }

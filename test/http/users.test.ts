@@ -394,6 +394,31 @@ t.test('an account is deleted', async (t) => {
   })
 })
 
+t.test('who is given the name of somebody deleted gets nothing of what was handed out under it', async (t) => {
+  const gateway = await started(t)
+  const offer = (direction: string, name: string): string =>
+    `/synctrans?TARGET=vos%3A%2F%2Fkarst.local~karst%2Fhome%2Falice%2F${name}&DIRECTION=${direction}`
+  t.equal(await put(gateway, '/home/alice/kept', 'alice', Buffer.from('x')), 201)
+  const urls = [
+    ['PUT', offer('pushToVoSpace', 'new') + '&PROTOCOL=ivo%3A%2F%2Fivoa.net%2Fvospace%2Fcore%23httpsput'],
+    ['GET', offer('pullFromVoSpace', 'kept') + '&PROTOCOL=ivo%3A%2F%2Fivoa.net%2Fvospace%2Fcore%23httpsget'],
+  ] as const
+  const given = await Promise.all(
+    urls.map(async ([method, target]) => {
+      const { text } = await gateway.call(target, { as: 'alice' })
+      return { method, url: /<vos:endpoint>([^<]*preauth[^<]+)</.exec(text)?.[1] ?? '' }
+    }),
+  )
+  const use = () => Promise.all(given.map(async ({ method, url }) => (await gateway.call(url, { method })).status))
+  t.same(await use(), [201, 200])
+  await ask(gateway, 'PATCH', '/users/alice', { suspended: true })
+  t.match(await ended(gateway, await ask(gateway, 'DELETE', '/users/alice?to=bob')), { phase: 'COMPLETED' })
+  t.same(await use(), [403, 403])
+  const reused = await ask(gateway, 'POST', '/users', { name: 'alice', home: false, reuseName: true })
+  t.equal(reused.status, 201)
+  t.same(await use(), [403, 403], 'the URLs are not of this alice')
+})
+
 t.test('people who come by themselves', async (t) => {
   await t.test('stay strangers unless the site says otherwise', async (t) => {
     const gateway = await started(t)

@@ -46,7 +46,7 @@ t.test(
     t.match(pull.details.protocols[0]?.endpoint, /\/preauth:/)
     t.match(pull.details.protocols[1], { endpoint: `${FILES}/home/alice/f`, securityMethods: [] })
     const token = /preauth:([^/]+)/.exec(pull.details.protocols[0]?.endpoint ?? '')?.[1] ?? ''
-    t.same(preauth.verify(token, at('/home/alice/f'), 'read'), { kind: 'read', user: 'alice' })
+    t.same(preauth.verify(token, at('/home/alice/f'), 'read'), { kind: 'read', user: 'alice', uid: 1000 })
   },
 )
 
