@@ -159,19 +159,23 @@ export class Callers {
     return sum
   }
 
-  /** As verifyChain: throws a CertificateFault, that of the store that came furthest when there are several. */
+  /**
+   * As verifyChain: throws a CertificateFault, that of the store that came furthest when there are several. Whom one place knows to be revoked, no other
+   * that lacks the list lets in, whichever is listed first.
+   */
   verify(chain: readonly Buffer[]): VerifiedChain {
+    let good: VerifiedChain | undefined
     let refusal: CertificateFault | undefined
     for (const store of this.#chains) {
       try {
-        return store.verify(chain)
+        const found = store.verify(chain)
+        good ??= found
       } catch (error) {
-        if (!(error instanceof CertificateFault)) throw error
-        // Whom one place knows to be revoked, another that lacks the list must not let in.
-        if (error.code === 'REVOKED') throw error
+        if (!(error instanceof CertificateFault) || error.code === 'REVOKED') throw error
         if (refusal === undefined || refusal.code === 'UNTRUSTED') refusal = error
       }
     }
+    if (good !== undefined) return good
     throw refusal ?? new CertificateFault('UNTRUSTED', 'no authority is trusted here')
   }
 

@@ -234,3 +234,16 @@ await t.test('who is no front', async (t) => {
     t.equal(who(await gateway.call('/fs/v1', { headers: { [HEADER]: 'noise' } })), null)
   }
 })
+
+t.test('whom one place of trust knows to be revoked no other lets in, whichever comes first', async (t) => {
+  const [knows, knowsNot] = [trusting({ lists: [list(alice)] }), trusting({ crl: 'off' })]
+  for (const trust of [
+    [knows, knowsNot],
+    [knowsNot, knows],
+  ]) {
+    const users = { byIdentity: () => undefined }
+    const callers = new Callers({ trust, users, groups: { of: () => new Set() } })
+    t.throws(() => callers.verify([plain.der, alice.der]), { code: 'REVOKED' })
+    t.equal(callers.verify([bob.der]).dn, 'cn=bob,o=lab')
+  }
+})
