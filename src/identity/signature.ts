@@ -35,10 +35,19 @@ export function signatureFlaw(algorithm: string): { readonly weak: boolean; read
   return { weak: false, reason: `with algorithm ${algorithm}, which is not known` }
 }
 
-/** Does the key verify the signature? Not for an algorithm that is weak or unknown, or made for another kind of key. */
+/**
+ * Whether an RSA key is checked with as fast as any honest one. With an exponent as long as its modulus, which whoever makes a key may choose, it takes
+ * a thousand times longer, and strangers send a dozen of them.
+ */
+export function isQuick({ asymmetricKeyDetails: details }: KeyObject): boolean {
+  const { modulusLength = 0, publicExponent = 3n } = details ?? {}
+  return modulusLength <= 8192 && publicExponent <= 0xffffffffn
+}
+
+/** Does the key verify the signature? Not for an algorithm that is weak or unknown, made for another kind of key, or with a key that takes long. */
 export function isSignature(algorithm: string, signed: Buffer, key: KeyObject, signature: Buffer): boolean {
   const known = Object.hasOwn(SIGNATURES, algorithm) ? SIGNATURES[algorithm] : undefined
-  if (!known || key.asymmetricKeyType !== known.key) return false
+  if (!known || key.asymmetricKeyType !== known.key || !isQuick(key)) return false
   try {
     return verify(known.hash, signed, key, signature)
   } catch {

@@ -5,7 +5,7 @@ import { CertificateFault, type CertificateCode } from './certificate-fault.ts'
 import { Certificate } from './certificate.ts'
 import { canonical, type DistinguishedName, matchKey, rfc2253, slash } from './dn.ts'
 import { OID } from './oid.ts'
-import { signatureFlaw } from './signature.ts'
+import { isQuick, signatureFlaw } from './signature.ts'
 import { checkStanding } from './standing.ts'
 import { type TrustStore } from './trust.ts'
 
@@ -236,12 +236,12 @@ function checkValidity({ name, notBefore, notAfter }: Certificate, { now, skew }
 
 function checkKey({ name, publicKey }: Certificate, rules: Rules): void {
   const { asymmetricKeyType: type, asymmetricKeyDetails: details } = publicKey
-  const bits = details?.modulusLength ?? 0
+  const { modulusLength: bits = 0, publicExponent = 0n } = details ?? {}
   const strong =
     type === 'ed25519' ||
     (type === 'ec' && CURVES.has(details?.namedCurve ?? '')) ||
-    // The upper bound keeps a client from making every verification slow.
-    (type === 'rsa' && bits >= rules.minRsaBits && bits <= 8192)
+    // With the exponent 1 everybody could sign.
+    (type === 'rsa' && bits >= rules.minRsaBits && publicExponent >= 3n && isQuick(publicKey))
   if (!strong) refuse('WEAK_KEY', `the key of ${name} is weak or of no supported kind`)
 }
 
