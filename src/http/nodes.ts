@@ -1,7 +1,5 @@
 /** `/nodes`: the documents of nodes (VOSpace 2.1 sections on nodes; wire.md 3.1). */
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { readNode } from '../codec/node-reader.ts'
 import { allocationUsage, describe, type Detail } from '../space/describe.ts'
 import { createNode, deleteNode, getNode, listNode, type NodeListOptions, setNode } from '../space/nodes.ts'
@@ -15,6 +13,7 @@ import { encodePath, localPath, nodeUri, type Service } from '../vospace/uri.ts'
 import { writtenText } from './bare-node.ts'
 import { answer, endpoint, type Handler, seeOther, takeOver } from './endpoint.ts'
 import { detailOf, nodeFormat, type NodeFormat } from './node-format.ts'
+import { Pace } from './pace.ts'
 import { clientGone, readBody } from './request-body.ts'
 import { type HttpContext } from './services.ts'
 import { type Parameters, parametersOf, pathOf } from './target.ts'
@@ -119,17 +118,18 @@ async function sendListing(
   const first = await listing.next()
   const second = first.done === true ? first : await listing.next()
   if (second.done === true) return answer(reply, 200, type, first.value ?? '')
-  const chunks = async function* (): AsyncGenerator<string> {
-    yield first.value ?? ''
-    yield second.value
-    yield* listing
-  }
   const raw = takeOver(reply, 200, { 'Content-Type': type })
+  const pace = new Pace(raw)
   try {
-    await pipeline(Readable.from(chunks(), { highWaterMark: 4 }), raw)
+    await pace.write(first.value ?? '')
+    await pace.write(second.value)
+    for await (const chunk of listing) await pace.write(chunk)
+    raw.end()
   } catch (error) {
     reply.log.warn({ err: error }, 'a listing was cut')
     raw.destroy()
+  } finally {
+    await listing.return()
   }
   return reply
 }

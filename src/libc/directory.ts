@@ -1,4 +1,5 @@
 /** A directory by its descriptor: the names in it as getdents64(2) gives them, and what is asked or done of one name, with no path to walk. */
+import { isUtf8 } from 'node:buffer'
 import { ERRNO } from './errno.ts'
 import { declareCall, LibcError } from './ffi.ts'
 
@@ -41,6 +42,30 @@ export function readEntries(fd: number): DirectoryEntry[] | undefined {
   }
   return entries
 }
+
+/**
+ * As readEntries, with no string for each: `take` is told where in `bytes` the name stands, which ends with a NUL, and whether it is UTF-8. What is
+ * there is gone with the next call. False: there were no more.
+ */
+export function scanEntries(
+  fd: number,
+  take: (bytes: Uint8Array, start: number, end: number, type: FileType, isText: boolean) => void,
+): boolean {
+  const length = getdents(fd, page, page.length)
+  if (length < 0) throw new LibcError('getdents64', -length)
+  for (let at = 0; at < length; at += page.readUInt16LE(at + 16)) {
+    const start = at + 19
+    let end = start
+    let bits = 0
+    for (let byte = page[end] ?? 0; byte !== 0; byte = page[++end] ?? 0) bits |= byte
+    const isDots = page[start] === DOT && (end - start === 1 || (end - start === 2 && page[start + 1] === DOT))
+    if (isDots) continue
+    const isText = bits < 0x80 || isUtf8(page.subarray(start, end))
+    take(page, start, end, TYPES[page[at + 18] ?? 0] ?? 'other', isText)
+  }
+  return length > 0
+}
+const DOT = 0x2e
 
 function nameAt(start: number): string | undefined {
   const name = page.toString('utf8', start, page.indexOf(0, start))

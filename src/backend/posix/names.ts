@@ -1,8 +1,8 @@
 /** The names in a directory: as it is read, or in the order of their bytes; never more than some of them at a time, however many there are. */
 import { closeSync, constants, openSync } from 'node:fs'
 import { setImmediate as pause } from 'node:timers/promises'
-import { readEntries } from '../../libc/directory.ts'
-import { byteOrder } from '../../vospace/path.ts'
+import { readEntries, scanEntries } from '../../libc/directory.ts'
+import { compareNames, HeldNames } from './held-names.ts'
 import { spot } from './tree.ts'
 
 /** Names passed over. */
@@ -32,6 +32,9 @@ export async function* namesAsRead(dir: number, unservable: Unservable): AsyncGe
   }
 }
 
+/** Names handed on at a time. */
+const SLICE = 100
+
 /** The same in the order of their bytes, from a name on, inclusive. Of a huge directory each part is picked out in a reading of its own. */
 export async function* namesInOrder(
   dir: number,
@@ -39,32 +42,47 @@ export async function* namesInOrder(
   unservable: Unservable,
   most: number = MOST_HELD,
 ): AsyncGenerator<readonly string[]> {
-  let part = await firstNames(dir, (name) => from === undefined || byteOrder(name, from) >= 0, unservable, most)
+  const held = new HeldNames()
+  const first = Buffer.from(`${from ?? ''}\0`)
+  let more = await holdFirst(held, dir, (bytes, start) => compareNames(bytes, start, first, 0) >= 0, unservable, most)
   for (;;) {
-    yield part.names
-    const last = part.names.at(-1)
-    if (!part.more || last === undefined) return
+    for (let at = 0; at === 0 || at < held.count; at += SLICE) yield held.strings(at, at + SLICE)
+    if (!more) return
+    const last = held.bytesOf(held.count - 1).slice()
     // they were counted already
-    part = await firstNames(dir, (name) => byteOrder(name, last) > 0, { ...unservable, count: 0 }, most)
+    const uncounted = { ...unservable, count: 0 }
+    more = await holdFirst(held, dir, (bytes, start) => compareNames(bytes, start, last, 0) > 0, uncounted, most)
   }
 }
 
-async function firstNames(
+/** Holds the first of the names that are wanted, in order; false: those are all. */
+async function holdFirst(
+  held: HeldNames,
   dir: number,
-  isWanted: (name: string) => boolean,
+  isWanted: (bytes: Uint8Array, start: number) => boolean,
   unservable: Unservable,
   most: number,
-): Promise<{ names: string[]; more: boolean }> {
-  let names: string[] = []
-  let bound: string | undefined
-  for await (const read of namesAsRead(dir, unservable)) {
-    for (const name of read) {
-      if (isWanted(name) && (bound === undefined || byteOrder(name, bound) < 0)) names.push(name)
-    }
-    if (names.length < 2 * most) continue
-    names = names.sort(byteOrder).slice(0, most)
-    bound = names.at(-1)
+): Promise<boolean> {
+  const fd = openSync(spot(dir, '.').file, constants.O_RDONLY | constants.O_DIRECTORY)
+  let bound: Uint8Array | undefined
+  const take: Parameters<typeof scanEntries>[1] = (bytes, start, end, type, isText) => {
+    if (!isText || (type === 'other' && unservable.special !== true)) unservable.count++
+    else if (isWanted(bytes, start) && (bound === undefined || compareNames(bytes, start, bound, 0) < 0))
+      held.add(bytes, start, end)
   }
-  names.sort(byteOrder)
-  return { names: names.slice(0, most), more: bound !== undefined || names.length > most }
+  held.clear()
+  try {
+    while (scanEntries(fd, take)) {
+      if (held.count >= 2 * most) {
+        held.sort(most)
+        bound = held.bytesOf(most - 1).slice()
+      }
+      await pause()
+    }
+  } finally {
+    closeSync(fd)
+  }
+  const more = bound !== undefined || held.count > most
+  held.sort(most)
+  return more
 }
