@@ -115,7 +115,7 @@ void t.test('what is ours is out of reach', { skip: notRoot }, async (t) => {
     calls.remove(p('/.karst'), 'container'),
     calls.acl({ path: p('/.karst') }, 'access'),
   ])
-    await refused(t, call as Promise<unknown>, 'PermissionDenied')
+    await refused(t, call, 'PermissionDenied')
 })
 
 void t.test('group and mode come from a set-group-ID container', { skip: notRoot }, async (t) => {

@@ -10,6 +10,8 @@ import { type ConfigDocument } from '../../src/config.ts'
 
 const KARST = join(import.meta.dirname, '../../bin/karst')
 const PATIENCE = 60_000
+/** uid and gid of alice at the gateway */
+export const ALICE = 21_000
 
 export interface Ground {
   /** the mount, of the whole tree */
@@ -17,20 +19,23 @@ export interface Ground {
   /** the folder that is served */
   readonly tree: string
   readonly folder: string
+  /** Mounts the same tree as alice, as any user does; answers where. Her number is `ALICE`. */
+  readonly ordinary: () => Promise<string>
   readonly close: () => Promise<void>
 }
 
 /** Starts both; `close` ends them and removes everything. */
 export async function prepareGround(options: { readonly trusted?: boolean } = {}): Promise<Ground> {
-  const folder = mkdtempSync(join(tmpdir(), 'karst-posix-'))
+  const folder = mkdtempSync(join(tmpdir(), 'karst-ground-'))
   // other users are to come by here
   chmodSync(folder, 0o755)
   const [tree, dir, state] = [join(folder, 'tree'), join(folder, 'mnt'), join(folder, 'state')]
   for (const one of [tree, dir]) mkdirSync(one, { mode: 0o755 })
   mkdirSync(state, { mode: 0o700 })
   const children: ChildProcess[] = []
+  const other = join(folder, 'other')
   const close = async (): Promise<void> => {
-    if ((await probeMount(dir)) !== 'none') await unmountFuse(dir, { lazy: true })
+    for (const one of [dir, other]) if ((await probeMount(one)) !== 'none') await unmountFuse(one, { lazy: true })
     for (const child of children.reverse()) await ended(child)
     rmSync(folder, { recursive: true, force: true })
   }
@@ -41,11 +46,18 @@ export async function prepareGround(options: { readonly trusted?: boolean } = {}
     writeFileSync(file, JSON.stringify(document))
     children.push(await serving(['serve', '--config', file], join(folder, 'gateway.log'), /karst serves/))
     const { url } = document.service
-    const trusted = options.trusted === false ? ['--allow-other'] : ['--trusted']
-    const words = ['vos://karst.local~karst/', dir, '--url', url, '--ca', ca, '--certificate', certificate]
-    const mount = ['mount', ...words, ...trusted, '--foreground']
-    children.push(await serving(mount, join(folder, 'driver.log'), /mounted/, join(folder, 'driver')))
-    return { dir, tree, folder, close }
+    const mount = async (at: string, name: string, how: readonly string[]): Promise<void> => {
+      mkdirSync(at, { recursive: true, mode: 0o755 })
+      const words = ['mount', 'vos://karst.local~karst/', at, '--url', url, '--ca', ca, '--certificate', certificate]
+      const log = join(folder, `${name}.log`)
+      children.push(await serving([...words, ...how, '--foreground'], log, /mounted/, join(folder, name)))
+    }
+    await mount(dir, 'driver', options.trusted === false ? ['--allow-other'] : ['--trusted'])
+    const ordinary = async (): Promise<string> => {
+      await mount(other, 'other-driver', [])
+      return other
+    }
+    return { dir, tree, folder, ordinary, close }
   } catch (error) {
     await close()
     throw error
@@ -64,7 +76,7 @@ async function configuration(state: string, tree: string, port: number, ordinary
     state: join(state, 'store'),
     backends: { main: { type: 'posix', root: tree, mode: 'root' } },
     namespace: [{ path: '/', backend: 'main' }],
-    users: [{ name: 'alice', x509: [alice.dn], ...(ordinary && { uid: 0 }) }],
+    users: [{ name: 'alice', x509: [alice.dn], uid: ordinary ? 0 : ALICE }],
     administrators: ['alice'],
     mounts: { trusted: ['alice'] },
     logLevel: 'warn',
