@@ -446,6 +446,8 @@ export class Content {
           this.#fill(gap, bytes.subarray(gap.start - at, gap.end - at))
         }
       }
+      // soon they are nowhere else
+      this.#host.recorded()
     }
   }
 

@@ -1,11 +1,11 @@
 // Large files that were removed while open: they stay at the gateway under a hidden name until their last close.
 import * as fs from 'node:fs'
-import { randomUUID } from 'node:crypto'
 import * as path from 'node:path'
 import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { isFault } from '../src/vospace/fault.ts'
 import { child, nodePath, parentOf, type NodePath } from '../src/vospace/path.ts'
 import { type Inode } from './cache.ts'
+import { operationId } from './operation-id.ts'
 import { type Remote } from './remote.ts'
 import { type Log } from './spool.ts'
 
@@ -28,8 +28,6 @@ export class HiddenNames {
   readonly #source: string
   readonly #file: string
   readonly #log: Log
-  readonly #stamp = randomUUID().slice(0, 8)
-  #count = 0
 
   /** `source` names service and root of the mount. */
   constructor(remote: Remote, root: NodePath, source: string, state: string, log: Log) {
@@ -54,7 +52,7 @@ export class HiddenNames {
   }
 
   async #hideIn(folder: NodePath, at: NodePath): Promise<SeenEntry> {
-    const hidden = child(folder, `${PREFIX}${this.#stamp}-${++this.#count}`)
+    const hidden = child(folder, `${PREFIX}${operationId(`hide ${at} in ${folder}`)}`)
     fs.appendFileSync(this.#file, `${JSON.stringify({ source: this.#source, path: hidden } satisfies Hidden)}\n`)
     return this.#remote.rename(at, hidden, 'noreplace')
   }

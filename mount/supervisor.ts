@@ -12,28 +12,46 @@ export const ENDED = 0
 export const REFUSED = 3
 
 /**
- * `$1` is the first request, the rest the driver's command line. A driver that dies young again and again is given time; the
- * channel to whoever started the first one (descriptor 5) is that one's alone.
+ * `$1` is the first request, `$2` the state directory, the rest the driver's command line. The channel to whoever started the
+ * first driver (descriptor 5) is that one's alone. A driver that dies young again and again is given time.
+ *
+ * A killed driver may not go: a thread of it that tells the kernel of a change waits for a lock, whose holder waits for an
+ * answer that only the next driver gives. So it counts as dead when its first thread is, which is looked at once a second;
+ * any other death is heard of at once.
  */
 const SCRIPT = `
-request=$1; shift; driver=; stopping=; young=0
+request=$1; NODE_COMPILE_CACHE=\${NODE_COMPILE_CACHE:-$2/compiled}; export NODE_COMPILE_CACHE; shift 2
+driver=; stopping=; young=0
 trap 'stopping=1; [ -n "$driver" ] && kill -TERM "$driver"' TERM INT
 trap '' HUP
+trap : CHLD
+state() { stat=; read -r stat 2>/dev/null < "/proc/$driver/stat"; stat=\${stat##*) }; stat=\${stat%% *}; }
+threads() { threads=0; for task in "/proc/$driver/task"/*; do threads=$((threads + 1)); done; }
 while :; do
   began=$(date +%s)
   if [ -n "$request" ]; then "$@" "$request" & else "$@" & fi
   driver=$!
   exec 5>&-
   unset NODE_CHANNEL_FD NODE_CHANNEL_SERIALIZATION_MODE
-  request=
-  while :; do wait "$driver"; status=$?; kill -0 "$driver" 2>/dev/null || break; done
+  request=; status=; looks=0
+  while [ -z "$status" ]; do
+    state
+    case $stat in
+      '') wait "$driver"; status=$? ;;
+      Z) threads; looks=$((looks + 1))
+        if [ "$threads" -le 1 ]; then wait "$driver"; status=$?
+        elif [ "$looks" -gt 3 ]; then status=137
+        else sleep 0.05; fi ;;
+      *) sleep 1 & tick=$!; wait "$tick"; kill "$tick" 2>/dev/null ;;
+    esac
+  done
   driver=
   case $status in ${ENDED}|${REFUSED}) exit "$status" ;; esac
   [ -n "$stopping" ] && exit "$status"
   echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) the driver ended with $status; starting another"
   if [ "$(($(date +%s) - began))" -lt 2 ]; then young=$((young + 1)); else young=0; fi
   [ "$young" -gt 30 ] && exit 1
-  [ "$young" -gt 5 ] && sleep 1
+  [ "$young" -gt 10 ] && sleep 1
 done`
 
 export interface SupervisorOptions {
@@ -51,7 +69,7 @@ export function startSupervisor({ state, request = '', log, ends }: SupervisorOp
   const [send, receive] = ends ?? storeEnds()
   const program = path.join(import.meta.dirname, `daemon-process${path.extname(import.meta.filename)}`)
   const driver = [process.execPath, '--disable-warning=ExperimentalWarning', program, state]
-  const child = spawn('/bin/sh', ['-c', SCRIPT, 'karst-supervisor', request, ...driver], {
+  const child = spawn('/bin/sh', ['-c', SCRIPT, 'karst-supervisor', request, state, ...driver], {
     cwd: '/',
     detached: true,
     stdio: ['ignore', log, log, send, receive, request === '' ? 'ignore' : 'ipc'],

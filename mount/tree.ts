@@ -307,7 +307,7 @@ export class Tree {
     if (hidden === undefined) {
       await this.#rescue(inode)
       await this.#in(parent, name, (path) => this.remote.remove(path, 'leaf'))
-      if (inode !== undefined) await this.#lostName(inode, parent, name)
+      if (inode !== undefined) this.#lostName(inode, parent, name, await this.#survives(inode))
     } else if (inode?.entry.id === hidden.id) {
       this.#gone(inode)
       this.#hide(inode, hidden.path)
@@ -347,10 +347,14 @@ export class Tree {
   }
 
   /** Its name went, here: so did the node, unless it has other names, or the name was another's by then. */
-  async #lostName(inode: Inode, parent: Inode, name: string): Promise<void> {
-    const { type, nlink } = inode.entry
-    if ((type !== 'container' && nlink > 1) || (await this.#isElsewhere(inode))) this.#displaced(inode, parent, name)
+  #lostName(inode: Inode, parent: Inode, name: string, survives: boolean): void {
+    if (survives) this.#displaced(inode, parent, name)
     else this.#gone(inode)
+  }
+
+  async #survives(inode: Inode): Promise<boolean> {
+    const { type, nlink } = inode.entry
+    return (type !== 'container' && nlink > 1) || (await this.#isElsewhere(inode))
   }
 
   /** Asks only where it matters: what is written to an open file goes to it as long as it is anywhere. */
@@ -393,6 +397,8 @@ export class Tree {
     )
     // two names of one file: rename(2) does nothing
     if (target !== undefined && target === source) return
+    // asked before anything here changes: another driver may go on from here, and does all of it again
+    const survives = flags !== 'exchange' && target !== undefined && (await this.#survives(target))
     if (flags === 'exchange' && source !== undefined && target !== undefined) {
       this.table.exchange(source, target, { parent, name }, { parent: to, name: newName })
       this.changed(target)
@@ -409,7 +415,7 @@ export class Tree {
     const moved = entry.type === 'container' && parent !== to ? 1 : 0
     this.#namesChanged(parent, entry.ctime, -moved)
     this.#namesChanged(to, entry.ctime, moved)
-    if (flags !== 'exchange' && target !== undefined && target !== inode) await this.#lostName(target, to, newName)
+    if (flags !== 'exchange' && target !== undefined && target !== inode) this.#lostName(target, to, newName, survives)
   }
 
   async readlink(inode: Inode): Promise<Buffer> {
