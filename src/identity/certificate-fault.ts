@@ -42,12 +42,15 @@ export type CertificateCode =
   | 'CRL_NOT_YET_VALID'
   | 'CRL_UNUSABLE'
 
+/** Characters of a reason. Names in it are as long as whoever made the certificate likes, and every request of its connection is told and logged it. */
+const LONGEST = 1000
+
 /** A presented certificate that proves nobody: NotAuthenticated, never a fall-back to anonymous. */
 export class CertificateFault extends Fault {
   readonly code: CertificateCode
 
   constructor(code: CertificateCode, reason: string, options: ErrorOptions = {}) {
-    super('NotAuthenticated', reason, options)
+    super('NotAuthenticated', reason.length > LONGEST ? `${reason.slice(0, LONGEST)}...` : reason, options)
     this.code = code
   }
 }

@@ -247,3 +247,14 @@ t.test('whom one place of trust knows to be revoked no other lets in, whichever 
     t.equal(callers.verify([bob.der]).dn, 'cn=bob,o=lab')
   }
 })
+
+await t.test('names without end fill no log and no answer', async (t) => {
+  const gateway = await startGateway(t, { services: { callers: callersOf(trusting()) } })
+  const stranger = authority([['CN', '\u0001'.repeat(20_000)]], ecKeys(), now)
+  const reply = await gateway.call('/fs/v1', { as: credential(issue('Alice', stranger)) })
+  t.equal(reply.status, 401)
+  t.match(reply.text, /is not trusted|\.\.\./)
+  const told = gateway.log.find(({ text }) => text === 'not authenticated')
+  t.match(told?.fields, { code: 'UNTRUSTED' })
+  for (const text of [reply.text, JSON.stringify(gateway.log)]) t.ok(text.length < 5000, `${text.length} characters`)
+})
