@@ -30,6 +30,11 @@ const LARGEST = 1 << 20
 /** Milliseconds after which the capabilities are looked at again. */
 const SEARCH_AGE = 600_000
 const CONNECTIONS = 32
+/**
+ * What says something of the caller, and nothing of the service, which others can ask all the same. They are in none of its groups: unknown there (the
+ * older services of this kind say 404), or with a token that is longer than its server takes (400, 413, 431, and nginx's 494).
+ */
+const REFUSING: readonly number[] = [400, 401, 403, 404, 413, 431, 494]
 
 export class GmsExchange {
   readonly #place: GmsPlace
@@ -72,8 +77,7 @@ export class GmsExchange {
     const answer = await this.#get(url, shown, signal)
     if (answer === undefined) return { names: undefined }
     const { statusCode = 0 } = answer
-    // a person unknown there (the older services of this kind say 404): in none of its groups
-    if (statusCode === 401 || statusCode === 403 || statusCode === 404) {
+    if (REFUSING.includes(statusCode)) {
       answer.destroy()
       return { names: undefined }
     }

@@ -205,7 +205,7 @@ t.test('only names of the service’s own groups are believed', async (t) => {
 })
 
 t.test('a service that does not know the caller is a service that works', async (t) => {
-  for (const status of [401, 403, 404]) {
+  for (const status of [400, 401, 403, 404, 413, 431, 494]) {
     const world = await World.start(t)
     world.double.reply = (response) => response.writeHead(status, { 'content-type': 'text/plain' }).end('team\r\n')
     for (const name of ['a', 'b', 'c', 'd']) t.same(await world.of(name), [], String(status))
