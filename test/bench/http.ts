@@ -75,11 +75,16 @@ async function downloads(bench: Bench): Promise<BenchRow[]> {
     await sleep(500)
     const ours = `${bench.report.url}/files/home/alice/${name}`
     const theirs = `https://localhost:${port}/${name}`
-    const [mine = NaN, peer = NaN] = await interleaved([
+    const [mine = NaN, peer = NaN, mine2 = NaN, peer2 = NaN] = await interleaved([
       () => curlSeconds(bench, ours),
       () => curlSeconds(bench, theirs),
+      () => curlSeconds(bench, ours, '--http2'),
+      () => curlSeconds(bench, theirs, '--http2'),
     ])
-    return [rateRow('GET of 1 GiB over TLS beside nginx', 'MiB/s', DOWNLOAD, mine, peer, '>= 0.9')]
+    return [
+      rateRow('GET of 1 GiB over TLS beside nginx', 'MiB/s', DOWNLOAD, mine, peer, '>= 0.9'),
+      rateRow('GET of 1 GiB by HTTP/2 beside nginx', 'MiB/s', DOWNLOAD, mine2, peer2, '>= 0.9'),
+    ]
   } finally {
     await ended(nginx)
   }
@@ -97,7 +102,7 @@ function nginxConfig({ folder, home }: Bench, port: number): string {
     `${user} worker_processes 1; daemon off; pid ${join(folder, 'nginx.pid')}; error_log stderr error;
     events {}
     http { access_log off; sendfile on; ${temporary}
-      server { listen 127.0.0.1:${port} ssl; ssl_certificate ${pem}; ssl_certificate_key ${pem};
+      server { listen 127.0.0.1:${port} ssl http2; ssl_certificate ${pem}; ssl_certificate_key ${pem};
         ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets off; root ${home}; } }\n`,
   )
   return file
@@ -143,7 +148,7 @@ async function streaming(bench: Bench): Promise<BenchRow[]> {
   let most = before
   const watch = setInterval(() => (most = Math.max(most, residentMebibytes(bench.report.pid))), 100)
   const source = `head -c ${STREAMED}M /dev/zero`
-  const up = ['-T', '-', url]
+  const up = ['--http1.1', '-T', '-', url]
   const upload = [source, ['curl', ...curlArguments(bench), ...up].join(' ')].join(' | ')
   const upSeconds = await seconds(() => run('sh', ['-c', upload]))
   const downSeconds = await curlSeconds(bench, url)
@@ -187,8 +192,8 @@ function curlArguments({ report }: Bench): string[] {
   return ['--silent', '--fail', '--cacert', report.ca, '--cert', report.users['alice']?.proxy ?? '']
 }
 
-async function curlSeconds(bench: Bench, url: string): Promise<number> {
-  return seconds(() => run('curl', [...curlArguments(bench), '--output', '/dev/null', url]))
+async function curlSeconds(bench: Bench, url: string, protocol = '--http1.1'): Promise<number> {
+  return seconds(() => run('curl', [...curlArguments(bench), protocol, '--output', '/dev/null', url]))
 }
 
 async function seconds(work: () => Promise<void>): Promise<number> {
