@@ -41,7 +41,11 @@ export function say(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
-/** A line about what went wrong, on standard error. */
+/**
+ * What went wrong, on standard error. It may have names in it that somebody else has chosen: what would speak to the terminal, or turn the
+ * direction of writing, is escaped.
+ */
 export function complain(line: string): void {
-  process.stderr.write(`${line}\n`)
+  const safe = line.replace(/[\p{Cc}\p{Cf}]/gu, (one) => (one === '\n' || one === '\t' ? one : encodeURIComponent(one)))
+  process.stderr.write(`${safe}\n`)
 }
