@@ -98,8 +98,12 @@ export class AuditLog implements Audit {
     // work that goes on after its request is not of that request any more
     const isTheirs = origin !== undefined && (by === null || origin.user === by)
     const { user: _user, ...from } = isTheirs ? origin : {}
-    const time = new Date(this.#options.now?.() ?? Date.now()).toISOString()
+    const time = new Date(this.#time()).toISOString()
     return { time, act, result, by, on: cut(on), ...cutAll(from), ...(detail && { detail: cutAll(detail) }) }
+  }
+
+  #time(): number {
+    return this.#options.now?.() ?? Date.now()
   }
 
   /** Counts it when it is like one that has its line already, or one of too many. */
@@ -119,7 +123,9 @@ export class AuditLog implements Audit {
       this.#refused.set(key, { line, count: 0 })
       return false
     }
-    this.#countRest(own >= MOST_OF_ONE ? who : 'many', line)
+    if (own >= MOST_OF_ONE) this.#countRest(`of ${who}`, line)
+    // of many people: nothing of the first of them stands for the others
+    else this.#countRest('of many', { time: new Date(this.#time()).toISOString(), result: 'refused', by: null })
     return true
   }
 

@@ -79,6 +79,13 @@ t.test(
     audit.settle()
     const counted = lines(file).reduce((sum, { repeated = 1 }) => sum + repeated, 0)
     t.equal(counted, 1000 + 1000 + 1 + 20_000 + 1, 'none is uncounted')
+    const rest = lines(file).filter(({ on }) => on === '*')
+    t.match(
+      rest,
+      [{ address: '192.0.2.1' }, { by: null }],
+      'one of the address, one of all that were too many together',
+    )
+    t.notOk(rest[1]?.address ?? rest[1]?.request, 'which names none of them')
     const before = lines(file).length
     audit.note(refused(null, '/same'))
     t.equal(lines(file).length, before + 1, 'after a minute it is a line again')
