@@ -16,7 +16,9 @@ export function lockCalls({ locks, files, node, answer }: LockParts) {
     getlk: (nodeid, _fh, lock) => answer(() => locks.getlk(node(nodeid), lock)),
     setlk: (nodeid, fh, lock, wait, context) => answer(() => locks.setlk(node(nodeid), fh, lock, wait, context)),
     flush: (nodeid, fh, _context, owner) =>
-      answer(() => (locks.has(node(nodeid), owner) ? closed(nodeid, fh, owner) : files.flush(fh))),
+      answer(() =>
+        owner !== undefined && locks.has(node(nodeid), owner) ? closed(nodeid, fh, owner) : files.flush(fh),
+      ),
     release: (_nodeid, fh, _flags, _context, owner) =>
       answer(async () => {
         await locks.released(files.get(fh).inode, fh, owner)

@@ -69,8 +69,11 @@ export class Locks {
   async mayBeSent(inode: Inode): Promise<void> {
     this.check(inode)
     if (!this.#files.has(inode)) return
-    await this.#session.confirm()
-    this.check(inode)
+    try {
+      await this.#session.confirm()
+    } finally {
+      this.check(inode)
+    }
   }
 
   /** F_GETLK. */
@@ -97,7 +100,7 @@ export class Locks {
   }
 
   async #lockAtGateway(inode: Inode, fh: number, asked: Asked, wait: boolean, signal?: AbortSignal): Promise<void> {
-    const { calls, tree, caughtUp } = this.#options
+    const { tree, caughtUp } = this.#options
     const before = inode.entry
     const tick = tree.tick
     const holding = this.#of(inode, asked)

@@ -169,6 +169,16 @@ export class StoredLeases {
     return this.#database.number('SELECT turn FROM lease_turns')
   }
 
+  /** Locks held by anybody, as rows. */
+  count(): number {
+    return this.#database.number('SELECT count(*) FROM leases')
+  }
+
+  /** Calls that wait for a lock. */
+  waiting(): number {
+    return this.#database.number('SELECT count(*) FROM lease_waits')
+  }
+
   #freeing(work: () => number): void {
     this.#database.transaction(() => {
       if (work() > 0) this.#database.run('UPDATE lease_turns SET turn = turn + 1')

@@ -54,7 +54,7 @@ export async function drive(t: Teardown, options: DriveOptions = {}): Promise<Dr
   return { dir, state, child, exited, remote, ask: asking(child), at }
 }
 
-function ready(child: ChildProcess): Promise<void> {
+export function ready(child: ChildProcess): Promise<void> {
   return new Promise((resolve, reject) => {
     child.on('message', ({ kind, failure }: { kind: string; failure?: string }) => {
       if (kind === 'ready') resolve()
@@ -64,7 +64,7 @@ function ready(child: ChildProcess): Promise<void> {
   })
 }
 
-function asking(child: ChildProcess): Driven['ask'] {
+export function asking(child: ChildProcess): (order: string) => Promise<unknown> {
   let last = 0
   return (order) =>
     new Promise((resolve, reject) => {

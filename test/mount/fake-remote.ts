@@ -11,7 +11,7 @@ import { byteOrder, checkName, isWithin, nameOf, nodePath, parentOf, stepsOf } f
 import { type NodePath } from '../../src/vospace/path.ts'
 import { data, FakeTree, pathOf, type Node } from './fake-tree.ts'
 
-export type RemoteCall = Exclude<keyof Remote, 'close'>
+export type RemoteCall = Exclude<keyof Remote, 'close' | 'abandon' | 'leases' | 'feed'>
 
 interface Order {
   left: number

@@ -4,10 +4,13 @@ import { type Remote } from '../../mount/remote.ts'
 import { Fault, isFault, type FaultName } from '../../src/vospace/fault.ts'
 import { type SeenEntry } from '../../src/codec/fs-v1.ts'
 
+/** What is asked by name. */
+type RemoteCall = Exclude<keyof Remote, 'abandon' | 'leases' | 'feed'>
+
 interface Call {
   readonly kind: 'call'
   readonly id: number
-  readonly name: keyof Remote
+  readonly name: RemoteCall
   readonly args: unknown[]
 }
 
@@ -38,7 +41,7 @@ async function answer(remote: Remote, { id, name, args }: Call): Promise<Returne
   }
 }
 
-async function perform(remote: Remote, name: keyof Remote, args: unknown[]): Promise<unknown> {
+async function perform(remote: Remote, name: RemoteCall, args: unknown[]): Promise<unknown> {
   const method = remote[name].bind(remote) as (...args: unknown[]) => unknown
   if (name === 'list') return collected(method(...args) as AsyncIterable<SeenEntry>)
   if (name !== 'put' && name !== 'amend') return method(...args)
@@ -61,7 +64,7 @@ export function remoteOverChannel(): Remote {
     else waiting.get(id)?.reject(new Fault(fault.fault, fault.detail, { errno: fault.errno }))
     waiting.delete(id)
   })
-  const call = (name: keyof Remote, ...args: unknown[]): Promise<never> => {
+  const call = (name: RemoteCall, ...args: unknown[]): Promise<never> => {
     const asked = Promise.withResolvers<unknown>()
     waiting.set(++last, asked)
     process.send?.({ kind: 'call', id: last, name, args })

@@ -28,8 +28,10 @@ t.test('locking and unlocking in any order leaves what a cell a byte leaves', as
       const pid = 1 + below(2)
       held = withRange(held, { start, end }, type && { type, pid })
       model = model.map((cell, at) => (at < start || at > end ? cell : type === undefined ? '-' : `${type} ${pid}`))
-      if (cellsOf(held).join() !== model.join()) return t.same(cellsOf(held), model, `seed ${seed}, step ${step}`)
-      if (!isTidy(held)) return t.fail(`seed ${seed}, step ${step}: ${JSON.stringify(held)}`)
+      const isRight = cellsOf(held).join() === model.join() && isTidy(held)
+      if (isRight) continue
+      t.same(cellsOf(held), model, `seed ${seed}, step ${step}: ${JSON.stringify(held)}`)
+      return
     }
   }
   t.pass('40 runs of 120 steps agree')

@@ -7,6 +7,8 @@ import { type LockType, TO_THE_END } from '../../src/vospace/lock.ts'
 import { seeded } from '../mount/tree-harness.ts'
 import { storeFile } from './store-process.ts'
 
+const OVER = { fault: 'NodeNotFound', errno: 'ENOLCK' } as object as Error
+
 interface World {
   readonly leases: StoredLeases
   readonly file: string
@@ -58,7 +60,10 @@ t.test('random locks of several owners are granted and refused as a cell a byte 
     const others = cells.flatMap((cell) => [...cell].filter(([who]) => who !== me).map(([, of]) => of))
     const expected = others.some((of) => of === 'write' || type === 'write') ? 'refused' : 'granted'
     const { state } = leases.lock(users.get(session) ?? '', lock(session, owner, type, start, end))
-    if (state !== expected) return t.equal(state, expected, `step ${step}`)
+    if (state !== expected) {
+      t.equal(state, expected, `step ${step}`)
+      return
+    }
     if (state === 'granted') for (const cell of cells) cell.set(me, type)
   }
   t.pass('1500 steps agree')
@@ -98,7 +103,7 @@ t.test('circles of two and of three are refused, through whichever gateway', asy
   t.equal(other.lock('b', at(b, 3), 'tb').state, 'waiting')
   t.equal(leases.lock('c', at(c, 1), 'tc').state, 'deadlock')
   leases.forget('b', b, 'tb')
-  t.throws(() => leases.forget('a', b, 'tb'), { errno: 'ENOLCK' }, 'of another user')
+  t.throws(() => leases.forget('a', b, 'tb'), OVER)
   t.equal(leases.lock('c', at(c, 1), 'tc').state, 'waiting', 'the circle is open')
 })
 
@@ -123,15 +128,15 @@ t.test('a session that is not renewed ends with its locks and waits, and one tha
   made.now += 9_000
   t.equal(leases.renew('a', a), 1)
   made.now += 9_000
-  t.throws(() => leases.renew('b', b), { fault: 'NodeNotFound', errno: 'ENOLCK' })
+  t.throws(() => leases.renew('b', b), OVER)
   const fresh = leases.open('b', 10_000)
   t.equal(leases.lock('b', lock(fresh, '1', 'write'), 'tb').state, 'waiting')
   const turn = leases.turn()
   made.now += 2_000
   t.not(leases.turn(), turn, 'those who wait hear of it')
   t.equal(leases.lock('b', lock(fresh, '1', 'write'), 'tb').state, 'granted')
-  t.throws(() => leases.lock('a', lock(a, '1', 'read')), { errno: 'ENOLCK' }, 'and it does not come back by itself')
-  t.throws(() => leases.lock('a', lock(fresh, '1', 'read')), { errno: 'ENOLCK' }, "another user's is not theirs")
+  t.throws(() => leases.lock('a', lock(a, '1', 'read')), OVER)
+  t.throws(() => leases.lock('a', lock(fresh, '1', 'read')), OVER)
 })
 
 t.test('locks survive a gateway that was away for longer than they live', async (t) => {
@@ -164,7 +169,7 @@ t.test('after a boot every session has one more time to live', async (t) => {
 t.test('nobody has more than their share', async (t) => {
   const { leases } = world(t, { sessions: 2, locks: 3, waits: 1 })
   const [a, other, b] = [leases.open('a', 60_000), leases.open('a', 60_000), leases.open('b', 60_000)]
-  const full = { fault: 'QuotaExceeded', errno: 'ENOLCK' }
+  const full = { fault: 'QuotaExceeded', errno: 'ENOLCK' } as object as Error
   t.throws(() => leases.open('a', 60_000), full)
   for (const byte of [0, 2, 4]) leases.lock('a', lock(a, '1', 'write', byte, byte))
   t.throws(() => leases.lock('a', lock(other, '1', 'write', 6, 6)), full)
