@@ -125,7 +125,7 @@ export class AuditLog implements Audit {
     }
     if (own >= MOST_OF_ONE) this.#countRest(`of ${who}`, line)
     // of many people: nothing of the first of them stands for the others
-    else this.#countRest('of many', { time: new Date(this.#time()).toISOString(), result: 'refused', by: null })
+    else this.#countRest('*', { time: new Date(this.#time()).toISOString(), result: 'refused', by: null })
     return true
   }
 
