@@ -55,6 +55,9 @@ t.test('what fails, what is skipped, and exceptions that pass or are no case, ar
   t.same(problemsOf(cases, known, true), [])
   const stale = [...known, { case: 'unlink::ok_case', verdict: 'failed', reason: 'r' } as const]
   t.match(problemsOf(cases, stale, true), [/^unlink::ok_case passed, expected: failed/])
+  const race = [{ case: 'chmod::bad', verdict: 'sometimes', reason: 'r' } as const, known[1]]
+  t.same(problemsOf(cases, race, true), [])
+  t.same(problemsOf(casesOf(OUTPUT.replace('FAILED', 'ok')), race, true), [])
   const gone = [...known, { case: 'no::such', verdict: 'failed', reason: 'r' } as const]
   t.same(problemsOf(cases, gone, true), ['no::such is an exception and no case'])
   t.same(problemsOf(cases, gone, false), [])

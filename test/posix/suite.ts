@@ -17,7 +17,8 @@ export interface Case {
 /** A case that is known not to pass, and why that is. */
 export interface Exception {
   readonly case: string
-  readonly verdict: 'failed' | 'skipped'
+  /** sometimes: it depends on who is faster */
+  readonly verdict: 'failed' | 'skipped' | 'sometimes'
   readonly reason: string
 }
 
@@ -92,7 +93,8 @@ copy_file_range = 2.0
 export function problemsOf(cases: readonly Case[], exceptions: readonly Exception[], isWhole: boolean): string[] {
   const problems = cases.flatMap(({ name, verdict, why }) => {
     const expected = exceptions.find((one) => one.case === name)?.verdict ?? 'passed'
-    return verdict === expected ? [] : [`${name} ${verdict}, expected: ${expected}\n    ${why}`]
+    const isFine = verdict === expected || (expected === 'sometimes' && verdict !== 'skipped')
+    return isFine ? [] : [`${name} ${verdict}, expected: ${expected}\n    ${why}`]
   })
   if (!isWhole) return problems
   const names = new Set(cases.map(({ name }) => name))
