@@ -153,6 +153,17 @@ t.test('fronts are addresses and networks', async (t) => {
   t.not(mistakes(with_({ from: ['::1'], header: 'a b' })).length, 0)
 })
 
+t.test('HTTP/2 and balancers that speak the PROXY protocol', async (t) => {
+  const with_ = (listen: unknown) => ({ ...good(), listen })
+  t.same(readConfig(with_({ http2: false }), '/conf').listen, { host: '127.0.0.1', port: 8443, http2: false })
+  const proxyProtocol = { from: ['10.0.0.0/8', 'fd00::1'] }
+  t.same(readConfig(with_({ proxyProtocol }), '/conf').listen.proxyProtocol, proxyProtocol)
+  for (const wrong of ['', 'example.org', '10.0.0.0/33', '10.0.0', 'fd00::/129'])
+    t.match(mistakes(with_({ proxyProtocol: { from: [wrong] } })), [/listen\.proxyProtocol\.from/], wrong)
+  t.match(mistakes(with_({ proxyProtocol: { from: [] } })), [/listen\.proxyProtocol\.from/])
+  t.match(mistakes(with_({ http2: 'yes' })), [/listen\.http2/])
+})
+
 t.test('the quickstart’s environment', async (t) => {
   for (const env of [{}, { KARST_PORT: '', KARST_STATE: '' }]) {
     t.match(quickstartEnvironment(env), { port: 8443, state: /\/\.karst$/ })
