@@ -42,13 +42,31 @@ function sameParts(patterns: readonly string[], parts: readonly string[]): boole
 
 // `+` stands between attributes of one part: a star must not reach over it, either.
 function matchesPart(pattern: string, part: string): boolean {
-  const literal = pattern.split('*').map((text) => text.trim().replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'))
-  return new RegExp(`^${literal.join('(?:[^+\\\\]|\\\\.)*')}$`, 'su').test(part)
+  const [patterns, attributes] = [splitAt('+', pattern), splitAt('+', part)]
+  return patterns.length === attributes.length && patterns.every((one, at) => matchesText(one, attributes[at] ?? ''))
+}
+
+// Each text between two stars is looked for once, from where the one before ended: in time linear in the name, which others have chosen.
+function matchesText(pattern: string, text: string): boolean {
+  const [first = '', ...rest] = pattern.split('*').map((literal) => literal.trim())
+  const last = rest.pop()
+  if (last === undefined) return text === first
+  if (!text.startsWith(first)) return false
+  let at = first.length
+  for (const middle of rest) {
+    const found = text.indexOf(middle, at)
+    if (found < 0) return false
+    at = found + middle.length
+  }
+  return text.length - at >= last.length && text.endsWith(last)
 }
 
 /** At commas that are not escaped (RFC 2253). */
-function partsOf(name: string): string[] {
-  return (name.match(/(?:[^,\\]|\\.)+/gsu) ?? []).map((part) => part.trim())
+const partsOf = (name: string): string[] => splitAt(',', name)
+
+function splitAt(separator: ',' | '+', text: string): string[] {
+  const between = separator === ',' ? /(?:[^,\\]|\\.)+/gsu : /(?:[^+\\]|\\.)+/gsu
+  return (text.match(between) ?? []).map((part) => part.trim())
 }
 
 /**

@@ -94,6 +94,20 @@ t.test('a pattern is of the parts of a name', async (t) => {
   t.notOk(matchesName('cn=*,o=org,c=ca', canonicalDn('CN=x+OU=y,O=org,C=CA')), 'a star is one attribute')
   t.ok(matchesName('cn=*,o=org,c=ca', canonicalDn('CN=x\\+y,O=org,C=CA')), 'an escaped plus is text')
   t.notOk(matchesName('*,o=a.c', canonicalDn('CN=x,O=abc')), 'a full stop is one')
+  const stars: [pattern: string, cn: string, isOne: boolean][] = [
+    ['cn=a*b*c', 'abc', true],
+    ['cn=a*b*c', 'axxbyyc', true],
+    ['cn=a*b*c', 'acb', false],
+    ['cn=a*a', 'a', false],
+    ['cn=ab*ba', 'aba', false],
+    ['cn=*?', 'x', false],
+    ['cn=**', '', true],
+    ['cn=* smith', 'alice smith', true],
+    ['cn=x*+uid=*', 'x\\+uid\\=y', false],
+  ]
+  for (const [pattern, cn, isOne] of stars) t.equal(matchesName(pattern, `cn=${cn}`), isOne, `${pattern} ${cn}`)
+  t.ok(matchesName('cn=x*+uid=*', 'cn=xy+uid=z'))
+  t.notOk(matchesName('cn=*x*x*x*y', `cn=${'x'.repeat(60_000)}`), 'at once, however long it is')
 })
 
 t.test('the policy says who is taken in', async (t) => {
