@@ -275,6 +275,7 @@ export class InodeTable {
       if (other.parent.children?.get(other.name) !== inode) continue
       inode.parent = other.parent
       inode.name = other.name
+      this.watch?.changed(inode)
     }
   }
 

@@ -203,7 +203,9 @@ export class Invalidation {
       inode.fetched = -Infinity
       inode.xattrs = undefined
     }
-    const names = all.flatMap((inode) => (inode.parent === undefined ? [] : [[inode.parent, inode.name] as const]))
+    const names = all.flatMap(({ parent, name, others }) =>
+      parent === undefined ? [] : [[parent, name] as const, ...others.map((one) => [one.parent, one.name] as const)],
+    )
     for (let at = 0; at < all.length; at += WINDOW) {
       const some = all.slice(at, at + WINDOW)
       await Promise.all(some.map((inode) => tree.invalidateAttributes(inode)))
