@@ -22,7 +22,8 @@ import {
 import { type Logger } from './fuse/session.ts'
 import { type Files, type Opened } from './handle.ts'
 import { lockCalls } from './lock-driver.ts'
-import { type Maker, type RenameFlags, type Tree } from './tree.ts'
+import { create, link, type Maker, mkdir, mknod, symlink } from './make.ts'
+import { type RenameFlags, type Tree } from './tree.ts'
 import { getXattr, listXattr, removeXattr, setXattr } from './xattr.ts'
 
 const S_IFMT = 0o170000
@@ -111,18 +112,18 @@ function nameCalls({ tree, node, answer, changing }: Parts) {
       }),
     symlink: (parent, name, target, context) =>
       changing(async () =>
-        entryOf(tree, await tree.symlink(node(parent), text(name), target, makerOf(tree, context, 0))),
+        entryOf(tree, await symlink(tree, node(parent), text(name), target, makerOf(tree, context, 0))),
       ),
     mknod: (parent, name, mode, device, umask, context) =>
       changing(async () => {
         const maker = makerOf(tree, context, umask)
-        if ((mode & S_IFMT) === S_IFREG) return entryOf(tree, await tree.create(node(parent), text(name), mode, maker))
+        if ((mode & S_IFMT) === S_IFREG) return entryOf(tree, await create(tree, node(parent), text(name), mode, maker))
         if (maker === undefined) throw new Fault('OperationNotSupported', 'special file', { errno: 'EPERM' })
-        return entryOf(tree, await tree.mknod(node(parent), text(name), { ...maker, mode, device }))
+        return entryOf(tree, await mknod(tree, node(parent), text(name), { ...maker, mode, device }))
       }),
     mkdir: (parent, name, mode, umask, context) =>
       changing(async () =>
-        entryOf(tree, await tree.mkdir(node(parent), text(name), mode, makerOf(tree, context, umask))),
+        entryOf(tree, await mkdir(tree, node(parent), text(name), mode, makerOf(tree, context, umask))),
       ),
     unlink: (parent, name) => changing(() => tree.unlink(node(parent), text(name))),
     rmdir: (parent, name) => changing(() => tree.rmdir(node(parent), text(name))),
@@ -133,7 +134,7 @@ function nameCalls({ tree, node, answer, changing }: Parts) {
         return tree.rename(node(parent), text(name), node(newParent), text(newName), how)
       }),
     link: (nodeid, newParent, newName) =>
-      changing(async () => entryOf(tree, await tree.link(node(nodeid), node(newParent), text(newName)))),
+      changing(async () => entryOf(tree, await link(tree, node(nodeid), node(newParent), text(newName)))),
   } satisfies Partial<FileSystem>
 }
 

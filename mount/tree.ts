@@ -6,7 +6,7 @@ import { InodeTable, type Inode } from './cache.ts'
 import { now } from './content.ts'
 import { type Doubts } from './doubts.ts'
 import { type HiddenNames } from './hidden-names.ts'
-import { type Attributes, type Identity, type NodeDraft, type Remote, type SpaceLeft } from './remote.ts'
+import { type Attributes, type Identity, type Remote, type SpaceLeft } from './remote.ts'
 import { inTurn } from './turns.ts'
 
 export interface TreeOptions {
@@ -19,9 +19,6 @@ export interface TreeOptions {
   readonly trusted?: boolean
 }
 
-/** Who makes something in a trusted mount. */
-export type Maker = Pick<NodeDraft, 'uid' | 'gid' | 'umask'>
-
 /** The kernel should drop what it cached of an inode; wired to the session's notifier. */
 export type Invalidate = (inode: Inode) => void
 
@@ -30,13 +27,9 @@ export type RenameFlags = 'replace' | 'noreplace' | 'exchange'
 /** A folder, a name in it, and what is known to stand there. */
 type Place = readonly [Inode, string, Inode | undefined]
 
-const S_IFREG = 0o100000
-const S_IFDIR = 0o040000
-const S_IFLNK = 0o120000
 const ATTEMPTS = 4
 /** Bytes still at the gateway above which a file that is removed while open is hidden instead of fetched. */
 const LARGE = 64 << 20
-const EMPTY = async function* (): AsyncGenerator<Uint8Array> {}
 
 export class Tree {
   readonly remote: Remote
@@ -242,41 +235,9 @@ export class Tree {
     return this.table.seen(parent, name, entry)
   }
 
-  async mkdir(parent: Inode, name: string, mode: number, maker?: Maker): Promise<Inode> {
-    if (maker !== undefined) return this.mknod(parent, name, { ...maker, mode: S_IFDIR | (mode & 0o7777) })
-    const entry = await this.#in(parent, name, (path) => this.remote.mkdir(path, mode & 0o7777))
-    return this.#made(parent, name, entry)
-  }
-
-  async symlink(parent: Inode, name: string, text: Buffer, maker?: Maker): Promise<Inode> {
-    if (maker !== undefined) return this.mknod(parent, name, { ...maker, mode: S_IFLNK | 0o777, text })
-    const entry = await this.#in(parent, name, (path) => this.remote.symlink(path, text))
-    return this.#made(parent, name, entry)
-  }
-
-  /** Anything, for anybody: trusted mounts only. */
-  async mknod(parent: Inode, name: string, draft: NodeDraft): Promise<Inode> {
-    const entry = await this.#in(parent, name, (path) => this.remote.mknod(path, draft))
-    return this.#made(parent, name, entry)
-  }
-
-  /** A second name of a file; what waits to be sent of it goes on waiting. */
-  async link(inode: Inode, parent: Inode, name: string): Promise<Inode> {
-    this.checkNotRetired(inode)
-    if (inode.unlinked) throw new Fault('NodeNotFound', inode.entry.path)
-    const made = inode.turns.take(() => this.#in(parent, name, (path) => this.remote.link(this.table.ref(inode), path)))
-    return this.#made(parent, name, await made)
-  }
-
-  /** An empty file that was not there; throws EEXIST where it was. */
-  async create(parent: Inode, name: string, mode: number, maker?: Maker): Promise<Inode> {
-    if (maker !== undefined) return this.mknod(parent, name, { ...maker, mode: S_IFREG | (mode & 0o7777) })
-    const attributes = { ifAbsent: true, mode: mode & 0o7777, length: 0 }
-    const entry = await this.#in(parent, name, (path) => this.remote.put({ path }, EMPTY, attributes))
-    return this.#made(parent, name, entry)
-  }
-
-  #made(parent: Inode, name: string, entry: SeenEntry): Inode {
+  /** What the gateway makes by `call` stands at the name from now on. */
+  async made(parent: Inode, name: string, call: (path: NodePath) => Promise<SeenEntry>): Promise<Inode> {
+    const entry = await this.#in(parent, name, call)
     const inode = this.table.seen(parent, name, entry)
     this.changed(inode, entry)
     this.#namesChanged(parent, entry.ctime, entry.type === 'container' ? 1 : 0)

@@ -6,6 +6,7 @@ import { setAttributes, statOf, type AttributeChanges, type Stat } from '../../m
 import { type Inode } from '../../mount/cache.ts'
 import { Directory } from '../../mount/directory.ts'
 import { Files } from '../../mount/handle.ts'
+import { mkdir, symlink } from '../../mount/make.ts'
 import { ReadBudget } from '../../mount/read-budget.ts'
 import { Reader } from '../../mount/reader.ts'
 import { SpoolFolder } from '../../mount/spool.ts'
@@ -122,12 +123,12 @@ export class Walked {
 
   async mkdir(at: string): Promise<void> {
     const [parent, name] = await this.#split(at)
-    await this.tree.mkdir(parent, name, 0o755)
+    await mkdir(this.tree, parent, name, 0o755)
   }
 
   async symlink(at: string, text: string): Promise<void> {
     const [parent, name] = await this.#split(at)
-    await this.tree.symlink(parent, name, Buffer.from(text))
+    await symlink(this.tree, parent, name, Buffer.from(text))
   }
 
   async unlink(at: string): Promise<void> {

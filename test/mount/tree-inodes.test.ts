@@ -1,5 +1,6 @@
 // Inodes: what the kernel holds and forgets, what is believed and for how long, and what others do behind the mount's back.
 import t from 'tap'
+import { mkdir } from '../../mount/make.ts'
 import { Fault } from '../../src/vospace/fault.ts'
 import { nodePath } from '../../src/vospace/path.ts'
 import { HOME, sleep } from './driver-harness.ts'
@@ -132,7 +133,7 @@ void t.test('a folder renamed while something is made in it is found again', asy
   const folder = await mount.find('a')
   const { root } = mount.tree.table
   const release = mount.remote.hold('mkdir')
-  const made = mount.tree.mkdir(folder, 'new', 0o755)
+  const made = mkdir(mount.tree, folder, 'new', 0o755)
   await sleep(5)
   await mount.tree.rename(root, 'a', root, 'b', 'replace')
   release()
