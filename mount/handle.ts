@@ -9,7 +9,8 @@ import { NO_RECORDER, type Recorder, type SavedContent, type SavedHandle } from 
 import { checkPermitted } from './permission-watch.ts'
 import { type RemoteRef } from './remote.ts'
 import { type Log, type SpoolFolder } from './spool.ts'
-import { type Maker, type Tree } from './tree.ts'
+import { create, type Maker } from './make.ts'
+import { type Tree } from './tree.ts'
 
 /** Makes a reader of one version of a file; mount/reader.ts in the driver. */
 export type OpenReader = (ref: () => RemoteRef, version: string, size: number) => BaseReader
@@ -135,7 +136,7 @@ export class Files {
   ): Promise<Opened & { readonly inode: Inode }> {
     this.checkWritable()
     try {
-      const inode = await this.#tree.create(parent, name, mode, maker)
+      const inode = await create(this.#tree, parent, name, mode, maker)
       // it is empty already: truncating would only be one more thing to send
       return { inode, ...this.#add(inode, flags & ~constants.O_TRUNC) }
     } catch (error) {
