@@ -13,7 +13,7 @@ export interface ClientServerOptions {
   readonly gateway: Omit<ConnectOptions, 'logger'>
 }
 
-export type ClientOrder = 'log' | 'unmount' | 'rss'
+export type ClientOrder = 'log' | 'unmount' | 'rss' | 'openFiles'
 
 const options = JSON.parse(process.argv[2] ?? '{}') as ClientServerOptions
 const lines: string[] = []
@@ -23,7 +23,7 @@ async function main(): Promise<void> {
   const state = await StateDirectory.own(options.state, log)
   const remote = new Client({
     ...options.gateway,
-    logger: { warn: (fields, text) => log(`${text} ${String(fields)}`) },
+    logger: { warn: (fields, text) => log(`${text} ${JSON.stringify(fields)}`) },
   })
   const { dir, root, ttl } = options
   const mounted = await serveMount({
@@ -37,8 +37,12 @@ async function main(): Promise<void> {
   state.record([dir])
   process.on('message', ({ kind, id, order }: { kind: string; id: number; order: ClientOrder }) => {
     if (kind !== 'order') return
-    const said =
-      order === 'log' ? lines : order === 'rss' ? process.memoryUsage().rss : mounted.unmount(500).then((x) => x.unsent)
+    const said = {
+      log: () => lines,
+      rss: () => process.memoryUsage().rss,
+      openFiles: () => mounted.openFiles,
+      unmount: () => mounted.unmount(500).then(({ unsent }) => unsent),
+    }[order]()
     void Promise.resolve(said).then((value) => process.send?.({ kind: 'answer', id, value }))
   })
   process.send?.({ kind: 'ready' })
