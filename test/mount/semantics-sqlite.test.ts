@@ -66,7 +66,7 @@ function python(t: Test, script: string, args: readonly string[], until = Infini
   })
 }
 
-t.test('writers on two mounts lose and tear nothing', { skip }, async (t) => {
+t.test('sqlite', { skip }, async (t) => {
   const gateway = await startGateway(t)
   const mounts = [await mountOf(t, gateway), await mountOf(t, gateway)]
   const [one = '', two = ''] = mounts.map(({ dir }) => path.join(dir, 'base.db'))
@@ -92,7 +92,7 @@ t.test('writers on two mounts lose and tear nothing', { skip }, async (t) => {
   for (const mount of mounts) t.same(await mount.ask('log'), [])
 })
 
-t.test('a writer that is killed in a transaction leaves the other a journal to roll back', { skip }, async (t) => {
+t.test('sqlite-killed-writer', { skip }, async (t) => {
   const gateway = await startGateway(t)
   const mounts = [await mountOf(t, gateway, { ttl: 30 }), await mountOf(t, gateway, { ttl: 30 })]
   const [one = '', two = ''] = mounts.map(({ dir }) => path.join(dir, 'base.db'))

@@ -30,7 +30,7 @@ const read = (name: string): string => `fs.readFileSync(dir + '/${name}', 'utf8'
 const size = (name: string): string => `fs.statSync(dir + '/${name}').size`
 const exists = (name: string): string => `fs.existsSync(dir + '/${name}')`
 
-t.test('what is changed through one mount or by HTTP is seen by another', { skip }, async (t) => {
+t.test('news-at-once', { skip }, async (t) => {
   const gateway = await startGateway(t)
   const [a, b] = [await mountOf(t, gateway, { ttl: LONG }), await mountOf(t, gateway, { ttl: LONG })]
   const put = (name: string, body: string) =>
@@ -123,7 +123,7 @@ class Wire {
   }
 }
 
-t.test('a stream that was cut goes on where it was, and after a gap everything is asked again', { skip }, async (t) => {
+t.test('news-after-a-gap', { skip }, async (t) => {
   const gateway = await startGateway(t)
   const wire = new Wire(t, gateway.port)
   await wire.listening

@@ -41,7 +41,7 @@ async function two(t: Test): Promise<Two> {
 
 const held = ({ gateway }: Two): number => gateway.store.leases.count()
 
-t.test('fcntl locks hold in one mount and across two', { skip }, async (t) => {
+t.test('fcntl-locks', { skip }, async (t) => {
   const world = worldOf(t)
   const [a, same, b] = [await world.open(0), await world.open(0), await world.open(1)]
   t.equal(await a.lock('write', { start: 10, length: 10 }), null)
@@ -65,7 +65,7 @@ t.test('fcntl locks hold in one mount and across two', { skip }, async (t) => {
   t.equal(held(world), 0)
 })
 
-t.test('a close of any descriptor and the death of a process give fcntl locks back', { skip }, async (t) => {
+t.test('locks-end-with-their-owner', { skip }, async (t) => {
   const world = worldOf(t)
   const [a, b] = [await world.open(0), await world.open(1)]
   await a.lock('write')
@@ -78,7 +78,7 @@ t.test('a close of any descriptor and the death of a process give fcntl locks ba
   t.equal(await a.lock('write'), null)
 })
 
-t.test('flock locks are of the open file, and end with its last descriptor', { skip }, async (t) => {
+t.test('flock-locks', { skip }, async (t) => {
   const world = worldOf(t)
   const [a, b] = [await world.open(0), await world.open(1)]
   t.equal(await a.flock('read'), null)
@@ -100,7 +100,7 @@ t.test('flock locks are of the open file, and end with its last descriptor', { s
   )
 })
 
-t.test('locks of an open file (F_OFD_SETLK) end with it', { skip }, async (t) => {
+t.test('open-file-locks', { skip }, async (t) => {
   const world = worldOf(t)
   const [a, b] = [await world.open(0), await world.open(1)]
   t.equal(await a.lock('write', { ofd: true }), null)
@@ -122,7 +122,7 @@ t.test('locks of an open file (F_OFD_SETLK) end with it', { skip }, async (t) =>
   )
 })
 
-t.test('who waits gets the lock when it is free, in turn, within a mount and across', { skip }, async (t) => {
+t.test('locks-in-turn', { skip }, async (t) => {
   const world = worldOf(t)
   const [a, b, c] = [await world.open(0), await world.open(1), await world.open(0)]
   await a.lock('write')
@@ -146,7 +146,7 @@ t.test('who waits gets the lock when it is free, in turn, within a mount and acr
   t.same(order, ['b', 'c'])
 })
 
-t.test('a signal ends the wait, and leaves what was held as it was', { skip }, async (t) => {
+t.test('lock-signals', { skip }, async (t) => {
   const world = worldOf(t)
   const [a, b, c] = [await world.open(0), await world.open(1), await world.open(1)]
   await a.lock('read')
@@ -187,7 +187,7 @@ t.test('a signal ends the wait, and leaves what was held as it was', { skip }, a
   )
 })
 
-t.test('a circle across mounts is EDEADLK', { skip }, async (t) => {
+t.test('lock-circles', { skip }, async (t) => {
   const world = worldOf(t)
   const [a, b] = [await world.open(0), await world.open(1)]
   await a.lock('write', { start: 0, length: 1 })
@@ -202,7 +202,7 @@ t.test('a circle across mounts is EDEADLK', { skip }, async (t) => {
   t.equal(await waiting, null)
 })
 
-t.test('a lock shows what was written under the one before it, size and names too', { skip }, async (t) => {
+t.test('locks-show-what-was-written', { skip }, async (t) => {
   const world = worldOf(t)
   const [a, b] = [await world.open(0), await world.open(1)]
   t.equal(await b.tell({ do: 'read', name: 'f' }), '')
@@ -222,7 +222,7 @@ t.test('a lock shows what was written under the one before it, size and names to
   }
 })
 
-t.test('locks follow a rename, and those of a removed file are the mount s own', { skip }, async (t) => {
+t.test('locks-follow-files', { skip }, async (t) => {
   const world = worldOf(t)
   const [a, b] = [await world.open(0, 'named'), await world.open(1, 'named')]
   await a.lock('write')
@@ -240,7 +240,7 @@ t.test('locks follow a rename, and those of a removed file are the mount s own',
   t.equal(await same.lock('write'), null)
 })
 
-t.test('permission: who may not write takes no write lock', { skip }, async (t) => {
+t.test('lock-permission', { skip }, async (t) => {
   const gateway = await startGateway(t)
   await gateway.call('/files/pub/f', { method: 'PUT', as: 'alice', body: 'x' })
   const body = JSON.stringify({ path: '/pub/f', mode: 0o644 })
@@ -252,7 +252,7 @@ t.test('permission: who may not write takes no write lock', { skip }, async (t) 
   t.equal(await locker.flock('write'), 'EACCES')
 })
 
-t.test('a clean unmount gives everything back at once; a dead driver when its time is over', { skip }, async (t) => {
+t.test('lock-leases', { skip }, async (t) => {
   const world = await two(t)
   const [a, b] = [await world.open(0), await world.open(1)]
   await a.lock('write')
@@ -274,7 +274,7 @@ t.test('a clean unmount gives everything back at once; a dead driver when its ti
   )
 })
 
-t.test('a mount that was away for too long does not write under a lock that it lost', { skip }, async (t) => {
+t.test('lost-locks', { skip }, async (t) => {
   const world = await two(t)
   const [a, b] = [await world.open(0), await world.open(1)]
   await a.lock('write')
