@@ -110,6 +110,8 @@ function typeOfMode(mode: number): FileType {
 }
 
 const names = Buffer.alloc(65_536)
+/** What is asked for at first: the kernel makes as much memory as there might be to answer. */
+const FEW = 1024
 let hasListxattrat = true
 
 /**
@@ -117,7 +119,8 @@ let hasListxattrat = true
  * keeps none. Throws LibcError.
  */
 export function listXattrAt(directory: number, name: string): readonly string[] | undefined {
-  const length = listNames(directory, name)
+  let length = listNames(directory, name, FEW)
+  if (length === -ERRNO.ERANGE) length = listNames(directory, name, names.length)
   if (length === 0 || length === -ERRNO.EOPNOTSUPP || length === -ERRNO.E2BIG) return NO_NAMES
   if (length === -ERRNO.ENOENT) return undefined
   if (length < 0) throw new LibcError('llistxattr', -length)
@@ -125,14 +128,14 @@ export function listXattrAt(directory: number, name: string): readonly string[] 
 }
 const NO_NAMES: readonly string[] = []
 
-function listNames(directory: number, name: string): number {
+function listNames(directory: number, name: string, size: number): number {
   if (hasListxattrat) {
-    const length = listxattrat(SYS_LISTXATTRAT, directory, name, AT_SYMLINK_NOFOLLOW, names, names.length)
+    const length = listxattrat(SYS_LISTXATTRAT, directory, name, AT_SYMLINK_NOFOLLOW, names, size)
     // an older kernel, or a sandbox that does not know the call
     if (length !== -ERRNO.ENOSYS && length !== -ERRNO.EPERM) return length
     hasListxattrat = false
   }
-  return llistxattr(`/proc/self/fd/${directory}/${name}`, names, names.length)
+  return llistxattr(`/proc/self/fd/${directory}/${name}`, names, size)
 }
 
 /** Removes a name that is no directory. Throws LibcError: ENOENT, EISDIR, EPERM, EACCES, EROFS. */

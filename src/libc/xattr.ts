@@ -7,6 +7,8 @@ import { declare, declareCall, LibcError } from './ffi.ts'
 
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX: one buffer for every answer, used between two lines of synchronous code. */
 const answer = Buffer.alloc(65536)
+/** What is asked for at first: the kernel makes, and clears, as much memory as there might be to answer. */
+const FEW = 1024
 
 const PATH = 'const char *'
 const get = declareCall('lgetxattr', 'int64_t', [PATH, PATH, 'void *', 'size_t'])
@@ -17,7 +19,8 @@ const remove = declareCall('removexattr', 'int', [PATH, PATH])
 
 /** The value; undefined when there is none, the file system keeps none, or we may not read it. Throws LibcError. */
 export function getXattr(path: string, name: string): Buffer | undefined {
-  const length = get(path, name, answer, answer.length)
+  let length = get(path, name, answer, FEW)
+  if (length === -ERRNO.ERANGE) length = get(path, name, answer, answer.length)
   if (length >= 0) return Buffer.from(answer.subarray(0, length))
   if (!isAbsence(-length)) throw new LibcError('lgetxattr', -length)
   return undefined
@@ -25,7 +28,8 @@ export function getXattr(path: string, name: string): Buffer | undefined {
 
 /** The value of an open file. */
 export function getXattrOpen(fd: number, name: string): Buffer | undefined {
-  const length = getOpen(fd, name, answer, answer.length)
+  let length = getOpen(fd, name, answer, FEW)
+  if (length === -ERRNO.ERANGE) length = getOpen(fd, name, answer, answer.length)
   if (length >= 0) return Buffer.from(answer.subarray(0, length))
   if (!isAbsence(-length)) throw new LibcError('fgetxattr', -length)
   return undefined
@@ -33,7 +37,8 @@ export function getXattrOpen(fd: number, name: string): Buffer | undefined {
 
 /** Names that are UTF-8; none where the file system keeps none. Throws LibcError. */
 export function listXattr(path: string): string[] {
-  const length = list(path, answer, answer.length)
+  let length = list(path, answer, FEW)
+  if (length === -ERRNO.ERANGE) length = list(path, answer, answer.length)
   // E2BIG: more names than the kernel can say; such a node is shown without
   if (length === -ERRNO.EOPNOTSUPP || length === -ERRNO.E2BIG || length === 0) return []
   if (length < 0) throw new LibcError('llistxattr', -length)
