@@ -37,6 +37,8 @@ export function fsV1(app: FastifyInstance, context: HttpContext): void {
   endpoint(app, root, {
     GET: async ({ caller }, reply) => {
       const { user, uid, gid, trusted = false } = caller
+      // the first thing a mount asks
+      if (trusted) context.services.audit?.note({ act: 'mount.trusted', by: user ?? null, on: '/', result: 'allowed' })
       return json(reply, { version: 1, resourceId: service.resourceId, user: user ?? null, uid, gid, trusted })
     },
   })

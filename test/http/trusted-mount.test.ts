@@ -4,6 +4,7 @@ import { lstatSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { type AuditEvent } from '../../src/identity/audit.ts'
 import { createProxy } from '../../src/identity/mint.ts'
 import { OID } from '../../src/identity/oid.ts'
 import { PosixBackend } from '../../src/backend/posix/posix.ts'
@@ -83,6 +84,16 @@ void t.test('only an administrator who is named may, with a certificate', { skip
   const read = async (headers: Record<string, string>) =>
     (await gateway.call('/fs/v1/data?path=/secret', { as: 'bob', headers })).status
   t.same([await read({}), await read(TRUSTED)], [403, 200], 'the name alone opens nothing')
+})
+
+void t.test('that somebody mounts so is in the audit', { skip }, async (t) => {
+  const events: AuditEvent[] = []
+  const audit = { note: (event: AuditEvent): void => void events.push(event) }
+  const { gateway } = await start(t, { services: { trustedMounts: ['bob'], audit } })
+  await gateway.call('/fs/v1', { as: 'bob' })
+  t.same(events, [])
+  await gateway.call('/fs/v1', { as: 'bob', headers: TRUSTED })
+  t.same(events, [{ act: 'mount.trusted', by: 'bob', on: '/', result: 'allowed' }])
 })
 
 void t.test('no site has trusted mounts by itself', { skip }, async (t) => {

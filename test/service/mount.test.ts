@@ -28,6 +28,12 @@ t.test('a gateway of another name is not mounted', async (t) => {
   t.match(said.stderr, /the gateway at https:\/\/localhost:\d+\/karst is ivo:\/\/karst.local\/karst, and vos:\/\/other/)
 })
 
+t.test('a trusted mount is not for everybody, and it is said why', async (t) => {
+  const said = await mount('vos://karst.local~karst/', '--trusted')
+  t.equal(said.code, 1)
+  t.match(said.stderr, /no trusted mount: it takes an administrator/)
+})
+
 t.test('nobody at the port is said within seconds, with a hint', async (t) => {
   const said = await mount('vos://karst.local~karst/datasets/sample', '--url', 'https://localhost:9/karst')
   t.equal(said.code, 1)
