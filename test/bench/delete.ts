@@ -1,6 +1,6 @@
 /** Recursive delete without a trash, as the job and as DELETE do it, beside `rm -rf` on the same tree. */
 import { execFileSync } from 'node:child_process'
-import { chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { deleteNode } from '../../src/space/delete-node.ts'
@@ -44,6 +44,7 @@ async function rows(space: Space, dir: string): Promise<BenchRow[]> {
     rm: async (tree) => execFileSync('rm', ['-rf', join(dir, tree)]),
   }
   const took = { job: [] as number[], plain: [] as number[], rm: [] as number[] }
+  const spent = { job: [] as number[], plain: [] as number[], rm: [] as number[] }
   const runs = Array.from({ length: ROUNDS }, (_, round) =>
     Object.keys(took).map((way) => ({ way, tree: way + round })),
   )
@@ -52,8 +53,10 @@ async function rows(space: Space, dir: string): Promise<BenchRow[]> {
   execFileSync('sync')
   for (const { way, tree } of runs.flat()) {
     const began = performance.now()
+    const before = processorTime()
     await ways[way]?.(tree)
     took[way as keyof typeof took].push(performance.now() - began)
+    spent[way as keyof typeof spent].push(processorTime() - before)
   }
   const rate = (times: number[]): number => NODES / (median(times) / 1000)
   const peer = rate(took.rm)
@@ -65,7 +68,29 @@ async function rows(space: Space, dir: string): Promise<BenchRow[]> {
     ratio: ours / peer,
     target: '>= 0.5',
   })
-  return [row('recursive delete', rate(took.job)), row('DELETE', rate(took.plain))]
+  const cost = (name: string, times: number[]): BenchRow => {
+    const [ours, peer] = [median(times) / NODES, median(spent.rm) / NODES]
+    return {
+      name: `${name} of ${NODES} nodes, processor`,
+      ours,
+      peer,
+      unit: 'us/node',
+      ratio: ours / peer,
+      target: '<= 2',
+    }
+  }
+  return [
+    row('recursive delete', rate(took.job)),
+    cost('recursive delete', spent.job),
+    row('DELETE', rate(took.plain)),
+    cost('DELETE', spent.plain),
+  ]
+}
+
+/** Microseconds that this process and the children it has waited for have had (proc(5): ticks of 10 ms). */
+function processorTime(): number {
+  const fields = readFileSync('/proc/self/stat', 'latin1').split(') ')[1]?.split(' ') ?? []
+  return [11, 12, 13, 14].reduce((sum, at) => sum + Number(fields[at]) * 10_000, 0)
 }
 
 async function asJob(space: Space, tree: string): Promise<unknown> {
