@@ -91,7 +91,8 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
   if (resume === undefined) await tree.hiddenNames.sweep(options.state)
   const spools = new SpoolFolder(options.state, id, options.log)
   const openReader = readerOf(remote, options.budget)
-  const coherence = coherenceOf({ remote, tree, root, log: options.log })
+  const folder = options.survival && resumeFolder(options.state, id)
+  const coherence = coherenceOf({ remote, tree, root, folder, log: options.log })
   const { locks } = coherence
   const recorder = record ?? NO_RECORDER
   const files = new Files(tree, { spools, openReader, readOnly, locks, log: options.log, recorder })
@@ -100,6 +101,7 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
   const parts = { tree, files, folders, spools }
   try {
     if (resume !== undefined) restore(parts, record?.restored())
+    if (resume !== undefined) locks?.restore()
     record?.begin({ table: tree.table, files, folders })
     if (record !== undefined) spools.later = (action) => record.afterwards(action)
     const how = { fsname: options.source, readOnly, allowOther, defaultPermissions: allowOther }
