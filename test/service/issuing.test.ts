@@ -81,9 +81,16 @@ t.test('an administrator gets a certificate for a user, by the authority of the 
   const made = parseCredential(body.toString(), 'answer')
   await writeCredential(place('made.pem'), await createProxy(made, { hours: 1 }))
   t.match(JSON.parse((await ask('made', '/fs/v1')).body.toString()), { user: 'alice' })
-  const log = readFileSync(place('log'), 'utf8')
-  t.match(log, /"act":"credential\.issue","by":"root","on":"alice","result":"allowed"/)
-  t.notMatch(log, /PRIVATE KEY/)
+  const audit = readFileSync(place('state/audit.jsonl'), 'utf8')
+  const noted = audit.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as object]))
+  const issued = { act: 'credential.issue', on: 'alice' }
+  t.match(noted, [
+    { ...issued, by: 'alice', result: 'refused' },
+    { act: 'request', by: 'alice', result: 'refused' },
+    { ...issued, by: 'root', result: 'refused' },
+    { ...issued, by: 'root', result: 'allowed' },
+  ])
+  t.notMatch(audit + readFileSync(place('log'), 'utf8'), /PRIVATE KEY/)
 
   // a renewed authority, with the certificate of another name
   const renewed = await mintDevelopmentCa('renewed site')
