@@ -1,6 +1,7 @@
 // What keeps mounts of one tree in step with each other: locks, and the news of what was changed elsewhere.
 import { type NodePath } from '../src/vospace/path.ts'
 import { type Expire, Invalidation } from './invalidate.ts'
+import { KeptLocks } from './kept-locks.ts'
 import { Locks } from './locks.ts'
 import { type Remote } from './remote.ts'
 import { type Log } from './spool.ts'
@@ -10,6 +11,8 @@ export interface CoherenceOptions {
   readonly remote: Remote
   readonly tree: Tree
   readonly root: NodePath
+  /** Folder of the mount, where it survives its driver. */
+  readonly folder?: string | undefined
   readonly log: Log
 }
 
@@ -23,11 +26,12 @@ export interface Coherence {
 }
 
 /** As far as the gateway can. */
-export function coherenceOf({ remote, tree, root, log }: CoherenceOptions): Coherence {
+export function coherenceOf({ remote, tree, root, folder, log }: CoherenceOptions): Coherence {
   const { leases, feed } = remote
   const news = feed && new Invalidation({ feed, tree, root, log })
   const caughtUp = async (seq: number): Promise<void> => news?.upTo(seq)
-  const locks = leases && new Locks({ calls: leases, tree, caughtUp, log })
+  const kept = folder === undefined ? undefined : new KeptLocks(folder)
+  const locks = leases && new Locks({ calls: leases, tree, caughtUp, log, kept })
   return {
     ...(locks && { locks }),
     start: (expire) => news?.start(expire),

@@ -20,11 +20,22 @@ interface Open {
   untilDate: number
 }
 
+export interface SessionHeard {
+  /** It is over, with all locks. */
+  readonly lost: () => void
+  /** There is another. */
+  readonly changed: () => void
+}
+
+/** What the driver after this one needs to go on with it. */
+export type SavedSession = Pick<Open, 'id' | 'ttl' | 'untilDate'>
+
 export class LeaseSession {
   readonly #calls: LeaseCalls
-  readonly #onLost: () => void
+  readonly #heard: SessionHeard
   readonly #log: Log
   #open: Promise<Open> | undefined
+  #known: Open | undefined
   #renewing: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #idleSince = performance.now()
@@ -33,10 +44,26 @@ export class LeaseSession {
   /** What the gateway is still to be told, in order. */
   #owed: Promise<void> = Promise.resolve()
 
-  constructor(calls: LeaseCalls, onLost: () => void, log: Log) {
+  constructor(calls: LeaseCalls, heard: SessionHeard, log: Log) {
     this.#calls = calls
-    this.#onLost = onLost
+    this.#heard = heard
     this.#log = log
+  }
+
+  /** undefined: there is none. */
+  get saved(): SavedSession | undefined {
+    const open = this.#known
+    return open && { id: open.id, ttl: open.ttl, untilDate: open.untilDate }
+  }
+
+  /** Goes on with the session of the driver before this one, if it still is one. */
+  resume({ id, ttl, untilDate }: SavedSession, needed: boolean): void {
+    const until = performance.now() + Math.min(untilDate - Date.now(), ttl)
+    const open = { id, ttl, until, untilDate }
+    this.#needed = needed
+    this.#open = Promise.resolve(open)
+    this.#started(open)
+    this.#beat(open)
   }
 
   /** Whether there are locks to be kept. */
@@ -126,15 +153,21 @@ export class LeaseSession {
     try {
       const { session: id, ttl } = await this.#calls.open()
       const open = { id, ttl, until: asked.steady + ttl, untilDate: asked.date + ttl }
-      clearInterval(this.#timer)
-      this.#timer = setInterval(() => this.#beat(open), ttl / 3)
-      this.#timer.unref()
-      this.#idleSince = performance.now()
+      this.#started(open)
+      this.#heard.changed()
       return open
     } catch (error) {
       this.#open = undefined
       throw error
     }
+  }
+
+  #started(open: Open): void {
+    this.#known = open
+    clearInterval(this.#timer)
+    this.#timer = setInterval(() => this.#beat(open), open.ttl / 3)
+    this.#timer.unref()
+    this.#idleSince = performance.now()
   }
 
   #beat(open: Open): void {
@@ -168,10 +201,11 @@ export class LeaseSession {
   #over(open: Open): void {
     if (this.#open === undefined) return
     this.#open = undefined
+    this.#known = undefined
     clearInterval(this.#timer)
     if (this.#needed) {
       this.#log(`locks: session ${open.id} is over`)
-      this.#onLost()
+      this.#heard.lost()
     }
     this.#needed = false
   }

@@ -5,6 +5,7 @@ import { type LockedRange, type LockKind, overlaps, type Range, withRange } from
 import { type Inode } from './cache.ts'
 import { type Content } from './content.ts'
 import { type FileLock, type LockRequest } from './fuse/lock.ts'
+import { type KeptLocks } from './kept-locks.ts'
 import { type LeaseAnswer, type LeaseCalls, type LeaseLock } from './lease-calls.ts'
 import { LeaseSession } from './lease-session.ts'
 import { localHolder } from './local-locks.ts'
@@ -17,6 +18,8 @@ export interface LocksOptions {
   /** Resolves when what the gateway changed up to that number is no longer believed here. */
   readonly caughtUp: (seq: number) => Promise<void>
   readonly log: Log
+  /** Where the driver after this one finds them. */
+  readonly kept?: KeptLocks | undefined
 }
 
 /** What one owner has locked of one file. */
@@ -40,12 +43,13 @@ export class Locks {
   readonly #session: LeaseSession
   readonly #files = new Map<Inode, Map<string, Holding>>()
   /** Bytes that may not be sent any more, and why. */
-  readonly #dead = new WeakMap<Content, string>()
+  readonly #dead = new Map<Inode, { readonly content: Content; readonly why: string }>()
   #waits = 0
 
   constructor(options: LocksOptions) {
     this.#options = options
-    this.#session = new LeaseSession(options.calls, () => this.#lost(), options.log)
+    const heard = { lost: () => this.#lost(), changed: () => this.#keep() }
+    this.#session = new LeaseSession(options.calls, heard, options.log)
   }
 
   /** Locks held, for status. */
@@ -60,9 +64,50 @@ export class Locks {
   }
 
   /** Throws EIO once the file's lock was lost: what is written now could spoil what others wrote under theirs. */
-  check({ content, name }: Inode): void {
-    const why = content && this.#dead.get(content)
-    if (why !== undefined) throw new Fault('NodeLocked', `${name}: ${why}`, { errno: 'EIO' })
+  check(inode: Inode): void {
+    const dead = this.#dead.get(inode)
+    if (dead === undefined) return
+    if (dead.content === inode.content) throw new Fault('NodeLocked', `${inode.name}: ${dead.why}`, { errno: 'EIO' })
+    this.#dead.delete(inode) // it was closed, and is open anew
+  }
+
+  #kill(inode: Inode, why: string): void {
+    const { content } = inode
+    if (content !== undefined && this.#dead.get(inode)?.content !== content) this.#dead.set(inode, { content, why })
+  }
+
+  /** Goes on with the locks of the driver before this one; its files are open here by now. */
+  restore(): void {
+    const saved = this.#options.kept?.read()
+    if (saved === undefined) return
+    const { table } = this.#options.tree
+    for (const [nodeid, why] of saved.dead) this.#kill(table.get(nodeid), why)
+    for (const { nodeid, handles, ...holding } of saved.holdings) {
+      const inode = table.get(nodeid)
+      const holdings = this.#files.get(inode) ?? new Map<string, Holding>()
+      const restored = { ...holding, handles: new Set(handles), settling: undefined }
+      this.#files.set(inode, holdings.set(`${holding.kind} ${holding.owner}`, restored))
+    }
+    if (saved.session !== undefined) this.#session.resume(saved.session, this.#files.size > 0)
+  }
+
+  #keep(): void {
+    const { kept } = this.#options
+    if (kept === undefined) return
+    const holdings = [...this.#files].flatMap(([{ nodeid }, ofFile]) =>
+      [...ofFile.values()].map(({ kind, owner, held, handles }) => ({
+        nodeid,
+        kind,
+        owner,
+        held,
+        handles: [...handles],
+      })),
+    )
+    const { saved } = this.#session
+    const dead = [...this.#dead].flatMap(([inode, { content, why }]) =>
+      inode.content === content ? [[inode.nodeid, why] as const] : [],
+    )
+    kept.write({ ...(saved && { session: saved }), holdings, dead })
   }
 
   /** Before bytes are sent: throws EIO where the file was locked and may not be any more. */
@@ -122,6 +167,7 @@ export class Locks {
     const holdings = this.#files.get(inode) ?? new Map<string, Holding>()
     this.#files.set(inode, holdings.set(keyOf(asked), holding))
     this.#session.needed = true
+    this.#keep()
   }
 
   /** An interrupted call leaves everything as it was. */
@@ -193,9 +239,7 @@ export class Locks {
       await content?.flush()
       return undefined
     } catch (error) {
-      if (content !== undefined && !this.#dead.has(content)) {
-        this.#dead.set(content, `what was written could not be sent before its lock was given up: ${String(error)}`)
-      }
+      this.#kill(inode, `what was written could not be sent before its lock was given up: ${String(error)}`)
       return error instanceof Error ? error : new Error(String(error))
     }
   }
@@ -205,6 +249,7 @@ export class Locks {
     const { start, end } = range
     holding.held = withRange(holding.held, range, undefined)
     this.#tidy(inode, holding)
+    this.#keep()
     if (inode.unlinked) return
     const { id } = inode.entry
     await this.#session.release((session) => this.#options.calls.unlock(id, { session, kind, owner, start, end }))
@@ -242,10 +287,11 @@ export class Locks {
     for (const [inode, holdings] of this.#files) {
       for (const holding of holdings.values()) holding.held = []
       if (inode.unlinked || inode.content === undefined) continue
-      this.#dead.set(inode.content, 'its lock was lost: the gateway did not hear of this mount for too long')
+      this.#kill(inode, 'its lock was lost: the gateway did not hear of this mount for too long')
       this.#options.log(`${inode.name}: its lock was lost; it can be neither written nor locked until it is closed`)
     }
     this.#files.clear()
+    this.#keep()
   }
 
   /** The mount has ended: everything is given back at once. */
