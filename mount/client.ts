@@ -211,6 +211,11 @@ export class Client implements Remote {
     await this.#connections.close()
   }
 
+  abandon(): void {
+    this.#exchange.close()
+    this.#connections.destroy()
+  }
+
   #get<T>(call: string, query: Query, from: (value: unknown) => T): Promise<T> {
     return this.#exchange.send({ method: 'GET', target: this.#target(call, query), accept: json(from) })
   }

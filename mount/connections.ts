@@ -94,6 +94,16 @@ export class Connections {
     await Promise.all(this.#drained)
   }
 
+  /** Cuts everything: what is under way fails, and nothing comes after it. */
+  destroy(): void {
+    this.#closed = true
+    for (const pool of Object.values(this.#pools ?? {}) as Pool[]) {
+      // who waited for an answer has the error
+      pool.destroy().catch(() => undefined)
+    }
+    this.#pools = undefined
+  }
+
   async #reload(): Promise<boolean> {
     const { certificate, tokenFile } = this.#options
     const isToken = await this.#usable('token', tokenFile, this.#token !== undefined, () => this.#readToken())

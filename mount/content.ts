@@ -135,6 +135,11 @@ export class Content {
     )
   }
 
+  /** Bytes that wait to be sent. */
+  get waiting(): number {
+    return this.#dirty.bytes + (this.#batch?.dirty.bytes ?? 0)
+  }
+
   /** Whether a flush would send something. */
   get waits(): boolean {
     return this.isDirty && !this.unlinked

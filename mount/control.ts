@@ -2,6 +2,7 @@
 import * as fs from 'node:fs'
 import * as net from 'node:net'
 import * as path from 'node:path'
+import { type LatencySummary } from './fuse/latency.ts'
 
 export interface MountRequest {
   readonly command: 'mount'
@@ -22,16 +23,34 @@ export interface MountRequest {
   readonly ttl?: number
   readonly uid?: number
   readonly gid?: number
+  /** Seconds until a call that the gateway does not answer is EIO. */
+  readonly timeout?: number
 }
 
 export type ControlRequest =
-  MountRequest | { readonly command: 'umount'; readonly dir: string } | { readonly command: 'status' }
+  | MountRequest
+  | { readonly command: 'umount'; readonly dir: string; /** Seconds. */ readonly timeout?: number }
+  | { readonly command: 'status' }
 
 export interface MountStatus {
   readonly dir: string
   readonly source: string
   readonly readOnly: boolean
   readonly openFiles: number
+  /** Files, and bytes of them, that wait to be sent. */
+  readonly dirtyFiles: number
+  readonly dirtyBytes: number
+  /** Bytes on the local disk. */
+  readonly spoolBytes: number
+  /** Nodes that the kernel knows. */
+  readonly inodes: number
+  /** Ranges locked across mounts. */
+  readonly locks: number
+  /** Whether another driver can go on with it. */
+  readonly survives: boolean
+  /** Milliseconds of the kernel's requests. */
+  readonly latency: LatencySummary
+  readonly lastError?: { readonly at: string; readonly message: string }
 }
 
 /** `left`: what could not be sent, one line each. */
@@ -40,6 +59,8 @@ export type ControlReply =
       readonly ok: true
       readonly pid: number
       readonly mounts: readonly MountStatus[]
+      /** Bytes of memory that hold what was read ahead, for all mounts, and how many there may be. */
+      readonly cache?: { readonly used: number; readonly limit: number }
       readonly left: readonly string[]
     }
   | { readonly ok: false; readonly error: string; readonly code: string }

@@ -14,7 +14,7 @@ import { MountError } from './fuse/mount-options.ts'
 import { mountAt } from './fuse/mountinfo.ts'
 import { detachStale, probeMount, unmountFuse } from './fuse/unmount.ts'
 import { locate } from './locate.ts'
-import { driverLog, type DriverLog } from './log.ts'
+import { driverLog, notingLog, type DriverLog, type NotingLog } from './log.ts'
 import { serveMount, type Mounted, type Resumed, type ServeOptions } from './mounted.ts'
 import { ReadBudget } from './read-budget.ts'
 import { type Identity, type Remote } from './remote.ts'
@@ -26,6 +26,8 @@ const READ_AHEAD = 256 << 20
 /** Milliseconds. */
 const MOUNT_LIMIT = 120_000
 const UNMOUNT_LIMIT = 90_000
+/** Beside what the gateway is waited for. */
+const UNMOUNT_SLACK = 20_000
 const START_LIMIT = 60_000
 
 /** The mounts of one process. */
@@ -37,6 +39,7 @@ export class Driver {
   /** Detached while in use: no longer anybody's directory, served until the last user lets go. */
   readonly #detached = new Set<Mounted>()
   readonly #store: DescriptorStore | undefined
+  readonly #logs = new WeakMap<Mounted, NotingLog>()
 
   /** The state directory is owned by the caller. With a store the mounts survive this process. */
   constructor(state: StateDirectory, log: DriverLog, store?: DescriptorStore) {
@@ -48,13 +51,14 @@ export class Driver {
   /** Mounts what the request names. Throws Faults of gateway and registry, MountError. */
   async mount(request: MountRequest): Promise<Mounted> {
     const { url, path: root } = await locate(request)
-    const gateway = gatewayOf(request, url, this.#log)
+    const log = notingLog(this.#log)
+    const gateway = gatewayOf(request, url, log)
     checkService(request.uri, await greet(gateway), url)
     const remote = new Client(gateway)
     const { command: _, ...asked } = request
     const survival = this.#store && { store: this.#store, request: asked, url }
     try {
-      return await this.serve(remote, root, request, { ...(survival !== undefined && { survival }) })
+      return await this.serve(remote, root, request, { ...(survival !== undefined && { survival }), log })
     } catch (error) {
       await remote.close()
       throw error
@@ -64,8 +68,9 @@ export class Driver {
   /** Goes on with a mount of the driver before this one. Throws where its record cannot be used. */
   async resume(resume: Resumed, store: DescriptorStore): Promise<void> {
     const { request, url, root } = resume.saved
-    const remote = new Client(gatewayOf(request, url, this.#log))
-    await this.serve(remote, nodePath(root), request, { resume, survival: { store, request, url } })
+    const log = notingLog(this.#log)
+    const remote = new Client(gatewayOf(request, url, log))
+    await this.serve(remote, nodePath(root), request, { resume, survival: { store, request, url }, log })
   }
 
   /** Serves `root` of a gateway at `dir`; closes `remote` when the mount has ended. */
@@ -73,8 +78,9 @@ export class Driver {
     remote: Remote,
     root: Parameters<typeof serveMount>[0]['root'],
     request: Pick<MountRequest, 'dir' | 'uri' | 'readOnly' | 'allowOther' | 'trusted' | 'ttl' | 'uid' | 'gid'>,
-    more: Pick<ServeOptions, 'survival' | 'resume'> = {},
+    more: Pick<ServeOptions, 'survival' | 'resume'> & { readonly log?: NotingLog } = {},
   ): Promise<Mounted> {
+    const { log = notingLog(this.#log), ...kept } = more
     const { uri, ...rest } = request
     const dir = path.resolve(request.dir)
     if (this.#mounts.has(dir)) throw new MountError(`${dir} is mounted already`, 'EBUSY')
@@ -83,10 +89,11 @@ export class Driver {
     const mounted = await serveMount({
       ...rest,
       ...{ dir, remote, root, source: uri, state: this.#state.path, budget: this.#budget },
-      ...more,
+      ...kept,
       log: (message) => this.#log.info(message),
-      logger: this.#log,
+      logger: log,
     })
+    this.#logs.set(mounted, log)
     this.#mounts.set(dir, mounted)
     this.#record()
     void this.#whenEnded(dir, mounted, remote)
@@ -111,10 +118,10 @@ export class Driver {
   }
 
   /** Sends what waits and unmounts; answers what could not be sent. Throws MountError with EINVAL where nothing is mounted. */
-  async unmount(dir: string): Promise<string[]> {
+  async unmount(dir: string, seconds?: number): Promise<string[]> {
     const mounted = this.#mounts.get(path.resolve(dir))
     if (mounted === undefined) throw new MountError(`nothing of ours is mounted at ${dir}`, 'EINVAL')
-    const { unsent, isInUse } = await mounted.unmount()
+    const { unsent, isInUse } = await mounted.unmount(undefined, seconds === undefined ? undefined : seconds * 1000)
     if (isInUse) this.#detach(mounted)
     return [
       ...(unsent === 0 ? [] : [`${dir}: ${unsent} files could not be sent; see ${this.#state.path}/recovered`]),
@@ -130,9 +137,10 @@ export class Driver {
   }
 
   list(): MountStatus[] {
-    return [...this.#mounts.values()].map(({ dir, source, readOnly, openFiles }) => ({
-      ...{ dir, source, readOnly, openFiles },
-    }))
+    return [...this.#mounts.values()].map((mounted) => {
+      const lastError = this.#logs.get(mounted)?.last
+      return { ...mounted.status, ...(lastError !== undefined && { lastError }) }
+    })
   }
 
   /** Resolves when no mount is left. */
@@ -160,8 +168,14 @@ export class Driver {
     try {
       let left: string[] = []
       if (request.command === 'mount') await this.mount(request)
-      else if (request.command === 'umount') left = await this.unmount(request.dir)
-      return { ok: true, pid: process.pid, mounts: this.list(), left }
+      else if (request.command === 'umount') left = await this.unmount(request.dir, request.timeout)
+      return {
+        ok: true,
+        pid: process.pid,
+        mounts: this.list(),
+        left,
+        cache: { used: this.#budget.used, limit: READ_AHEAD },
+      }
     } catch (error) {
       if (!(error instanceof Fault) && !(error instanceof MountError)) this.#log.error(request.command, error)
       const { code, errno } = error as { code?: string; errno?: string }
@@ -178,11 +192,15 @@ function checkService(uri: string, { resourceId }: Identity, url: string): void 
 
 /** How the gateway of a mount is reached. */
 function gatewayOf(
-  { certificate, tokenFile, ca, trusted = false }: Omit<MountRequest, 'command'>,
+  { certificate, tokenFile, ca, trusted = false, timeout }: Omit<MountRequest, 'command'>,
   url: string,
   logger: DriverLog,
 ): ConnectOptions {
-  return { url, certificate, tokenFile, trusted, logger, ...(ca !== undefined && { ca }) }
+  return {
+    ...{ url, certificate, tokenFile, trusted, logger },
+    ...(ca !== undefined && { ca }),
+    ...(timeout !== undefined && { timeLimit: timeout }),
+  }
 }
 
 export interface RunOptions {
@@ -388,13 +406,26 @@ async function startDaemon(
   return message.error === undefined ? undefined : { error: message.error, code: message.code ?? 'EIO' }
 }
 
+export interface UmountCommandOptions {
+  readonly dir: string
+  readonly stateDir: string
+  /** Seconds to wait for the gateway: 60 unless said otherwise. */
+  readonly timeout?: number
+}
+
 /**
  * `karst umount`: asks the driver to send what waits and unmount; where there is none, or it does not answer, takes the mount
  * away anyhow. Answers what could not be saved, one line each; nothing where nothing is mounted. Throws MountError.
  */
-export async function umountCommand(options: { readonly dir: string; readonly stateDir: string }): Promise<string[]> {
+export async function umountCommand(options: UmountCommandOptions): Promise<string[]> {
   const dir = path.resolve(options.dir)
-  const reply = await ask(options.stateDir, { command: 'umount', dir }, UNMOUNT_LIMIT)
+  const { timeout } = options
+  const limit = timeout === undefined ? UNMOUNT_LIMIT : timeout * 1000 + UNMOUNT_SLACK
+  const reply = await ask(
+    options.stateDir,
+    { command: 'umount', dir, ...(timeout !== undefined && { timeout }) },
+    limit,
+  )
   if (reply?.ok === true) return [...reply.left]
   const mount = await mountAt(dir)
   if (mount === undefined || !/^fuse\b/.test(mount.type)) return []

@@ -57,7 +57,7 @@ export class Files {
   readonly #options: FilesOptions
   readonly #handles = new Map<number, Handle>()
   /** Being released: what waits in them is still on its way. */
-  readonly #closing = new Map<number, Handle>()
+  readonly #closing = new Map<number, Handle & { readonly done: Promise<void> }>()
   readonly #recorder: Recorder
   #last = 0
 
@@ -86,6 +86,13 @@ export class Files {
       return { fh, nodeid: inode.nodeid, readable, writable, append }
     })
     return { handles, last: this.#last }
+  }
+
+  /** What waits to be sent. */
+  get waiting(): { readonly files: number; readonly bytes: number } {
+    const open = [...this.#handles.values(), ...this.#closing.values()]
+    const contents = [...new Set(open.map(({ content }) => content))].filter(({ waits }) => waits)
+    return { files: contents.length, bytes: contents.reduce((sum, { waiting }) => sum + waiting, 0) }
   }
 
   /** Throws EBADF. */
@@ -234,15 +241,14 @@ export class Files {
   }
 
   /** The handle is gone. Nobody hears of an error now: what cannot be sent is kept. */
-  async release(fh: number): Promise<void> {
+  release(fh: number): Promise<void> {
     const handle = this.get(fh)
-    this.#closing.set(fh, handle)
-    try {
-      await this.#release(fh, handle)
-    } finally {
+    const done = this.#release(fh, handle).finally(() => {
       this.#closing.delete(fh)
       this.#recorder.closed(fh)
-    }
+    })
+    this.#closing.set(fh, { ...handle, done })
+    return done
   }
 
   async #release(fh: number, { inode, content, readable }: Handle): Promise<void> {
@@ -294,7 +300,7 @@ export class Files {
 
   /** Sends everything, for an unmount. Answers how many files could not be sent; they are kept. */
   async drain(): Promise<number> {
-    const contents = new Set([...this.#handles.values()].map(({ content }) => content))
+    const contents = new Set([...this.#handles.values(), ...this.#closing.values()].map(({ content }) => content))
     const results = await Promise.allSettled([...contents].map((content) => content.flush()))
     for (const result of results) {
       if (result.status === 'rejected') this.#options.log(`unmounting: ${String(result.reason)}`)
@@ -304,7 +310,9 @@ export class Files {
 
   /** The session is over: handles that are still there never come back. */
   async end(): Promise<void> {
-    await Promise.all([...this.#handles.keys()].map((fh) => this.release(fh)))
+    const begun = [...this.#closing.values()].map(({ done }) => done)
+    const ends = await Promise.allSettled([...begun, ...[...this.#handles.keys()].map((fh) => this.release(fh))])
+    for (const end of ends) if (end.status === 'rejected') this.#options.log(`closing: ${String(end.reason)}`)
   }
 }
 

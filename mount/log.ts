@@ -19,3 +19,30 @@ export function driverLog(write: (line: string) => void): DriverLog {
 function describe(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }
+
+/** A log that remembers its last failure, for status. */
+export interface NotingLog extends DriverLog {
+  readonly last: { readonly at: string; readonly message: string } | undefined
+}
+
+export function notingLog(log: DriverLog): NotingLog {
+  let last: NotingLog['last']
+  const note = (message: string, cause: unknown) => {
+    const why = cause instanceof Error ? `: ${cause.message}` : ''
+    last = { at: new Date().toISOString(), message: `${message}${why}` }
+  }
+  return {
+    get last() {
+      return last
+    },
+    info: (message) => log.info(message),
+    warn: (fields, message) => {
+      note(message, 'err' in fields ? fields.err : undefined)
+      log.warn(fields, message)
+    },
+    error: (message, error) => {
+      note(message, error)
+      log.error(message, error)
+    },
+  }
+}

@@ -1,7 +1,7 @@
 // One mount: a tree of the gateway on a directory, served until it is unmounted.
 import { randomUUID } from 'node:crypto'
 import { type NodePath } from '../src/vospace/path.ts'
-import { type MountRequest } from './control.ts'
+import { type MountRequest, type MountStatus } from './control.ts'
 import { type DescriptorStore } from './fuse/descriptor-store.ts'
 import { coherenceOf } from './coherent.ts'
 import { driverFileSystem } from './driver.ts'
@@ -14,6 +14,7 @@ import { Session, type Logger } from './fuse/session.ts'
 import { unmountFuse } from './fuse/unmount.ts'
 import { Files, type OpenReader } from './handle.ts'
 import { HiddenNames } from './hidden-names.ts'
+import { type Locks } from './locks.ts'
 import { withinRequest } from './operation-id.ts'
 import { PermissionWatch } from './permission-watch.ts'
 import { type ReadBudget } from './read-budget.ts'
@@ -71,6 +72,8 @@ export interface Resumed {
 
 /** Milliseconds an unmount waits for files in use before the mount is detached under them. */
 const PATIENCE = 5000
+/** Milliseconds an unmount waits for the gateway. */
+const UNMOUNT_LIMIT = 60_000
 
 /** Mounts and serves. Throws Faults of the gateway, MountError. */
 export async function serveMount(options: ServeOptions): Promise<Mounted> {
@@ -123,7 +126,7 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
     const watch = new PermissionWatch(tree, files, options.log)
     watch.start()
     void session.closed.then(() => watch.stop())
-    return new Mounted(options, mount, session, files, spools)
+    return new Mounted(options, mount, session, { tree, files, spools, record, locks })
   } catch (error) {
     record?.end()
     spools.close()
@@ -205,6 +208,14 @@ export interface Unmounted {
   readonly isInUse: boolean
 }
 
+interface MountedParts {
+  readonly tree: Tree
+  readonly files: Files
+  readonly spools: SpoolFolder
+  readonly record: MountRecord | undefined
+  readonly locks: Locks | undefined
+}
+
 /** A mount that is being served. */
 export class Mounted {
   readonly dir: string
@@ -214,45 +225,77 @@ export class Mounted {
   readonly ended: Promise<void>
   readonly #mount: Mount
   readonly #files: Files
+  readonly #remote: Remote
 
-  constructor(options: ServeOptions, mount: Mount, session: Session, files: Files, spools: SpoolFolder) {
+  readonly #session: Session
+  readonly #parts: MountedParts
+
+  constructor(options: ServeOptions, mount: Mount, session: Session, parts: MountedParts) {
+    const { files, spools } = parts
+    this.#session = session
+    this.#parts = parts
     this.dir = options.dir
     this.source = options.source
     this.readOnly = options.readOnly === true
     this.#mount = mount
     this.#files = files
+    this.#remote = options.remote
     this.ended = session.closed.then((error) => {
       if (error !== undefined) options.logger.error(`mount ${options.dir}`, error)
       spools.close()
     })
   }
 
-  /** Open files, for status. */
   get openFiles(): number {
     return this.#files.count
   }
 
+  get status(): MountStatus {
+    const { tree, files, spools, record, locks } = this.#parts
+    const { dir, source, readOnly } = this
+    const { files: dirtyFiles, bytes: dirtyBytes } = files.waiting
+    return {
+      ...{ dir, source, readOnly, dirtyFiles, dirtyBytes },
+      openFiles: files.count,
+      spoolBytes: spools.bytes,
+      inodes: tree.table.size,
+      locks: locks?.count ?? 0,
+      survives: record?.isWritten === true,
+      latency: this.#session.latency.summary,
+    }
+  }
+
   /**
    * Sends what waits, then takes the mount away; one that is still in use after `patience` milliseconds is detached and goes
-   * on serving those who have files open.
+   * on serving those who have files open. What the gateway has not answered after `limit` milliseconds is given up: files are
+   * kept then, programs that wait get EIO.
    */
-  async unmount(patience = PATIENCE): Promise<Unmounted> {
-    const unsent = await this.#files.drain()
-    const until = performance.now() + patience
+  async unmount(patience = PATIENCE, limit = UNMOUNT_LIMIT): Promise<Unmounted> {
+    const giveUp = setTimeout(() => this.#remote.abandon?.(), limit)
+    try {
+      const unsent = await this.#files.drain()
+      const isInUse = await this.#detach(performance.now() + patience)
+      if (!isInUse) await this.ended
+      return { unsent, isInUse }
+    } finally {
+      clearTimeout(giveUp)
+    }
+  }
+
+  /** True when it had to be detached under those who use it. */
+  async #detach(until: number): Promise<boolean> {
     for (;;) {
       try {
         await this.#mount.unmount()
-        break
+        return false
       } catch (error) {
         if (!(error instanceof MountError) || error.code !== 'EBUSY') throw error
         if (performance.now() >= until) {
           await this.#mount.unmount({ lazy: true })
-          return { unsent, isInUse: true }
+          return true
         }
         await new Promise((resolve) => setTimeout(resolve, 100))
       }
     }
-    await this.ended
-    return { unsent, isInUse: false }
   }
 }

@@ -62,6 +62,11 @@ export class MountRecord implements Recorder {
     this.#compact()
   }
 
+  /** Whether another process could go on from here. */
+  get isWritten(): boolean {
+    return this.#fd !== undefined
+  }
+
   /** The answer that was decided on before a take-over; given once. */
   decided(unique: number): Buffer | undefined {
     const answer = this.#decided.get(unique)

@@ -94,6 +94,8 @@ export interface Remote {
   removeXattr(path: NodePath, name: string): Promise<void>
   statfs(path: NodePath): Promise<SpaceLeft>
   close(): Promise<void>
+  /** What is under way and what comes is refused as if the gateway did not answer (ServiceBusy, EIO). */
+  abandon?(): void
   /** absent: locks are each mount's own */
   readonly leases?: LeaseCalls
   /** absent: what others change is found out in time */

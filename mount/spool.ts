@@ -97,6 +97,14 @@ export class SpoolFolder {
     this.#log(`${origin.path}: ${why}; what was written is kept in ${kept}`)
   }
 
+  /** Bytes on the local disk. */
+  get bytes(): number {
+    const files = listFolder(this.#folder).map((name) =>
+      fs.statSync(path.join(this.#folder, name), { throwIfNoEntry: false }),
+    )
+    return files.reduce((sum, file) => sum + (file?.blocks ?? 0) * 512, 0)
+  }
+
   /** The folder is no longer needed: every spool was closed or kept. */
   close(): void {
     fs.closeSync(this.#journal)

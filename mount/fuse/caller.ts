@@ -21,3 +21,18 @@ export async function isBeingKilled(pid: number): Promise<boolean> {
     return false
   }
 }
+
+const PF_EXITING = 4
+
+/** Whether the thread is on its way out: nobody will look at what its last calls answer. */
+export async function isExiting(pid: number): Promise<boolean> {
+  if (pid === 0) return false
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, 'latin1')
+    // the name in parentheses may hold anything; flags are field 9
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return (Number(fields[6] ?? 0) & PF_EXITING) !== 0
+  } catch {
+    return false // gone or hidden
+  }
+}

@@ -21,7 +21,7 @@ export interface SessionOptions {
   readonly posixAcl?: boolean
   /** The handlers clear set-user-ID and set-group-ID when told (killPrivileges), sparing a getxattr a write. On. */
   readonly killPrivileges?: boolean
-  /** Milliseconds between telling a handler that its caller is being killed and answering EINTR for it. 1000. */
+  /** Milliseconds between telling a handler that its caller is being killed and answering EINTR for it. 250. */
   readonly interruptGrace?: number
   /** Take over a connection whose INIT was answered by an earlier process: what `initialized` resolved to there. */
   readonly negotiated?: Negotiated

@@ -13,6 +13,8 @@ export class Request implements RequestContext {
   readonly uid: number
   readonly gid: number
   readonly pid: number
+  /** performance.now() when it came. */
+  readonly began = performance.now()
   /** Bytes the answer may have at most (READ, xattrs). */
   limit = 0
   /** Where READDIR and READDIRPLUS put their entries. */

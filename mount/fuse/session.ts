@@ -1,10 +1,11 @@
 // One mounted file system: takes requests from a transport, has a FileSystem answer them, writes the answers.
 // Nothing a handler does ends the session: what it throws becomes EIO.
 import { ERRNO, errnoName } from '../../src/libc/errno.ts'
-import { isBeingKilled } from './caller.ts'
+import { isBeingKilled, isExiting } from './caller.ts'
 import { IN_HEADER, OP, OUT_HEADER } from './constants.ts'
 import { type FileSystem } from './filesystem.ts'
 import { encodeInit, INIT_BODY, negotiate, type Negotiated, type SessionOptions } from './init.ts'
+import { Latency } from './latency.ts'
 import { MalformedRequest, uniqueOf, type Message } from './message.ts'
 import { Notifier } from './notify.ts'
 import { operationOf, type Operation } from './operations.ts'
@@ -19,7 +20,9 @@ export interface Logger {
 
 /** Milliseconds between two looks at a caller that was interrupted. */
 const KILL_CHECK = 250
-const INTERRUPT_GRACE = 1000
+const INTERRUPT_GRACE = 250
+/** Milliseconds that the last close of a program that ends may take: the kernel lets nothing end it meanwhile. */
+const LAST_CLOSE = 2000
 
 /** Missing methods whose absence is no failure: nobody sees what they answer. */
 const OPTIONAL = new Set(['RELEASE', 'RELEASEDIR'])
@@ -30,6 +33,7 @@ export class Session {
   /** Resolves after the unmount, with the error if reading failed instead. Never rejects. */
   readonly closed: Promise<Error | undefined>
   readonly notifier: Notifier
+  readonly latency = new Latency()
   readonly #fs: FileSystem
   readonly #transport: Transport
   readonly #logger: Logger
@@ -129,6 +133,7 @@ export class Session {
     const holds = message.opcode === OP.WRITE
     if (holds) message.hold()
     this.#inFlight.set(request.unique, request)
+    if (message.opcode === OP.FLUSH) this.#hurry(request)
     const settle = () => {
       this.#inFlight.delete(request.unique)
       if (holds) message.release()
@@ -191,6 +196,7 @@ export class Session {
   /** False when the kernel did not take the answer, so that nobody has what was answered. */
   #send(request: Request, payload: Payload): boolean {
     request.answered = true
+    this.latency.add(performance.now() - request.began)
     const status = this.#write(request.uniqueLow, request.uniqueHigh, payload)
     if (status >= 0) return true
     // ENOENT: the request was interrupted and nobody waits. ENODEV, EBADF: unmounted
@@ -277,6 +283,21 @@ export class Session {
       if (request.opcode === OP.SETLKW) request.abort()
       void this.#watch(unique, request)
     }
+  }
+
+  /** A program that ends closes what it has open, and cannot be killed any more: it is not kept waiting for a gateway. */
+  #hurry(request: Request): void {
+    const { unique, pid } = request
+    const look = async () => {
+      if (this.#inFlight.get(unique) !== request || request.answered || this.#ended) return
+      if (await isExiting(pid)) this.#send(request, -ERRNO.EINTR)
+      else this.#after(LAST_CLOSE, look)
+    }
+    this.#after(LAST_CLOSE, look)
+  }
+
+  #after(milliseconds: number, look: () => Promise<void>): void {
+    setTimeout(() => void look(), milliseconds).unref()
   }
 
   /** Until the request is done: looks whether its caller is being killed, and lets it go then. */

@@ -21,7 +21,7 @@ const log = (message: string) => void lines.push(message)
 
 function obey(mounted: Mounted, order: Order): unknown {
   if (order === 'log') return lines
-  return order === 'openFiles' ? mounted.openFiles : mounted.unmount(500).then(({ unsent }) => unsent)
+  return order === 'openFiles' ? mounted.status.openFiles : mounted.unmount(500).then(({ unsent }) => unsent)
 }
 
 async function answer(mounted: Mounted, id: number, order: Order): Promise<void> {
