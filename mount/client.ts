@@ -103,12 +103,13 @@ export class Client implements Remote {
 
   async put(ref: RemoteRef, body: () => AsyncIterable<Uint8Array>, attributes: PutAttributes): Promise<SeenEntry> {
     const { ifAbsent, ifContentVersion, mode, mtime, length } = attributes
-    const query = { ...ref, mode: mode === undefined ? undefined : `0${mode.toString(8)}`, mtime }
+    const query = { path: ref.path, id: ref.id, mode: mode === undefined ? undefined : `0${mode.toString(8)}`, mtime }
     const headers = {
       'content-type': 'application/octet-stream',
       'content-length': String(length),
       ...(ifAbsent === true && { 'if-none-match': '*' }),
       ...ifMatch(ifContentVersion),
+      ...underLease(ref),
     }
     const target = this.#target('data', query)
     const whole = length <= AT_ONCE ? await gathered(body()) : undefined
@@ -140,7 +141,7 @@ export class Client implements Remote {
     return this.#change({
       method: 'PATCH',
       target: this.#target('data', { path: ref.path, id: ref.id, length: options.length, mtime: options.mtime }),
-      headers: { 'content-type': EXTENTS_TYPE, ...ifMatch(options.ifContentVersion) },
+      headers: { 'content-type': EXTENTS_TYPE, ...ifMatch(options.ifContentVersion), ...underLease(ref) },
       body: (await gathered(body())) ?? body,
       accept: json(entryFrom),
       isBulk: true,
@@ -266,6 +267,10 @@ function serviceUrl(url: string): URL {
 function encoded(value: string): string {
   if (!value.isWellFormed()) throw new Fault('InvalidArgument', 'a name that is not UTF-8')
   return encodeURIComponent(value).replaceAll('%2F', '/')
+}
+
+function underLease({ lease }: RemoteRef): Record<string, string> {
+  return lease === undefined ? {} : { lease }
 }
 
 function ifMatch(contentVersion: string | undefined): Record<string, string> {

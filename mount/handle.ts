@@ -31,6 +31,8 @@ export interface LockGuard {
   check(inode: Inode): void
   /** Before something is sent. */
   mayBeSent(inode: Inode): Promise<void>
+  /** The session whose locks the file is under. */
+  leaseOf(inode: Inode): string | undefined
 }
 
 export interface Handle {
@@ -177,7 +179,10 @@ export class Files {
 
   #host(inode: Inode): ContentHost {
     const tree = this.#tree
-    const ref = () => tree.table.ref(inode)
+    const ref = (): RemoteRef => {
+      const lease = this.#options.locks?.leaseOf(inode)
+      return { ...tree.table.ref(inode), ...(lease !== undefined && { lease }) }
+    }
     return {
       remote: tree.remote,
       spools: this.#options.spools,

@@ -15,6 +15,8 @@ export interface Identity {
 export interface RemoteRef {
   readonly path: NodePath
   readonly id?: string
+  /** the session whose locks what is sent was written under: refused with EIO when that is over */
+  readonly lease?: string
 }
 
 export interface Attributes {

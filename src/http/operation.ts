@@ -58,12 +58,14 @@ interface Run {
 }
 
 async function attempt(
-  { services: { operations } }: HttpContext,
+  { services }: HttpContext,
   request: FastifyRequest,
   { user, id, change, attempt }: Run,
 ): Promise<{ status: number; text: string }> {
+  const { operations } = services
   let answered: { status: number; text: string }
   try {
+    checkLease(services, request)
     const { status, document } = await withOrigin(mountOf(request), () => change.act(attempt))
     answered = { status, text: document === undefined ? '' : JSON.stringify(document) }
   } catch (error) {
@@ -97,6 +99,18 @@ async function beginOrWait(begin: () => Begun, reply: FastifyReply): Promise<Exc
     if (gone.aborted || Date.now() > deadline)
       throw new Fault('ServiceBusy', 'the first call of this operation goes on')
     await sleep(pause)
+  }
+}
+
+/** NodeLocked (EIO): what is sent was written under locks that may be another's by now. */
+function checkLease({ leases }: HttpContext['services'], { caller, headers }: FastifyRequest): void {
+  const { lease } = headers
+  if (lease === undefined) return
+  try {
+    leases?.check(caller, String(lease))
+  } catch (error) {
+    if (!isFault(error, 'NodeNotFound')) throw error
+    throw new Fault('NodeLocked', `written under locks that are gone: ${error.detail}`, { errno: 'EIO', cause: error })
   }
 }
 
