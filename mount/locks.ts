@@ -121,6 +121,11 @@ export class Locks {
     }
   }
 
+  /** The session whose locks the file is under. */
+  leaseOf(inode: Inode): string | undefined {
+    return this.#files.has(inode) && !inode.unlinked ? this.#session.saved?.id : undefined
+  }
+
   /** F_GETLK. */
   async getlk(inode: Inode, request: LockRequest): Promise<FileLock> {
     const free: FileLock = { ...request, type: 'unlock', pid: 0 }

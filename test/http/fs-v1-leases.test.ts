@@ -144,6 +144,20 @@ t.test('a lock for reading needs read permission, one for writing write permissi
   )
 })
 
+t.test('what says that it was written under a lock is taken only while that lives', async (t) => {
+  const { gateway, session, lock } = await world(t)
+  await lock('write')
+  const put = (body: string) =>
+    gateway.call(`/fs/v1/data?path=${A}/f`, {
+      ...{ method: 'PUT', as: 'alice', body },
+      headers: { ...operation(), lease: session },
+    })
+  t.equal((await put('under the lock')).status, 200)
+  await gateway.call(`/fs/v1/lease?session=${session}`, { method: 'DELETE', as: 'alice' })
+  t.match(await put('too late'), { status: 423, text: /"fault":"NodeLocked","errno":"EIO"/ })
+  t.equal((await gateway.call('/files/home/alice/f', { as: 'alice' })).text, 'under the lock')
+})
+
 t.test('bad input is refused', async (t) => {
   const { gateway, lock } = await world(t)
   for (const fields of [
