@@ -254,8 +254,10 @@ export function authorizeCrossing(caller: Caller, chain: Chain, container: Chain
   const node = chain.at(-1)
   const from = allocationOf(chain, chain.length - 2, rules)
   if (from?.path === allocationOf(container, container.length - 1, rules)?.path) return
-  if (from !== undefined && from.access.owner === caller.user) return
-  if (node?.type !== 'container' && refusalOf(caller, 'read', chain, rules) === undefined) return
+  // under another name it would stay in this allocation, open to the owner of the other
+  const isShared = node !== undefined && node.type !== 'container' && node.nlink > 1
+  if (!isShared && from !== undefined && from.access.owner === caller.user) return
+  if (!isShared && node?.type !== 'container' && refusalOf(caller, 'read', chain, rules) === undefined) return
   throw new Fault('OperationNotSupported', `${node?.path} is not theirs to move to another allocation`, {
     errno: 'EXDEV',
   })

@@ -53,7 +53,7 @@ async function start(t: Test, options: GatewayOptions = {}): Promise<Trusted> {
 const file = (path: string, more: object = {}) => ({ path, mode: S_IFREG | 0o640, uid: 6001, gid: 6002, ...more })
 
 void t.test('only an administrator who is named may, with a certificate', { skip }, async (t) => {
-  const { gateway, dir } = await start(t)
+  const { gateway, dir } = await start(t, { services: { trustedMounts: ['alice', 'bob'] } })
   const limited = await createProxy(credentials.bob, { hours: 1, newKey: 'ec', policy: OID.limited })
   const ask = async (as: Call['as'], said = '1') =>
     gateway.call('/fs/v1/entry?path=/', { ...(as && { as }), headers: { 'karst-trusted': said } })
