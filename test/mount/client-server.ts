@@ -13,7 +13,7 @@ export interface ClientServerOptions {
   readonly gateway: Omit<ConnectOptions, 'logger'>
 }
 
-export type ClientOrder = 'log' | 'unmount' | 'rss' | 'openFiles'
+export type ClientOrder = 'log' | 'unmount' | 'rss'
 
 const options = JSON.parse(process.argv[2] ?? '{}') as ClientServerOptions
 const lines: string[] = []
@@ -40,7 +40,6 @@ async function main(): Promise<void> {
     const said = {
       log: () => lines,
       rss: () => process.memoryUsage().rss,
-      openFiles: () => mounted.openFiles,
       unmount: () => mounted.unmount(500).then(({ unsent }) => unsent),
     }[order]()
     void Promise.resolve(said).then((value) => process.send?.({ kind: 'answer', id, value }))
