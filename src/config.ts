@@ -341,14 +341,18 @@ function named(value: string | undefined): string | undefined {
 export function mountEnvironment(env: NodeJS.ProcessEnv = process.env): {
   proxy?: string
   url?: string
+  /** PEM file of the CAs that a gateway's certificate may be from */
+  ca?: string
   state: string
 } {
   const states = named(env['XDG_STATE_HOME']) ?? join(homedir(), '.local', 'state')
   const proxy = named(env['X509_USER_PROXY'])
   const url = named(env['KARST_URL'])
+  const ca = named(env['KARST_CA'])
   return {
     ...(proxy !== undefined && { proxy }),
     ...(url !== undefined && { url }),
+    ...(ca !== undefined && { ca }),
     state: resolve(named(env['KARST_MOUNT_STATE']) ?? join(states, 'karst')),
   }
 }

@@ -36,6 +36,18 @@ export function readWords<const T extends Options>(
   }
 }
 
+/** Rows in columns: as wide as their widest, two spaces apart, the last as it comes. */
+export function columns(rows: readonly (readonly (string | number)[])[]): string[] {
+  const cells = rows.map((row) => row.map(String))
+  const widths = cells.reduce<number[]>((most, row) => row.map((cell, at) => Math.max(cell.length, most[at] ?? 0)), [])
+  return cells.map((row) =>
+    row
+      .map((cell, at) => cell.padEnd(widths[at] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  )
+}
+
 /** A line for people, on standard output. */
 export function say(line: string): void {
   process.stdout.write(`${line}\n`)

@@ -1,5 +1,5 @@
 /** `karst groups`: groups to share with, over HTTPS. */
-import { readWords, say, UsageError, type Command } from './command.ts'
+import { columns, readWords, say, UsageError, type Command } from './command.ts'
 import { type Ask, printable, SERVICE_OPTIONS, SERVICE_USAGE, serviceAt } from './service.ts'
 
 const OPTIONS = {
@@ -8,6 +8,7 @@ const OPTIONS = {
   description: { type: 'string' },
   expires: { type: 'string' },
   owner: { type: 'string' },
+  json: { type: 'boolean' },
 } as const
 
 interface Options {
@@ -15,6 +16,7 @@ interface Options {
   readonly description?: string | undefined
   readonly expires?: string | undefined
   readonly owner?: string | undefined
+  readonly json?: boolean | undefined
 }
 
 interface Act {
@@ -29,8 +31,8 @@ const MOST = 100
 const SEVERAL = [2, MOST + 1] as const
 
 const ACTS: Readonly<Record<string, Act>> = {
-  list: { usage: '[--all]', words: [0, 0], run: list },
-  show: { usage: 'NAME', words: [1, 1], run: show },
+  list: { usage: '[--all] [--json]', words: [0, 0], run: list },
+  show: { usage: 'NAME [--json]', words: [1, 1], run: show },
   create: { usage: 'NAME [--description TEXT] [--expires WHEN] [--owner USER]', words: [1, 1], run: create },
   change: { usage: 'NAME [--description TEXT] [--expires WHEN] [--owner USER]', words: [1, 1], run: change },
   delete: { usage: 'NAME', words: [1, 1], run: remove },
@@ -46,16 +48,17 @@ const lines = Object.entries(ACTS).map(([name, { usage }]) => `karst groups ${na
 
 export const groups: Command = {
   name: 'groups',
-  usage: [...lines, `             WHEN: 90d, 12h, 2030-01-31 (UTC), or never; ${SERVICE_USAGE}`].join('\n       '),
+  usage: [...lines, `WHEN: 90d, 12h, 2030-01-31 (UTC), or never`, SERVICE_USAGE].join('\n       '),
   summary: 'groups to share with: makes them, lets members, administrators and other groups in and out',
   run: async (words) => {
-    const { values, positionals } = readWords(words, OPTIONS, { min: 1, max: MOST + 2 })
+    const { values, positionals } = readWords(words, OPTIONS, { min: 0, max: MOST + 2 })
     const [what = '', name = '', ...rest] = positionals
     const act = Object.hasOwn(ACTS, what) ? ACTS[what] : undefined
     if (act === undefined) throw new UsageError(`it is one of ${Object.keys(ACTS).join(', ')}`)
     const [min, max] = act.words
     const count = positionals.length - 1
-    if (count < min || count > max) throw new UsageError(`it is karst groups ${what} ${act.usage}`)
+    if (count < min || count > max)
+      throw new UsageError(count < min ? 'something is missing' : `unexpected: ${String(positionals[max + 1])}`)
     await act.run(await serviceAt(values), values, name, rest)
     return 0
   },
@@ -79,15 +82,22 @@ interface Group extends Membership {
 
 const placeOf = (name: string): string => `/groups/${encodeURIComponent(name)}`
 
-async function list(ask: Ask, { all }: Options): Promise<void> {
+async function list(ask: Ask, { all, json }: Options): Promise<void> {
   const { groups: found } = (await ask('GET', `/groups${all === true ? '?all=true' : ''}`)) as { groups: Group[] }
-  for (const { role, owner, name, description, ...rest } of found) {
-    say([name, role ?? '-', owner ?? '-', endOf(rest) || '-', printable(description ?? '')].join('  ').trimEnd())
-  }
+  if (json === true) return say(JSON.stringify(found))
+  const rows = found.map(({ role, owner, name, description, ...rest }) => [
+    name,
+    role ?? '-',
+    owner ?? '-',
+    endOf(rest) || '-',
+    printable(description ?? ''),
+  ])
+  for (const line of columns(rows)) say(line)
 }
 
-async function show(ask: Ask, _options: Options, name: string): Promise<void> {
+async function show(ask: Ask, { json }: Options, name: string): Promise<void> {
   const group = (await ask('GET', placeOf(name))) as Group
+  if (json === true) return say(JSON.stringify(group))
   say(group.uri)
   if (group.owner === undefined) return say('  what more there is of it is for its members')
   if (group.description !== undefined) say(`  ${printable(group.description)}`)

@@ -32,6 +32,7 @@ export const mount: Command = {
     const environment = mountEnvironment()
     const credential = credentialOf({ certificate: values.certificate, tokenFile: values['token-file'] })
     const url = values.url ?? (values.registry === undefined ? environment.url : undefined)
+    const ca = values.ca ?? environment.ca
     const [uri = '', dir = ''] = positionals
     await mountCommand({
       uri,
@@ -42,7 +43,7 @@ export const mount: Command = {
       readOnly: values['read-only'] === true,
       allowOther: values['allow-other'] === true,
       trusted: values.trusted === true,
-      ...(values.ca !== undefined && { ca: values.ca }),
+      ...(ca !== undefined && { ca }),
       ...(values.registry !== undefined && { registry: values.registry }),
       ...(url !== undefined && { url }),
     })

@@ -7,6 +7,7 @@ import { mintProxy } from '../identity/mint.ts'
 import { type Credential, readCredential } from '../identity/pem.ts'
 import { Fault } from '../vospace/fault.ts'
 import { say, UsageError } from './command.ts'
+import { present } from './proxy-info.ts'
 import { hoursIn } from './proxy-init.ts'
 
 export interface DelegateWords {
@@ -24,8 +25,9 @@ export async function delegateProxy(words: DelegateWords): Promise<number> {
   const hours = hoursIn('--hours', words.hours) ?? DEFAULT_HOURS
   const url = words.url ?? mountEnvironment().url
   if (url === undefined) throw new UsageError('--url URL is missing, and KARST_URL is not set')
-  const own = await readCredential(words.certificate ?? proxyEnvironment().proxy)
-  const ca = words.ca === undefined ? undefined : await readFile(words.ca, 'utf8')
+  const own = await readCredential(words.certificate ?? (await present(proxyEnvironment().proxy)))
+  const file = words.ca ?? mountEnvironment().ca
+  const ca = file === undefined ? undefined : await readFile(file, 'utf8')
   const ask = asking(own, ca)
   const { location } = await ask('POST', `${url.replace(/\/+$/, '')}/delegations`)
   if (location === undefined) throw new Fault('ServiceBusy', `${url}: it does not say where the delegation is`)

@@ -1,5 +1,5 @@
 /** `karst proxy info` and `destroy`: what the proxy says of itself, an answer for scripts, and its end. */
-import { stat } from 'node:fs/promises'
+import { lstat, stat } from 'node:fs/promises'
 import { proxyEnvironment } from '../config.ts'
 import { parseCredential, readCredential } from '../identity/pem.ts'
 import { wipe } from '../identity/private-file.ts'
@@ -18,7 +18,8 @@ export interface InfoWords {
 export async function showProxy(words: InfoWords): Promise<number> {
   const wanted = { seconds: secondsIn(words.valid), bits: bitsIn(words.bits) }
   const file = words.file ?? proxyEnvironment().proxy
-  const report = words.exists === true ? await existing(file) : describeCredential(await readCredential(file))
+  const report =
+    words.exists === true ? await existing(file) : describeCredential(await readCredential(await present(file)))
   if (report === undefined) return 1
   if (words.exists !== true) await show(file, report)
   if (words.exists !== true && words.valid === undefined && words.bits === undefined) return 0
@@ -26,13 +27,24 @@ export async function showProxy(words: InfoWords): Promise<number> {
   return left > 0 && left >= wanted.seconds && report.bits >= wanted.bits ? 0 : 1
 }
 
+/** Its name, when there is one. NodeNotFound. */
+export async function present(file: string): Promise<string> {
+  const found = await lstat(file).catch((error: unknown) => {
+    if (isMissing(error)) return undefined
+    throw error
+  })
+  if (found === undefined) throw new Fault('NodeNotFound', `there is no proxy ${file}: karst proxy init makes one`)
+  return file
+}
+
+const isMissing = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ENOENT'
+
 // for scripts: no proxy, or a damaged one, is an answer
 async function existing(file: string): Promise<ProxyReport | undefined> {
   try {
     return describeCredential(await readCredential(file))
   } catch (error) {
-    const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT'
-    if (!isMissing) complain(`karst proxy: ${(error as Error).message}`)
+    if (!isMissing(error)) complain(`karst proxy: ${(error as Error).message}`)
     return undefined
   }
 }
@@ -76,7 +88,7 @@ function timeLeft(expires: Date): string {
 /** Overwrites the proxy, then removes it. InvalidData for a file that is no proxy: it stays as it is. */
 export async function destroyProxy(words: { readonly file?: string | undefined }): Promise<number> {
   const file = words.file ?? proxyEnvironment().proxy
-  await wipe(file, (bytes) => {
+  await wipe(await present(file), (bytes) => {
     const { isProxy } = describeCredential(parseCredential(bytes.toString('latin1'), file))
     if (!isProxy) throw new Fault('InvalidData', `${file} is no proxy, but an end entity: it is left as it is`)
   })

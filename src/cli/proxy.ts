@@ -53,9 +53,9 @@ export const proxy: Command = {
     '       karst proxy delegate [--certificate PEM] [--hours H] --url URL [--ca PEM]\n' +
     'The proxy is $X509_USER_PROXY or /tmp/x509up_uUID. It is made from $X509_USER_CERT and $X509_USER_KEY, or in ~/.globus from\n' +
     'usercert.pem and userkey.pem or usercred.p12; a passphrase is asked for at the terminal. info --exists is silent and ends with 0\n' +
-    'when there is a proxy that is good (for H:M more, with a key of N bits), else with 1. renew makes a new one when fewer than\n' +
-    'H hours (4) are left, of the same kind; when that fails, the old one stays. delegate lets the gateway at URL act for you at\n' +
-    'other services, for a day at most.',
+    'when there is a proxy that is good (for H:M more, with a key of N bits), else with 1. A proxy lasts 12 hours unless --hours says\n' +
+    'otherwise. renew makes a new one when fewer than H hours (4) are left, of the same kind; when that fails, the old one stays.\n' +
+    'delegate lets the gateway at URL act for you at other services, for a day at most.',
   summary: 'a proxy certificate: makes it, shows it, renews it (for cron), delegates and destroys it',
   run: async ([action = '', ...words]) => {
     const run = Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined

@@ -1,8 +1,9 @@
 /** Talking to a gateway as a user does: where it is and with what credential, the same options for every command that does so. */
+import { lstatSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { request } from 'node:https'
 import { locate } from '../../mount/locate.ts'
-import { mountEnvironment } from '../config.ts'
+import { mountEnvironment, proxyEnvironment } from '../config.ts'
 import { Fault, FAULTS, isFault, type FaultName } from '../vospace/fault.ts'
 import { UsageError } from './command.ts'
 
@@ -35,19 +36,20 @@ export type Ask = (
 /** The service that holds a node, and the node's path there. UsageError without a credential. */
 export async function serviceOf(uri: string, options: ServiceOptions): Promise<{ ask: Ask; path: string }> {
   const credential = credentialIn(options)
+  const ca = authoritiesIn(options)
   const named = options.url ?? (options.registry === undefined ? mountEnvironment().url : undefined)
   const { url, path } = await locate({
     uri,
     ...(named !== undefined && { url: named }),
     ...(options.registry !== undefined && { registry: options.registry }),
-    ...(options.ca !== undefined && { ca: options.ca }),
+    ...(ca !== undefined && { ca }),
   })
-  return { ask: await asking(url, credential, options.ca), path }
+  return { ask: await asking(url, credential, ca), path }
 }
 
 /** The service at --url or KARST_URL: for what is about no node. UsageError without either, or without a credential. */
 export async function serviceAt(options: ServiceOptions): Promise<Ask> {
-  return asking(placeOf(options), credentialIn(options), options.ca)
+  return asking(placeOf(options), credentialIn(options), authoritiesIn(options))
 }
 
 /** A text of that type, at --url or KARST_URL, as `serviceAt`. */
@@ -55,7 +57,7 @@ export type AskText = (path: string, type: string) => Promise<string>
 
 export async function textsAt(options: ServiceOptions): Promise<AskText> {
   const url = placeOf(options)
-  const secrets = await secretsWith(credentialIn(options), options.ca)
+  const secrets = await secretsWith(credentialIn(options), authoritiesIn(options))
   return (path, type) =>
     exchange(url, path, { method: 'GET', headers: { Accept: type }, secrets }, (status, text) => {
       refuse(status, text)
@@ -63,9 +65,12 @@ export async function textsAt(options: ServiceOptions): Promise<AskText> {
     })
 }
 
+const authoritiesIn = ({ ca }: ServiceOptions): string | undefined => ca ?? mountEnvironment().ca
+
 function placeOf(options: ServiceOptions): string {
   const url = options.url ?? mountEnvironment().url
   if (url === undefined) throw new UsageError('--url URL is missing, and KARST_URL is not set')
+  if (!/^https:/i.test(url) || !URL.canParse(url)) throw new UsageError(`not an https URL: ${url}`)
   return url.replace(/\/+$/, '')
 }
 
@@ -75,7 +80,7 @@ export interface CredentialFiles {
   readonly tokenFile?: string
 }
 
-/** What is named, else the proxy of the environment. UsageError for both or for neither. */
+/** What is named, else the proxy of the environment, else the one where grid tools have theirs. UsageError for both or for neither. */
 export function credentialOf(named: {
   readonly certificate: string | undefined
   readonly tokenFile: string | undefined
@@ -85,9 +90,17 @@ export function credentialOf(named: {
     if (certificate !== undefined) throw new UsageError('--certificate and --token-file: one of them is enough')
     return { tokenFile }
   }
-  const file = certificate ?? mountEnvironment().proxy
+  const file = certificate ?? mountEnvironment().proxy ?? ownFile(proxyEnvironment().proxy)
   if (file !== undefined) return { certificate: file }
-  throw new UsageError('--certificate PEM or --token-file FILE is missing, and X509_USER_PROXY is not set')
+  throw new UsageError(
+    '--certificate PEM or --token-file FILE is missing, X509_USER_PROXY is not set, and there is no proxy',
+  )
+}
+
+/** Where everybody may put files, only one's own that others cannot read or write is taken for one's credential. */
+function ownFile(file: string): string | undefined {
+  const found = lstatSync(file, { throwIfNoEntry: false })
+  return found?.isFile() === true && found.uid === process.geteuid?.() && (found.mode & 0o077) === 0 ? file : undefined
 }
 
 const credentialIn = ({ certificate, 'token-file': tokenFile }: ServiceOptions): CredentialFiles =>
@@ -118,6 +131,16 @@ interface Sent {
   readonly document?: object | undefined
 }
 
+const NAME_ITS_CA = 'no CA known here has issued its certificate: name its CA by --ca PEM or KARST_CA'
+
+/** What Node calls it, and what to do about it. */
+const UNKNOWN_CA: Readonly<Record<string, string>> = {
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: NAME_ITS_CA,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: NAME_ITS_CA,
+  SELF_SIGNED_CERT_IN_CHAIN: NAME_ITS_CA,
+  DEPTH_ZERO_SELF_SIGNED_CERT: NAME_ITS_CA,
+}
+
 /** What `read` makes of the answer. ServiceBusy: there is none, or none of ours. */
 function exchange<T>(
   url: string,
@@ -126,8 +149,8 @@ function exchange<T>(
   read: (status: number, text: string) => T,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
-    const failed = (error: Error): void =>
-      reject(new Fault('ServiceBusy', `${url}: ${error.message}`, { cause: error }))
+    const failed = (error: NodeJS.ErrnoException): void =>
+      reject(new Fault('ServiceBusy', `${url}: ${UNKNOWN_CA[error.code ?? ''] ?? error.message}`, { cause: error }))
     const options = { method, agent: false, ...secrets, headers: { ...headers, ...secrets.headers } }
     const sent = request(url + path, options, (reply) => {
       const parts: Buffer[] = []

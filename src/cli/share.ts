@@ -101,7 +101,7 @@ async function shareTree(ask: Ask, path: string, wanted: Wanted): Promise<Outcom
   const whole = { path, ...wanted, recursive: true, ...(lets && { inherit: true }) }
   const begun = (await ask('POST', '/share', whole)) as { readonly job: string; readonly closed: readonly Closed[] }
   const job = await ended(ask, begun.job)
-  const counts = `${job.done} nodes set, ${job.refused} refused`
+  const counts = `${job.done} ${job.done === 1 ? 'node' : 'nodes'} set, ${job.refused} refused`
   say(`${printable(path)} and all below: ${counts}`)
   if (lets) say('  what is made there from now on is shared in the same way (inheritPermissions)')
   if (job.phase === 'COMPLETED') return { closed: begun.closed, isDone: true }

@@ -1,5 +1,5 @@
 /** `karst users`: accounts, over HTTPS: administered by administrators, and everybody's own shown. */
-import { complain, readWords, say, UsageError, type Command } from './command.ts'
+import { columns, complain, readWords, say, UsageError, type Command } from './command.ts'
 import { type Ask, printable, SERVICE_OPTIONS, SERVICE_USAGE, serviceAt } from './service.ts'
 
 const OPTIONS = {
@@ -13,6 +13,7 @@ const OPTIONS = {
   'reuse-name': { type: 'boolean' },
   path: { type: 'string' },
   'hand-over-to': { type: 'string' },
+  json: { type: 'boolean' },
 } as const
 
 type Options = ReturnType<typeof readWords<typeof OPTIONS>>['values']
@@ -28,10 +29,12 @@ interface Act {
 const IDENTITY = 'NAME --x509 DN | --oidc "ISSUER SUBJECT" | --uid N'
 
 const ACTS: Readonly<Record<string, Act>> = {
-  list: { usage: '', words: [0, 0], run: list },
-  show: { usage: '[NAME]', words: [0, 1], run: show },
+  list: { usage: '[--json]', words: [0, 0], run: list },
+  show: { usage: '[NAME] [--json]', words: [0, 1], run: show },
   create: {
-    usage: 'NAME [--x509 DN] [--oidc "ISSUER SUBJECT"] [--uid N] [--admin] [--no-home] [--quota BYTES] [--reuse-name]',
+    usage:
+      'NAME [--x509 DN] [--oidc "ISSUER SUBJECT"] [--uid N]\n' +
+      '                              [--admin] [--no-home] [--quota BYTES] [--reuse-name]',
     words: [1, 1],
     run: create,
   },
@@ -40,7 +43,13 @@ const ACTS: Readonly<Record<string, Act>> = {
   suspend: { usage: 'NAME', words: [1, 1], run: async (ask, _, name) => change(ask, name, { suspended: true }) },
   resume: { usage: 'NAME', words: [1, 1], run: async (ask, _, name) => change(ask, name, { suspended: false }) },
   admin: { usage: 'NAME on|off', words: [2, 2], run: admin },
-  limit: { usage: 'NAME [requests=N] [perSecond=N] [uploadBytes=N]   (N or none)', words: [1, 4], run: limit },
+  limit: {
+    usage:
+      'NAME [requests=N] [perSecond=N] [uploadBytes=N]\n' +
+      '                              N or none; what is not named is as for everybody (`limits` in the configuration)',
+    words: [1, 4],
+    run: limit,
+  },
   'hand-over': { usage: 'NAME TO [--path PATH]', words: [2, 2], run: handOver },
   delete: { usage: 'NAME [--hand-over-to TO]', words: [1, 1], run: remove },
 }
@@ -49,16 +58,17 @@ const lines = Object.entries(ACTS).map(([name, { usage }]) => `karst users ${nam
 
 export const users: Command = {
   name: 'users',
-  usage: [...lines, `            ${SERVICE_USAGE}`].join('\n       '),
+  usage: [...lines, SERVICE_USAGE].join('\n       '),
   summary: 'accounts: makes, links, suspends, hands over, deletes; shows your own',
   run: async (words) => {
-    const { values, positionals } = readWords(words, OPTIONS, { min: 1, max: 5 })
+    const { values, positionals } = readWords(words, OPTIONS, { min: 0, max: 5 })
     const [what = '', name = 'me', ...rest] = positionals
     const act = Object.hasOwn(ACTS, what) ? ACTS[what] : undefined
     if (act === undefined) throw new UsageError(`it is one of ${Object.keys(ACTS).join(', ')}`)
     const [min, max] = act.words
     const count = positionals.length - 1
-    if (count < min || count > max) throw new UsageError(`it is karst users ${what} ${act.usage}`)
+    if (count < min || count > max)
+      throw new UsageError(count < min ? 'something is missing' : `unexpected: ${String(positionals[max + 1])}`)
     return act.run(await serviceAt(values), values, name, rest)
   },
 }
@@ -77,17 +87,24 @@ interface Row {
 
 const at = (name: string, more = ''): string => `/users/${encodeURIComponent(name)}${more}`
 
-async function list(ask: Ask): Promise<number> {
+async function list(ask: Ask, { json }: Options): Promise<number> {
   const { users: rows } = (await ask('GET', '/users')) as { users: Row[] }
-  for (const { name, uid, admin: isAdmin, suspended, identities } of rows) {
-    const state = suspended !== null ? 'suspended' : isAdmin ? 'admin' : '-'
-    say([uid, name, state, ...identities.map(({ value }) => printable(value))].join('  '))
+  if (json === true) {
+    say(JSON.stringify(rows))
+    return 0
   }
+  const cells = rows.map(({ name, uid, admin: isAdmin, suspended, identities }) => {
+    const state = suspended !== null ? 'suspended' : isAdmin ? 'admin' : '-'
+    return [uid, name, state, identities.map(({ value }) => printable(value)).join('  ')]
+  })
+  for (const line of columns(cells)) say(line)
   return 0
 }
 
-async function show(ask: Ask, _: Options, name: string): Promise<number> {
-  tell((await ask('GET', at(name))) as Row)
+async function show(ask: Ask, { json }: Options, name: string): Promise<number> {
+  const row = (await ask('GET', at(name))) as Row
+  if (json === true) say(JSON.stringify(row))
+  else tell(row)
   return 0
 }
 
@@ -171,7 +188,9 @@ async function handOver(ask: Ask, { path }: Options, name: string, [to = '']: re
 async function remove(ask: Ask, options: Options, name: string): Promise<number> {
   const to = options['hand-over-to']
   const query = to === undefined ? '' : `?to=${encodeURIComponent(to)}`
-  return finished(ask, name, (await ask('DELETE', at(name, query))) as Begun)
+  const code = await finished(ask, name, (await ask('DELETE', at(name, query))) as Begun)
+  if (code === 0) say(`${name} is deleted`)
+  return code
 }
 
 interface Begun {
@@ -187,20 +206,22 @@ interface Work {
 /** How long the gateway is asked to wait, seconds: then it tells how far it is. */
 const WAIT = 10
 
+const nodes = (count: number): string => (count === 1 ? '1 node' : `${count} nodes`)
+
 /** Follows the job to its end. The gateway goes on with it whether or not somebody does. */
 async function finished(ask: Ask, name: string, { job }: Begun): Promise<number> {
   for (let told = 0; ;) {
     const work = (await ask('GET', at(name, `/jobs/${job}?wait=${WAIT}`))) as Work
     const { phase, handed, error } = work
     if (phase === 'COMPLETED') {
-      say(`${handed} nodes handed over`)
+      say(`${nodes(handed)} handed over`)
       return 0
     }
     if (phase === 'ERROR' || phase === 'ABORTED') {
-      complain(`karst users: ${error ?? phase}; ${handed} nodes were handed over`)
+      complain(`karst users: ${error ?? phase}; ${nodes(handed)} handed over`)
       return 1
     }
-    if (handed > told) complain(`${handed} nodes so far`)
+    if (handed > told) complain(`${nodes(handed)} so far`)
     told = handed
   }
 }

@@ -86,7 +86,7 @@ export class Accounts implements UserDirectory {
   checkActive(name: string, uid?: number): void {
     const user = this.#users.byName(name)
     if (user === undefined || (uid ?? user.uid) !== user.uid)
-      throw new Fault('PermissionDenied', `there is no user ${name} any more`)
+      throw new Fault('PermissionDenied', `there is no user ${name}`)
     if (user.suspended === true) throw new Fault('PermissionDenied', `the account ${name} is suspended`)
   }
 

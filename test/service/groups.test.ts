@@ -37,7 +37,7 @@ t.test('alice makes a group, lets bob in, shares with it, and lets him out', asy
   t.equal(await bobReads(), 403)
   t.match(await groups('alice', 'add', 'survey', 'bob', '--expires', '12h'), { code: 0, stdout: /^$/ })
   t.equal(await bobReads(), 200)
-  t.match((await groups('bob', 'list')).stdout, /^survey {2}member {2}alice {2}until \S+Z {2}the survey$/m)
+  t.match((await groups('bob', 'list')).stdout, /^survey +member +alice +until \S+Z {2}the survey$/m)
   const shown =
     /^ivo:\S+\?survey\n {2}the survey\n {2}ends {5}until \S+Z\n {2}owner {4}alice\n {2}member {3}bob {2}until \S+Z\n$/
   t.match((await groups('bob', 'show', 'survey')).stdout, shown)
@@ -84,10 +84,24 @@ t.test('karst groups says in a sentence what it cannot do', async (t) => {
   ])
     t.match(
       await groups('alice', ...words),
-      { code: 2, stderr: /^karst groups: [^\n]+\nusage: karst groups list/ },
+      { code: 2, stderr: /^karst groups: [^\n]+\nusage: karst groups/ },
       words.join(' '),
     )
   t.match(await groups('alice', 'show', 'none'), { code: 1, stderr: /^karst groups: NodeNotFound: [^\n]+\n$/ })
   t.match(await groups('alice', 'list', '--all'), { code: 1, stderr: /PermissionDenied/ })
   t.match(await run('bin/karst', ['groups', 'list', '--certificate', 'x'], { env: { KARST_URL: '' } }), { code: 2 })
+})
+
+t.test('where the gateway is and who asks may be in the environment, and the answer may be JSON', async (t) => {
+  const { url, ca, users } = karst.report
+  const env = { KARST_URL: url, KARST_CA: ca, X509_USER_PROXY: users['alice']?.proxy ?? '' }
+  const list = await run('bin/karst', ['groups', 'list', '--json'], { env })
+  t.match(list, { code: 0 }, list.stderr)
+  t.match(JSON.parse(list.stdout), [{ name: 'collaborators', role: 'owner', owner: 'alice' }])
+  const shown = await run('bin/karst', ['groups', 'show', 'collaborators', '--json'], { env })
+  t.match(JSON.parse(shown.stdout), { uri: 'ivo://karst.local/gms?collaborators', members: Array })
+  t.match(await run('bin/karst', ['groups', 'list'], { env: { ...env, KARST_CA: '' } }), {
+    code: 1,
+    stderr: /name its CA by --ca PEM or KARST_CA/,
+  })
 })

@@ -300,7 +300,7 @@ t.test('destroy overwrites and removes a proxy, and nothing else', async (t) => 
   t.match(await karst(['destroy']), { code: 0 })
   t.notOk(readdirSync(folder).includes('proxy'))
   t.ok(readFileSync(place('second-name')).equals(Buffer.alloc(size)))
-  t.match(await karst(['destroy']), { code: 1, stderr: /ENOENT/ })
+  t.match(await karst(['destroy']), { code: 1, stderr: /there is no proxy .*karst proxy init/ })
   t.match(await karst(['destroy', '--file', certificate]), { code: 1, stderr: /no proxy/ })
   t.match(await karst(['destroy', '--file', file('letter', 'dear')]), { code: 1, stderr: /InvalidData/ })
   symlinkSync(certificate, place('trap'))
@@ -320,7 +320,7 @@ t.test('wrong words are told with the usage', async (t) => {
     ['renew', '--within', '0'],
     ['init', '--certificate-key', 'x'],
   ]) {
-    t.match(await karst(words), { code: 2, stderr: /usage: karst proxy init/ }, words.join(' '))
+    t.match(await karst(words), { code: 2, stderr: /usage: karst proxy/ }, words.join(' '))
   }
 })
 
