@@ -79,7 +79,8 @@ export function leaseCalls(exchange: Exchange, base: string, mount: string, pati
   const longest = Math.min(LONGEST_WAIT, patience * 250)
   return {
     open: () => post('lease/session', {}, sessionFrom),
-    renew: (session) => post('lease/renew', { session }, (value) => count((value as { locks: unknown }).locks)),
+    // not to wait for what others do: the locks would be lost
+    renew: (session) => post('lease/renew', { session }, locksFrom, { isWaiting: true }),
     end: (session) => remove(`session=${session}`),
     forget: (session, ticket) => remove(`session=${session}&ticket=${ticket}`),
     lock: (ref, lock, wait) => {
@@ -126,6 +127,8 @@ function sessionFrom(value: unknown): { session: string; ttl: number } {
   if (typeof session !== 'string' || !/^[0-9a-f-]{36}$/i.test(session)) throw malformed('session')
   return { session, ttl: count(ttl) * 1000 }
 }
+
+const locksFrom = (value: unknown): number => count((value as { locks: unknown }).locks)
 
 function answerFrom(value: unknown): LeaseAnswer {
   const { granted, waiting, holder, entry, seq } = value as Record<string, unknown>

@@ -93,7 +93,13 @@ export class LeaseSession {
     const opening = this.#open
     if (opening === undefined) return
     const { id } = await opening
-    await this.owe(() => call(id))
+    await this.#owed
+    try {
+      await call(id)
+    } catch (error) {
+      // what the gateway knows nothing of any more is given back
+      if (isFault(error, 'ServiceBusy', 'InternalFault')) await this.owe(() => call(id))
+    }
   }
 
   /** The gateway is to be told, before anything else is asked of it; tries again until the session has ended. Never rejects. */
@@ -102,13 +108,13 @@ export class LeaseSession {
     const owed = (async () => {
       await before
       while (!this.#ended) {
+        const open = await this.#open?.catch(() => undefined)
+        if (open === undefined || isPast(open, open.ttl)) return
         try {
           return await work()
         } catch (error) {
           // nothing of it is left; or the gateway was asked something it cannot do, now or ever
           if (!isFault(error, 'ServiceBusy', 'InternalFault')) return
-          const open = await this.#open?.catch(() => undefined)
-          if (open === undefined || isPast(open, open.ttl)) return
           this.#log(`locks: the gateway was not told: ${String(error)}`)
           await new Promise((resolve) => setTimeout(resolve, AGAIN).unref())
         }
