@@ -1,11 +1,10 @@
 // What one mount or an HTTP client changes, another mount sees within a second, whatever it may believe: by the change stream alone.
-import { once } from 'node:events'
-import { createServer, type Server, connect as connectTo, type Socket } from 'node:net'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { type Gateway, operation, startGateway } from '../http/gateway.ts'
 import { fuseSkip } from '../parts.ts'
 import { mountOf, type MountedHere } from './client-harness.ts'
 import { js, until } from './driver-harness.ts'
+import { Wire } from './wire.ts'
 
 const skip = await fuseSkip()
 t.setTimeout(600_000)
@@ -81,49 +80,6 @@ t.test('news-at-once', { skip }, async (t) => {
   })
   t.same(await b.ask('log'), [])
 })
-
-/** A wire to the gateway that can be cut and slowed. */
-class Wire {
-  readonly sockets = new Set<Socket>()
-  readonly #server: Server
-  isCut = false
-  readonly listening: Promise<unknown>
-
-  constructor(t: Test, port: number) {
-    this.#server = createServer((socket) => {
-      if (this.isCut) {
-        socket.destroy()
-        return
-      }
-      const other = connectTo(port, '127.0.0.1')
-      for (const [from, to] of [[socket, other], [other, socket]] as const) {
-        this.sockets.add(from)
-        from.on('error', () => to.destroy()).on('close', () => to.destroy())
-        from.pipe(to)
-      }
-    }).listen(0, '127.0.0.1') // prettier-ignore
-    this.listening = once(this.#server, 'listening')
-    t.teardown(() => {
-      this.cut()
-      this.#server.close()
-    })
-  }
-
-  get url(): string {
-    const address = this.#server.address()
-    return `https://localhost:${typeof address === 'object' ? (address?.port ?? 0) : 0}/karst`
-  }
-
-  cut(): void {
-    this.isCut = true
-    for (const socket of this.sockets) socket.destroy()
-    this.sockets.clear()
-  }
-
-  mend(): void {
-    this.isCut = false
-  }
-}
 
 t.test('news-after-a-gap', { skip }, async (t) => {
   const gateway = await startGateway(t)
