@@ -76,9 +76,10 @@ t.test('what a schema cannot say is told too', async (t) => {
     namespace: [{ path: '/', backend: 'gone' }],
     groups: [{ uri: 'ivo://a/gms?b', owner: 'mallory', members: ['alice', 'bob'] }],
     administrators: ['carol'],
+    mounts: { trusted: ['carol', 'alice'] },
     allocations: ['/home/..'],
   }
-  t.same(mistakes(document).length, 5, mistakes(document).join('\n'))
+  t.same(mistakes(document).length, 6, mistakes(document).join('\n'))
 })
 
 t.test('a missing document, a wrong type and a broken file are refused', async (t) => {
