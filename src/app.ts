@@ -2,14 +2,15 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, realpath, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { createSecureContext } from 'node:tls'
 import { pino, type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
 import { PosixBackend } from './backend/posix/posix.ts'
 import { lackingPrivileges } from './backend/posix/privilege.ts'
-import { foreignGroupsOf, keptGroups, lastingGroups } from './app-groups.ts'
+import { foreignGroupsOf, keptGroups, lastingGroups, membershipSeconds } from './app-groups.ts'
 import { numberedNames, numbersOf } from './app-numbers.ts'
 import { auditOf, type AuditKept } from './app-audit.ts'
-import { accountsOf, enrol, peopleOf, trafficOf } from './app-people.ts'
+import { accountsOf, checkHomes, enrol, peopleOf, trafficOf } from './app-people.ts'
 import { ConfigError, standApart, version, type Config } from './config.ts'
 import { healthOf } from './health.ts'
 import { createServer, type HttpServer } from './http/server.ts'
@@ -92,6 +93,7 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     open.push(() => audit.close())
     const groups = new GroupRules({ store: store.groups, services: kept, audit })
     const space = { ...makeSpace(config, store, backend), groupNames: numberedNames(groups, store), audit }
+    await checkHomes(config, space)
     const trust = await TrustPlaces.open(config.trust, logger)
     open.push(() => trust.close())
     const tokens = tokensOf(config, logger)
@@ -150,6 +152,19 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     await closeAll()
     throw error
   }
+}
+
+/** What a start needs of the files that a configuration names, without a start: their absence, or a key of another certificate, is thrown. */
+export async function checkFiles(config: Config): Promise<void> {
+  const { cert, key } = await tlsFiles(config)
+  try {
+    createSecureContext({ cert, key })
+  } catch (error) {
+    throw new ConfigError(`tls: ${(error as Error).message}`, { cause: error })
+  }
+  for (const { root } of Object.values(config.backends)) await realpath(root)
+  const trust = await TrustPlaces.open(config.trust, pino({ level: 'silent' }))
+  trust.close()
 }
 
 /** Secrets and database are not part of what is served. Throws ConfigError. */
@@ -255,7 +270,10 @@ async function listen(
     upSince: Date.now(),
     log: logger,
   })
-  const preauth = new Preauth(await secret(config, 'preauth.key'), { seconds: config.preauthorizedSeconds })
+  const preauth = new Preauth(await secret(config, 'preauth.key'), {
+    seconds: config.preauthorizedSeconds,
+    membershipSeconds: membershipSeconds(config, store.groups),
+  })
   registerJobs(runner, { space, preauth, publicUrl: config.service.url })
   const server = await createServer(
     {

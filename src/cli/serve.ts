@@ -1,18 +1,21 @@
 /** `karst serve`: the gateway of a site. */
-import { startGateway } from '../app.ts'
+import { checkFiles, startGateway } from '../app.ts'
 import { loadConfig } from '../config.ts'
 import { complain, readWords, say, UsageError, type Command } from './command.ts'
 import { untilSignal } from './signals.ts'
 
 export const serve: Command = {
   name: 'serve',
-  usage: 'karst serve --config FILE [--check]',
+  usage:
+    'karst serve --config FILE [--check]\n' +
+    '       FILE: as schemas/config.schema.json describes it; --check: whether it, and the files that it names, are in order',
   summary: 'serves what a configuration says; SIGHUP reads certificates anew, SIGTERM drains and ends',
   run: async (words) => {
     const { values } = readWords(words, { config: { type: 'string' }, check: { type: 'boolean' } })
     if (values.config === undefined) throw new UsageError('--config FILE is missing')
     const config = loadConfig(values.config)
     if (values.check === true) {
+      await checkFiles(config)
       say(`${values.config} is a valid configuration`)
       return 0
     }

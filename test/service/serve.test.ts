@@ -6,7 +6,7 @@ import { connect } from 'node:tls'
 import t from 'tap'
 import { issueServerCertificate } from '../../src/identity/mint.ts'
 import { readCredential, writeCredential } from '../../src/identity/pem.ts'
-import { Quickstart, request, run, type Answer } from './running.ts'
+import { Quickstart, request, run, type Answer, type Ended } from './running.ts'
 
 const made = new Quickstart(['--no-mount'])
 t.before(async () => {
@@ -97,6 +97,26 @@ t.test('all mistakes of a configuration are told at once, with exit code 1', asy
   t.match(said.stderr, /state must be string/)
   t.match(said.stderr, /colour/)
   t.equal((await run('bin/karst', ['serve', '--config', configFile(), '--check'])).code, 0)
+})
+
+t.test('--check looks at the files too, and a start at the place for homes', async (t) => {
+  const file = join(made.folder, 'changed.json')
+  const said = async (change: object, ...words: string[]): Promise<Ended> => {
+    writeFileSync(file, JSON.stringify({ ...written(), ...change }))
+    return run('bin/karst', ['serve', '--config', file, ...words])
+  }
+  const gone = join(made.folder, 'gone.pem')
+  const { certificate } = written().tls
+  t.match(await said({ tls: { certificate, key: gone } }, '--check'), { code: 1, stderr: /gone\.pem/ })
+  const other = join(made.state, 'users', 'alice.pem')
+  t.match(await said({ tls: { certificate, key: other } }, '--check'), {
+    code: 1,
+    stderr: /^karst serve: tls: [^\n]+\n$/,
+  })
+  t.match(await said({ trust: [gone] }, '--check'), { code: 1, stderr: /gone\.pem/ })
+  const homeless = { accounts: { home: { path: '/people' } } }
+  t.match(await said(homeless, '--check'), { code: 0 })
+  t.match(await said(homeless), { code: 1, stderr: /no container \/people to make homes in; mkdir .*\/tree\/people/ })
 })
 
 t.test('a port in use, a missing tree and a missing CA are told in one sentence', async (t) => {
