@@ -2,7 +2,7 @@
 import { isFault } from '../vospace/fault.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { originOfChanges } from './change-origin.ts'
-import { type Database, type Row } from './database.ts'
+import { type Database, type Row, textOf } from './database.ts'
 import { bootId } from './holder.ts'
 
 export const CHANGE_KINDS = ['made', 'bytes', 'attributes', 'moved', 'removed'] as const
@@ -150,12 +150,13 @@ export class StoredChanges implements ChangeLog {
 }
 
 function toChange(row: Row): Change & { seq: number; mount?: string } {
+  const mount = textOf(row['mount'])
   return {
     seq: Number(row['seq']),
     id: String(row['node']),
     path: String(row['path']) as NodePath, // was one when it was appended
     kind: row['kind'] as ChangeKind,
     ...(row['origin'] !== null && { from: row['origin'] as NodePath }),
-    ...(row['mount'] !== null && { mount: String(row['mount']) }),
+    ...(mount !== undefined && { mount }),
   }
 }
