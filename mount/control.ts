@@ -23,6 +23,8 @@ export interface MountRequest {
   readonly ttl?: number
   readonly uid?: number
   readonly gid?: number
+  /** Name of a mounted device that is handed in; see fuse/handed-devices.ts. */
+  readonly device?: string
   /** Seconds until a call that the gateway does not answer is EIO. */
   readonly timeout?: number
 }
@@ -132,7 +134,7 @@ export function askDriver(file: string, request: ControlRequest, limit: number):
 }
 
 /** A socket's path has room for 107 bytes; a longer one is reached through an open folder (unix(7)). */
-function reachable(file: string): { path: string; release: () => void } {
+export function reachable(file: string): { path: string; release: () => void } {
   if (Buffer.byteLength(file) < 108) return { path: file, release: () => undefined }
   const folder = fs.openSync(path.dirname(file), fs.constants.O_DIRECTORY | fs.constants.O_RDONLY)
   return { path: `/proc/self/fd/${folder}/${path.basename(file)}`, release: () => fs.closeSync(folder) }

@@ -7,28 +7,23 @@ import { Fault } from '../src/vospace/fault.ts'
 import { nodePath } from '../src/vospace/path.ts'
 import { parseVosUri, service } from '../src/vospace/uri.ts'
 import { Client, greet, type ConnectOptions } from './client.ts'
-import { askDriver, listenForControl } from './control.ts'
+import { listenForControl, reachable } from './control.ts'
 import { type ControlReply, type ControlRequest, type MountRequest, type MountStatus } from './control.ts'
 import { closeDevice, type DescriptorStore } from './fuse/descriptor-store.ts'
+import { HandedDevices } from './fuse/handed-devices.ts'
 import { MountError } from './fuse/mount-options.ts'
-import { mountAt } from './fuse/mountinfo.ts'
-import { detachStale, probeMount, unmountFuse } from './fuse/unmount.ts'
+import { detachStale, unmountFuse } from './fuse/unmount.ts'
 import { locate } from './locate.ts'
-import { driverLog, notingLog, type DriverLog, type NotingLog } from './log.ts'
+import { notingLog, type DriverLog, type NotingLog } from './log.ts'
 import { serveMount, type Mounted, type Resumed, type ServeOptions } from './mounted.ts'
 import { ReadBudget } from './read-budget.ts'
 import { type Identity, type Remote } from './remote.ts'
+import { devicesOf } from './driver-place.ts'
 import { loadMount } from './resume.ts'
-import { isSupervised, recordSupervisor, socketOf, StateDirectory, StateInUse } from './state.ts'
+import { recordSupervisor, StateDirectory, StateInUse } from './state.ts'
 import { startSupervisor, STORE_ENDS } from './supervisor.ts'
 
 const READ_AHEAD = 256 << 20
-/** Milliseconds. */
-const MOUNT_LIMIT = 120_000
-const UNMOUNT_LIMIT = 90_000
-/** Beside what the gateway is waited for. */
-const UNMOUNT_SLACK = 20_000
-const START_LIMIT = 60_000
 
 /** The mounts of one process. */
 export class Driver {
@@ -39,10 +34,12 @@ export class Driver {
   /** Detached while in use: no longer anybody's directory, served until the last user lets go. */
   readonly #detached = new Set<Mounted>()
   readonly #store: DescriptorStore | undefined
+  readonly #devices: HandedDevices | undefined
   readonly #logs = new WeakMap<Mounted, NotingLog>()
 
   /** The state directory is owned by the caller. With a store the mounts survive this process. */
-  constructor(state: StateDirectory, log: DriverLog, store?: DescriptorStore) {
+  constructor(state: StateDirectory, log: DriverLog, store?: DescriptorStore, devices?: HandedDevices) {
+    this.#devices = devices
     this.#state = state
     this.#log = log
     this.#store = store
@@ -55,10 +52,15 @@ export class Driver {
     const gateway = gatewayOf(request, url, log)
     checkService(request.uri, await greet(gateway), url)
     const remote = new Client(gateway)
-    const { command: _, ...asked } = request
+    const { command: _, device, ...asked } = request
     const survival = this.#store && { store: this.#store, request: asked, url }
     try {
-      return await this.serve(remote, root, request, { ...(survival !== undefined && { survival }), log })
+      const fd = device === undefined ? undefined : await this.#devices?.take(device)
+      return await this.serve(remote, root, request, {
+        ...(survival !== undefined && { survival }),
+        ...(fd !== undefined && { fd }),
+        log,
+      })
     } catch (error) {
       await remote.close()
       throw error
@@ -78,14 +80,14 @@ export class Driver {
     remote: Remote,
     root: Parameters<typeof serveMount>[0]['root'],
     request: Pick<MountRequest, 'dir' | 'uri' | 'readOnly' | 'allowOther' | 'trusted' | 'ttl' | 'uid' | 'gid'>,
-    more: Pick<ServeOptions, 'survival' | 'resume'> & { readonly log?: NotingLog } = {},
+    more: Pick<ServeOptions, 'survival' | 'resume' | 'fd'> & { readonly log?: NotingLog } = {},
   ): Promise<Mounted> {
     const { log = notingLog(this.#log), ...kept } = more
     const { uri, ...rest } = request
     const dir = path.resolve(request.dir)
     if (this.#mounts.has(dir)) throw new MountError(`${dir} is mounted already`, 'EBUSY')
     // one that is gone on with would be asked before anybody answers
-    if (more.resume === undefined) await detachStale(dir)
+    if (more.resume === undefined && more.fd === undefined) await detachStale(dir)
     const mounted = await serveMount({
       ...rest,
       ...{ dir, remote, root, source: uri, state: this.#state.path, budget: this.#budget },
@@ -223,8 +225,10 @@ export async function runDriver(stateDir: string, options: RunOptions): Promise<
     return new Map(left.map(({ saved }) => [saved.id, path.resolve(saved.request.dir)]))
   }
   const state = await own(stateDir, log, resumed, first === undefined)
+  const place = reachable(devicesOf(stateDir))
+  const devices = new HandedDevices(place.path)
   try {
-    const driver = new Driver(state, log, store)
+    const driver = new Driver(state, log, store, devices)
     if (store !== undefined) {
       guardSupervisor(state, log)
       await resumeAll(driver, left, store, log)
@@ -238,6 +242,8 @@ export async function runDriver(stateDir: string, options: RunOptions): Promise<
     await driver.close()
     await driver.idle()
   } finally {
+    devices.close()
+    place.release()
     state.release()
   }
 }
@@ -313,131 +319,11 @@ async function stopListening(server: Server, socket: string): Promise<void> {
   await new Promise<void>((resolve) => server.close(() => resolve()))
 }
 
-export interface MountCommandOptions extends Omit<MountRequest, 'command'> {
-  readonly stateDir: string
-  /** Serve in this process until it is unmounted or `signal` is aborted, instead of in a driver of its own. */
-  readonly foreground: boolean
-  readonly signal?: AbortSignal
-  /** Foreground: hears when the mount is there. */
-  readonly ready?: () => void
-}
-
-/** `karst mount`. Resolves when the mount answers; in the foreground when it is gone. Throws Faults, MountError, StateInUse. */
-export async function mountCommand(options: MountCommandOptions): Promise<void> {
-  const { stateDir, foreground, signal, ready = () => undefined, ...rest } = options
-  const request: MountRequest = { command: 'mount', ...absolute(rest) }
-  if (foreground) {
-    const stop = signal ?? terminationSignal()
-    const log = driverLog((line) => process.stderr.write(line))
-    await runDriver(stateDir, { log, signal: stop, ready, first: request })
-    return
-  }
-  for (let attempt = 1; ; attempt++) {
-    const reply = await ask(stateDir, request, MOUNT_LIMIT)
-    if (reply?.ok === true) return
-    if (reply !== undefined) throw new MountError(reply.error, reply.code)
-    const failure = await startDaemon(stateDir, request)
-    if (failure === undefined) return
-    // another `karst mount` was starting the driver, or the last one was just ending
-    if (failure.code !== 'StateInUse' || attempt === 20) throw new MountError(failure.error, failure.code)
-    await new Promise((resolve) => setTimeout(resolve, 250))
-  }
-}
-
-/** Milliseconds that another driver has to come in place of one that does not answer. */
-const CHANGE_LIMIT = 10_000
-
-/** Asks the driver, or the one that comes after it; `undefined` where there is none. */
-async function ask(stateDir: string, request: ControlRequest, limit: number): Promise<ControlReply | undefined> {
-  const until = performance.now() + CHANGE_LIMIT
-  for (;;) {
-    const reply = await askDriver(socketOf(stateDir), request, limit)
-    if (reply !== undefined || !isSupervised(stateDir) || performance.now() > until) return reply
-    await sleep(50)
-  }
-}
-
-/** The driver has another working directory. */
-function absolute(request: Omit<MountRequest, 'command'>): Omit<MountRequest, 'command'> {
-  const { certificate, tokenFile, ca, registry, dir } = request
-  return {
-    ...request,
-    dir: path.resolve(dir),
-    ...(certificate !== undefined && { certificate: path.resolve(certificate) }),
-    ...(tokenFile !== undefined && { tokenFile: path.resolve(tokenFile) }),
-    ...(ca !== undefined && { ca: path.resolve(ca) }),
-    ...(registry !== undefined && !/^[a-z]+:\/\//i.test(registry) && { registry: path.resolve(registry) }),
-  }
-}
-
-function terminationSignal(): AbortSignal {
-  const controller = new AbortController()
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort())
-  return controller.signal
-}
-
-/** What the daemon's process tells the one that started it. */
-export interface DaemonMessage {
-  readonly error?: string
-  readonly code?: string
-}
-
-/** Starts a driver that outlives this process; answers what went wrong. */
-async function startDaemon(
-  stateDir: string,
-  request: MountRequest,
-): Promise<{ error: string; code: string } | undefined> {
-  fs.mkdirSync(stateDir, { recursive: true, mode: 0o700 })
-  const log = fs.openSync(path.join(stateDir, 'driver.log'), 'a', 0o600)
-  const child = startSupervisor({ state: stateDir, request: JSON.stringify(request), log })
-  fs.closeSync(log)
-  const message = await new Promise<DaemonMessage>((resolve) => {
-    const timer = setTimeout(() => resolve({ error: 'the driver does not start', code: 'ETIMEDOUT' }), START_LIMIT)
-    const hear = (said: DaemonMessage) => {
-      clearTimeout(timer)
-      resolve(said)
-    }
-    child.once('message', hear)
-    child.once('error', (error) => hear({ error: error.message, code: 'EIO' }))
-    child.once('exit', () => hear({ error: `the driver ended; see ${stateDir}/driver.log`, code: 'EIO' }))
-  })
-  if (child.connected) child.disconnect()
-  child.unref()
-  return message.error === undefined ? undefined : { error: message.error, code: message.code ?? 'EIO' }
-}
-
-export interface UmountCommandOptions {
-  readonly dir: string
-  readonly stateDir: string
-  /** Seconds to wait for the gateway: 60 unless said otherwise. */
-  readonly timeout?: number
-}
-
-/**
- * `karst umount`: asks the driver to send what waits and unmount; where there is none, or it does not answer, takes the mount
- * away anyhow. Answers what could not be saved, one line each; nothing where nothing is mounted. Throws MountError.
- */
-export async function umountCommand(options: UmountCommandOptions): Promise<string[]> {
-  const dir = path.resolve(options.dir)
-  const { timeout } = options
-  const limit = timeout === undefined ? UNMOUNT_LIMIT : timeout * 1000 + UNMOUNT_SLACK
-  const reply = await ask(
-    options.stateDir,
-    { command: 'umount', dir, ...(timeout !== undefined && { timeout }) },
-    limit,
-  )
-  if (reply?.ok === true) return [...reply.left]
-  const mount = await mountAt(dir)
-  if (mount === undefined || !/^fuse\b/.test(mount.type)) return []
-  const state = await probeMount(dir)
-  try {
-    await unmountFuse(dir, { lazy: state !== 'answers' })
-  } catch (error) {
-    if (!(error instanceof MountError) || error.code !== 'EBUSY') throw error
-    await unmountFuse(dir, { lazy: true })
-    return [`${dir}: was in use; detached, and gone when the last program lets go of it`]
-  }
-  return state === 'silent' ? [`${dir}: the driver did not answer; detached`] : []
-}
-
+export {
+  mountCommand,
+  umountCommand,
+  type DaemonMessage,
+  type MountCommandOptions,
+  type UmountCommandOptions,
+} from './command.ts'
 export { StateInUse }

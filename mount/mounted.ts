@@ -9,6 +9,7 @@ import { Directories } from './folders.ts'
 import { type Negotiated, type SessionOptions } from './fuse/init.ts'
 import { mountFuse, type Mount } from './fuse/mount.ts'
 import { MountError, type MountOptions } from './fuse/mount-options.ts'
+import { mountAt } from './fuse/mountinfo.ts'
 import { openTransport } from './fuse/open-transport.ts'
 import { Session, type Logger } from './fuse/session.ts'
 import { unmountFuse } from './fuse/unmount.ts'
@@ -284,6 +285,11 @@ export class Mounted {
 
   /** True when it had to be detached under those who use it. */
   async #detach(until: number): Promise<boolean> {
+    // a mount that was handed in may stand in another mount namespace: whoever made it takes it away
+    if ((await mountAt(this.dir)) === undefined) {
+      await this.#session.close()
+      return false
+    }
     for (;;) {
       try {
         await this.#mount.unmount()

@@ -1,4 +1,6 @@
 /** The command line: finds the command, reports what it throws. Each command is one small file in src/cli. */
-import { COMMANDS, run } from './cli/commands.ts'
+import { run } from './cli/commands.ts'
+import { commandsFor } from './cli/table.ts'
 
-process.exitCode = await run(COMMANDS, process.argv.slice(2))
+const words = process.argv.slice(2)
+process.exitCode = await run(await commandsFor(words[0]), words)

@@ -1,31 +1,7 @@
-/** The table of commands, and how one is found and run. */
+/** How a command is found and run. */
 import { ConfigError, version } from '../config.ts'
 import { Fault } from '../vospace/fault.ts'
-import { access } from './access.ts'
 import { complain, say, UsageError, type Command } from './command.ts'
-import { groups } from './groups.ts'
-import { identities } from './identities.ts'
-import { mount, umount } from './mount.ts'
-import { proxy } from './proxy.ts'
-import { quickstart } from './quickstart.ts'
-import { serve } from './serve.ts'
-import { share } from './share.ts'
-import { trash } from './trash.ts'
-import { users } from './users.ts'
-
-export const COMMANDS: readonly Command[] = [
-  quickstart,
-  serve,
-  mount,
-  umount,
-  proxy,
-  trash,
-  groups,
-  share,
-  access,
-  users,
-  identities,
-]
 
 /** Runs `karst WORDS`; answers the exit code. What went wrong is said in one sentence; a bug also with its stack. */
 export async function run(commands: readonly Command[], words: readonly string[]): Promise<number> {

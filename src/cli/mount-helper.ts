@@ -1,5 +1,5 @@
 /** `mount -t karst`, fstab: the words that mount(8) gives to its helpers (mount(8), "External helpers") as those of `karst mount`. */
-import { type MountCommandOptions } from '../../mount/daemon.ts'
+import { type MountCommandOptions } from '../../mount/command.ts'
 import { mountEnvironment } from '../config.ts'
 import { complain, UsageError, type Command } from './command.ts'
 import { credentialOf } from './service.ts'
@@ -83,7 +83,7 @@ export const mountHelper: Command = {
     const { certificate, tokenFile, ...rest } = told
     const url = told.url ?? (told.registry === undefined ? environment.url : undefined)
     if (read.fake) return 0
-    const { mountCommand } = await import('../../mount/daemon.ts')
+    const { mountCommand } = await import('../../mount/command.ts')
     try {
       await mountCommand({
         ...{ readOnly: false, allowOther: false, foreground: false, stateDir: environment.state },

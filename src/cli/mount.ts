@@ -1,19 +1,22 @@
 /** `karst mount` and `karst umount`: the words of the command line for mount/daemon.ts. */
 import { resolve } from 'node:path'
-import { mountCommand, umountCommand } from '../../mount/daemon.ts'
+import { mountCommand, umountCommand } from '../../mount/command.ts'
 import { mountAt } from '../../mount/fuse/mountinfo.ts'
 import { mountEnvironment } from '../config.ts'
-import { complain, readWords, say, type Command } from './command.ts'
+import { complain, readWords, say, UsageError, type Command } from './command.ts'
 import { credentialOf } from './service.ts'
 
 export const mount: Command = {
   name: 'mount',
   usage:
     'karst mount vos://AUTHORITY~SERVICE/PATH DIR [--certificate PEM | --token-file FILE] [--ca PEM]\n' +
-    '                   [--registry URL | --url URL] [--read-only] [--allow-other | --trusted] [--foreground]',
+    '                   [--registry URL | --url URL] [--read-only] [--allow-other | --trusted] [--foreground]\n' +
+    '                   [--timeout SECONDS] [--fd N]\n' +
+    '       karst mount status [DIR] [--json]',
   summary:
     'mounts a node of a gateway; the credential is $X509_USER_PROXY unless named, and is read again when its file changes',
   run: async (words) => {
+    if (words[0] === 'status') return (await import('./mount-status.ts')).mountStatus(words.slice(1))
     const { values, positionals } = readWords(
       words,
       {
@@ -26,6 +29,8 @@ export const mount: Command = {
         'allow-other': { type: 'boolean' },
         trusted: { type: 'boolean' },
         foreground: { type: 'boolean' },
+        timeout: { type: 'string' },
+        fd: { type: 'string' },
       },
       { min: 2, max: 2 },
     )
@@ -44,6 +49,8 @@ export const mount: Command = {
       allowOther: values['allow-other'] === true,
       trusted: values.trusted === true,
       ...(ca !== undefined && { ca }),
+      ...(values.timeout !== undefined && { timeout: seconds(values.timeout) }),
+      ...(values.fd !== undefined && { fd: descriptor(values.fd) }),
       ...(values.registry !== undefined && { registry: values.registry }),
       ...(url !== undefined && { url }),
     })
@@ -51,18 +58,33 @@ export const mount: Command = {
   },
 }
 
+function seconds(text: string): number {
+  const value = Number(text)
+  if (!/^\d+(\.\d+)?$/.test(text) || value === 0)
+    throw new UsageError(`--timeout ${text}: seconds are a number above 0`)
+  return value
+}
+
+function descriptor(text: string): number {
+  if (!/^\d{1,6}$/.test(text) || Number(text) < 3) throw new UsageError(`--fd ${text}: an open /dev/fuse, 3 or above`)
+  return Number(text)
+}
+
 export const umount: Command = {
   name: 'umount',
-  usage: 'karst umount DIR',
+  usage: 'karst umount DIR [--timeout SECONDS]',
   summary: 'flushes and unmounts; ends in any case, and says what could not be saved',
   run: async (words) => {
-    const { positionals } = readWords(words, {}, { min: 1, max: 1 })
+    const { values, positionals } = readWords(words, { timeout: { type: 'string' } }, { min: 1, max: 1 })
     const [dir = ''] = positionals
     if ((await mountAt(resolve(dir))) === undefined) {
       complain(`karst umount: nothing is mounted at ${dir}`)
       return 1
     }
-    const left = await umountCommand({ dir, stateDir: mountEnvironment().state })
+    const left = await umountCommand({
+      ...{ dir, stateDir: mountEnvironment().state },
+      ...(values.timeout !== undefined && { timeout: seconds(values.timeout) }),
+    })
     for (const line of left) say(line)
     return left.length === 0 ? 0 : 1
   },

@@ -1,7 +1,7 @@
 /** The quickstart's mount: alice's home, by the same commands that a user calls. What an earlier start left mounted is flushed or detached first. */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { mountCommand, umountCommand } from '../../mount/daemon.ts'
+import { mountCommand, umountCommand } from '../../mount/command.ts'
 import { whyNoFuse } from '../../mount/fuse/privilege.ts'
 import { probeMount } from '../../mount/fuse/unmount.ts'
 import { complain } from './command.ts'

@@ -1,7 +1,8 @@
 /** One process that runs commands of karst one after the other, each with an environment of its own: their start is most of what they cost. */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { COMMANDS, run } from '../../src/cli/commands.ts'
+import { run } from '../../src/cli/commands.ts'
+import { commandsFor } from '../../src/cli/table.ts'
 
 export interface CommandEnded {
   readonly code: number
@@ -45,7 +46,7 @@ async function serve({ words, env }: Asked): Promise<CommandEnded> {
     return () => void (process[name].write = write)
   })
   Object.assign(process.env, env)
-  const code = await run(COMMANDS, words)
+  const code = await run(await commandsFor(words[0]), words)
   restore.forEach((back) => back())
   return { code, ...said }
 }

@@ -1,7 +1,10 @@
 /** What commands write for people. */
 import t, { type Test as Tap } from 'tap'
 import { columns, complain } from '../../src/cli/command.ts'
-import { COMMANDS, run } from '../../src/cli/commands.ts'
+import { run } from '../../src/cli/commands.ts'
+import { commandsFor } from '../../src/cli/table.ts'
+
+const COMMANDS = await commandsFor(undefined)
 
 t.test('a name that somebody else has chosen says nothing to the terminal', async (t) => {
   const written = t.capture(process.stderr, 'write', () => true)

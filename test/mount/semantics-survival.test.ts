@@ -1,4 +1,4 @@
-// Programs on two mounts while the driver is killed again and again: none of them sees an error, and every byte is right.
+// mount/SEMANTICS.md "When things break": programs on two mounts while the driver is killed again and again: none of them sees an error, and every byte is right.
 import path from 'node:path'
 import t from 'tap'
 import { needs } from '../parts.ts'
@@ -17,7 +17,7 @@ const GIT = `git="git -c user.email=a@example.org -c user.name=alice -c init.def
   cd ..; $git clone -q --no-local origin clone; cd clone; echo x >> f1; $git commit -qam two
   $git push -q origin HEAD:other; $git gc -q; $git fsck --strict; test -z "$($git status --porcelain)"; cd ..; rm -rf origin clone`
 
-void t.test('programs see no error while drivers are killed', { skip }, async (t) => {
+void t.test('survives-its-driver', { skip }, async (t) => {
   const { state, mount, umount, log } = await survivors(t)
   const [one, two] = [await mount('/home/alice'), await mount('/pub')]
   const pick = seeded(Number(process.env['KARST_SEED'] ?? 4711))

@@ -1,4 +1,4 @@
-// What a mount outlives beside its driver: its supervisor, the network, a gateway that says nothing. And that it ends.
+// mount/SEMANTICS.md "When things break": what a mount outlives beside its driver: its supervisor, the network, a gateway that says nothing. And that it ends.
 import fs from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
@@ -25,7 +25,7 @@ function unsent(dir: string, name: string): Work {
   return work('holder', process.execPath, ['-e', script, '--', path.join(dir, name)])
 }
 
-void t.test('supervisor-killed', { skip }, async (t) => {
+void t.test('survives-its-supervisor', { skip }, async (t) => {
   const { state, mount, umount, status } = await survivors(t)
   const dir = await mount('/home/alice')
   const program = work('model', process.execPath, [...ENDS, dir, '3', '8000'])
@@ -64,7 +64,7 @@ void t.test('what is open and was never sent is there after a take-over', { skip
   t.same(await umount(dir), [])
 })
 
-void t.test('a gateway that goes away for a while is waited for, also by a new driver', { skip }, async (t) => {
+void t.test('gateway-away', { skip }, async (t) => {
   const gateway = await startGateway(t)
   const proxy = await new StallingProxy(() => gateway.port).start(t)
   const { state, mount, umount } = await survivors(t, gateway)
@@ -87,7 +87,7 @@ void t.test('a gateway that goes away for a while is waited for, also by a new d
   t.same(await umount(dir), [])
 })
 
-void t.test('a gateway that says nothing is EIO in time, and nobody has to wait who is killed', { skip }, async (t) => {
+void t.test('gateway-silent', { skip }, async (t) => {
   const gateway = await startGateway(t)
   const proxy = await new StallingProxy(() => gateway.port).start(t)
   const { mount, umount, state } = await survivors(t, gateway)
@@ -119,7 +119,7 @@ void t.test('a gateway that says nothing is EIO in time, and nobody has to wait 
   t.ok(kept !== false && kept.length === 1, 'what was written is kept')
 })
 
-void t.test('umount ends within its time however silent the gateway is', { skip }, async (t) => {
+void t.test('unmount-ends', { skip }, async (t) => {
   const gateway = await startGateway(t)
   const proxy = await new StallingProxy(() => gateway.port).start(t)
   const { mount, state } = await survivors(t, gateway)

@@ -1,0 +1,164 @@
+// `karst mount` asks the running driver, or starts it; `karst umount` always ends. Neither loads more than that needs.
+import { randomUUID } from 'node:crypto'
+import * as fs from 'node:fs'
+import * as path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { askDriver, reachable, type ControlReply, type ControlRequest, type MountRequest } from './control.ts'
+import { MountError } from './fuse/mount-options.ts'
+import { mountAt } from './fuse/mountinfo.ts'
+import { probeMount, unmountFuse } from './fuse/unmount.ts'
+import { driverLog } from './log.ts'
+import { devicesOf, isSupervised, socketOf } from './driver-place.ts'
+
+/** Milliseconds. */
+const MOUNT_LIMIT = 120_000
+const UNMOUNT_LIMIT = 90_000
+/** Beside what the gateway is waited for. */
+const UNMOUNT_SLACK = 20_000
+const START_LIMIT = 60_000
+
+export interface MountCommandOptions extends Omit<MountRequest, 'command'> {
+  readonly stateDir: string
+  /** An open /dev/fuse of this process that somebody has mounted at `dir`. */
+  readonly fd?: number
+  /** Serve in this process until it is unmounted or `signal` is aborted, instead of in a driver of its own. */
+  readonly foreground: boolean
+  readonly signal?: AbortSignal
+  /** Foreground: hears when the mount is there. */
+  readonly ready?: () => void
+}
+
+/** `karst mount`. Resolves when the mount answers; in the foreground when it is gone. Throws Faults, MountError, StateInUse. */
+export async function mountCommand(options: MountCommandOptions): Promise<void> {
+  const { stateDir, foreground, signal, ready = () => undefined, fd, ...rest } = options
+  const device = fd === undefined ? undefined : randomUUID()
+  const request: MountRequest = { command: 'mount', ...absolute(rest), ...(device !== undefined && { device }) }
+  const handed = device === undefined || fd === undefined ? undefined : hand(stateDir, device, fd)
+  if (foreground) {
+    const stop = signal ?? terminationSignal()
+    const log = driverLog((line) => process.stderr.write(line))
+    const { runDriver } = await import('./daemon.ts')
+    await Promise.all([handed, runDriver(stateDir, { log, signal: stop, ready, first: request })])
+    return
+  }
+  // the driver says so too when the device did not come
+  handed?.catch(() => undefined)
+  for (let attempt = 1; ; attempt++) {
+    const reply = await ask(stateDir, request, MOUNT_LIMIT)
+    if (reply?.ok === true) return
+    if (reply !== undefined) throw new MountError(reply.error, reply.code)
+    const failure = await startDaemon(stateDir, request)
+    if (failure === undefined) return
+    // another `karst mount` was starting the driver, or the last one was just ending
+    if (failure.code !== 'StateInUse' || attempt === 20) throw new MountError(failure.error, failure.code)
+    await new Promise((resolve) => setTimeout(resolve, 250))
+  }
+}
+
+async function hand(stateDir: string, device: string, fd: number): Promise<void> {
+  const { handDevice } = await import('./fuse/handed-devices.ts')
+  fs.mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+  const place = reachable(devicesOf(stateDir))
+  try {
+    await handDevice(place.path, device, fd)
+  } finally {
+    place.release()
+  }
+}
+
+/** Milliseconds that another driver has to come in place of one that does not answer. */
+const CHANGE_LIMIT = 10_000
+
+/** Asks the driver, or the one that comes after it; `undefined` where there is none. */
+async function ask(stateDir: string, request: ControlRequest, limit: number): Promise<ControlReply | undefined> {
+  const until = performance.now() + CHANGE_LIMIT
+  for (;;) {
+    const reply = await askDriver(socketOf(stateDir), request, limit)
+    if (reply !== undefined || !isSupervised(stateDir) || performance.now() > until) return reply
+    await sleep(50)
+  }
+}
+
+/** The driver has another working directory. */
+function absolute(request: Omit<MountRequest, 'command'>): Omit<MountRequest, 'command'> {
+  const { certificate, tokenFile, ca, registry, dir } = request
+  return {
+    ...request,
+    dir: path.resolve(dir),
+    ...(certificate !== undefined && { certificate: path.resolve(certificate) }),
+    ...(tokenFile !== undefined && { tokenFile: path.resolve(tokenFile) }),
+    ...(ca !== undefined && { ca: path.resolve(ca) }),
+    ...(registry !== undefined && !/^[a-z]+:\/\//i.test(registry) && { registry: path.resolve(registry) }),
+  }
+}
+
+function terminationSignal(): AbortSignal {
+  const controller = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort())
+  return controller.signal
+}
+
+/** What the daemon's process tells the one that started it. */
+export interface DaemonMessage {
+  readonly error?: string
+  readonly code?: string
+}
+
+/** Starts a driver that outlives this process; answers what went wrong. */
+async function startDaemon(
+  stateDir: string,
+  request: MountRequest,
+): Promise<{ error: string; code: string } | undefined> {
+  fs.mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+  const log = fs.openSync(path.join(stateDir, 'driver.log'), 'a', 0o600)
+  const { startSupervisor } = await import('./supervisor.ts')
+  const child = startSupervisor({ state: stateDir, request: JSON.stringify(request), log })
+  fs.closeSync(log)
+  const message = await new Promise<DaemonMessage>((resolve) => {
+    const timer = setTimeout(() => resolve({ error: 'the driver does not start', code: 'ETIMEDOUT' }), START_LIMIT)
+    const hear = (said: DaemonMessage) => {
+      clearTimeout(timer)
+      resolve(said)
+    }
+    child.once('message', hear)
+    child.once('error', (error) => hear({ error: error.message, code: 'EIO' }))
+    child.once('exit', () => hear({ error: `the driver ended; see ${stateDir}/driver.log`, code: 'EIO' }))
+  })
+  if (child.connected) child.disconnect()
+  child.unref()
+  return message.error === undefined ? undefined : { error: message.error, code: message.code ?? 'EIO' }
+}
+
+export interface UmountCommandOptions {
+  readonly dir: string
+  readonly stateDir: string
+  /** Seconds to wait for the gateway: 60 unless said otherwise. */
+  readonly timeout?: number
+}
+
+/**
+ * `karst umount`: asks the driver to send what waits and unmount; where there is none, or it does not answer, takes the mount
+ * away anyhow. Answers what could not be saved, one line each; nothing where nothing is mounted. Throws MountError.
+ */
+export async function umountCommand(options: UmountCommandOptions): Promise<string[]> {
+  const dir = path.resolve(options.dir)
+  const { timeout } = options
+  const limit = timeout === undefined ? UNMOUNT_LIMIT : timeout * 1000 + UNMOUNT_SLACK
+  const reply = await ask(
+    options.stateDir,
+    { command: 'umount', dir, ...(timeout !== undefined && { timeout }) },
+    limit,
+  )
+  if (reply?.ok === true) return [...reply.left]
+  const mount = await mountAt(dir)
+  if (mount === undefined || !/^fuse\b/.test(mount.type)) return []
+  const state = await probeMount(dir)
+  try {
+    await unmountFuse(dir, { lazy: state !== 'answers' })
+  } catch (error) {
+    if (!(error instanceof MountError) || error.code !== 'EBUSY') throw error
+    await unmountFuse(dir, { lazy: true })
+    return [`${dir}: was in use; detached, and gone when the last program lets go of it`]
+  }
+  return state === 'silent' ? [`${dir}: the driver did not answer; detached`] : []
+}
