@@ -14,15 +14,9 @@ import { countedIds } from './counted-ids.ts'
 import { checkVersion, childPages, draftOf, type Kept, replaceable, type Stored, taken, within } from './memory-node.ts'
 import { MemoryTrash } from './memory-trash.ts'
 import { amended, collect, noRoom } from './memory-bytes.ts'
+// prettier-ignore
 import {
-  changed,
-  rangeOf,
-  received,
-  refuseAborted,
-  refuseReserved,
-  refuseUnseen,
-  writtenMode,
-  wrongType,
+  changed, rangeOf, received, refuseAborted, refuseReserved, refuseUnseen, writtenMode, wrongType,
 } from './contract.ts'
 
 export interface MemoryOptions {
