@@ -6,7 +6,7 @@ import { type GroupDirectory } from './identity/caller.ts'
 import { type Delegations } from './identity/delegation.ts'
 import { ForeignGroups } from './identity/gms-client.ts'
 import { type Tokens } from './identity/token.ts'
-import { type GroupServices } from './vospace/group.ts'
+import { groupName, type GroupServices } from './vospace/group.ts'
 
 export const keptGroups = ({ gms, groupServices }: Config): GroupServices => ({
   own: gms.resourceId,
@@ -39,13 +39,31 @@ export async function foreignGroupsOf(
   })
 }
 
+export interface LastingGroups extends GroupDirectory {
+  /** Resolves when what can be asked with what the user has delegated has been answered. */
+  readonly settled?: (user: string) => Promise<unknown>
+}
+
 /** The groups of a user for work that goes on after its request: with what is known of those kept elsewhere. */
-export function lastingGroups(local: GroupDirectory, foreign: ForeignGroups | undefined): GroupDirectory {
+export function lastingGroups(local: GroupDirectory, foreign: ForeignGroups | undefined): LastingGroups {
   if (foreign === undefined) return local
   return {
     of: (user) => {
       const more = foreign.remembered(user)
       return more.size === 0 ? local.of(user) : new Set([...local.of(user), ...more])
     },
+    settled: async (name) => foreign.of({ name }, undefined),
+  }
+}
+
+/** Seconds that a membership counts without being asked for again; 0: it is kept here. For Preauth. */
+export function membershipSeconds(
+  { groupServices }: Config,
+  kept: { byUri(uri: string): unknown },
+): (group: string) => number {
+  return (group) => {
+    if (kept.byUri(group) !== undefined) return 0
+    const keeper = groupName(group)?.service
+    return groupServices.find(({ authority }) => authority === keeper)?.ttl ?? 0
   }
 }

@@ -1,9 +1,10 @@
 /** The part of the composition root that is about people: those whom the configuration names, the life of accounts, and limits. */
+import { type LastingGroups } from './app-groups.ts'
 import { ConfigError, type Config } from './config.ts'
 import { Traffic, type TrafficLog } from './http/limits.ts'
 import { Accounts, canonicalIdentity } from './identity/accounts.ts'
 import { type Audit } from './identity/audit.ts'
-import { callerNamed, type GroupDirectory } from './identity/caller.ts'
+import { callerNamed } from './identity/caller.ts'
 import { MembershipWays } from './identity/membership-way.ts'
 import { Newcomers } from './identity/newcomers.ts'
 import { type People } from './space/access.ts'
@@ -86,10 +87,11 @@ export async function checkHomes({ accounts, backends }: Config, space: Space): 
 }
 
 /** Who somebody is when others ask what they may. */
-export function peopleOf({ users, groups }: Store, lasting: GroupDirectory): People {
+export function peopleOf({ users, groups }: Store, lasting: LastingGroups): People {
   const ways = new MembershipWays(groups)
   return {
     callerOf: (name) => callerNamed(name, true, users, lasting),
+    ...(lasting.settled && { settled: lasting.settled }),
     wayInto: (user, uri) => ways.wayInto(user, uri),
     isWithin: (inner, uri) => ways.isWithin(inner, uri),
   }

@@ -10,7 +10,7 @@ import { digestHeader, promisedMd5 } from './digest.ts'
 import { sendFile, type Source } from './download.ts'
 import { answerHead, endpoint, type Handler } from './endpoint.ts'
 import { fileHeaders } from './file-headers.ts'
-import { InFlight } from './in-flight.ts'
+import { type Bearer, InFlight, type Recheck } from './in-flight.ts'
 import { checkNoneMatch, checkUnchanged, entityTag, isUnmodified } from './preconditions.ts'
 import { bodyLength, contentTypeOf, uploadOf } from './request-body.ts'
 import { type HttpContext } from './services.ts'
@@ -22,8 +22,8 @@ export function files(app: FastifyInstance, context: HttpContext): void {
     const { caller, path, grant } = await admit(context, request, reply, 'read')
     const { space } = context.services
     const granted = grant && { grant }
-    // a pre-authorised URL is settled when it is given out, but for a suspended user's (limits.ts)
-    if (grant === undefined) inFlight.watch(request, reply, (now) => checkReadable(space, now, path))
+    const recheck: Recheck = (now) => checkReadable(space, now, path, granted)
+    inFlight.watch(request, reply, recheck, grant && bearerOf(context, grant))
     const look: Source['look'] = async () => {
       const { entry, name } = await headFile(space, caller, path, granted)
       return { entry, headers: fileHeaders(entry, name) }
@@ -52,15 +52,16 @@ interface Admitted {
 }
 
 /**
- * Who asks for which file. `/preauth:<token>` in front of the path stands for all credentials, and acts for the user of the token;
+ * Who asks for which file. `/preauth:<token>` in front of the path stands for all credentials, and acts for the user of the token as they are now;
  * without it the caller is whoever certificate or token say.
  */
 async function admit(
-  { services }: HttpContext,
+  context: HttpContext,
   request: FastifyRequest,
   reply: FastifyReply,
   kind: FileGrant['kind'] | 'any',
 ): Promise<Admitted> {
+  const { services } = context
   const { rest } = targetOf(request.raw)
   const token = /^\/preauth(?::|%3a)([^/]*)(\/.*)?$/i.exec(rest)
   if (token === null) {
@@ -73,7 +74,20 @@ async function admit(
   const grant = services.preauth.verify(token[1] ?? '', path, kind)
   if (grant.user !== undefined) services.accounts?.checkActive(grant.user, grant.uid)
   services.traffic?.enterGranted(grant.user, request.raw, reply.raw)
-  return { caller: ANONYMOUS, path, grant }
+  if (grant.user !== undefined) await services.people?.settled?.(grant.user)
+  return { caller: bearerOf(context, grant).now(), path, grant }
+}
+
+/** Whoever sends it, what may be done with a URL is what its user may: now, and in the groups of other services as far as it carries them. */
+function bearerOf({ services }: HttpContext, { user, uid, groups = [] }: FileGrant): Bearer {
+  const now = (): Caller => {
+    if (user === undefined) return ANONYMOUS
+    services.accounts?.checkActive(user, uid)
+    const caller = services.people?.callerOf(user)
+    if (caller === undefined) throw new Fault('PermissionDenied', `what ${user} may is not known here`)
+    return groups.length === 0 ? caller : { ...caller, groups: new Set([...caller.groups, ...groups]) }
+  }
+  return { user, now }
 }
 
 async function upload(
@@ -91,11 +105,13 @@ async function upload(
   const md5 = promisedMd5(request.headers)
   const length = bodyLength(request.raw)
   // permission, type, lock, quota and conditions before the first byte
+  const granted = grant && { grant }
   const ticket = await openWrite(space, caller, path, {
-    ...(grant && { grant }),
+    ...granted,
     ...(length !== undefined && { length }),
   })
-  if (grant === undefined) inFlight.watch(request, reply, (now) => openWrite(space, now, path))
+  const recheck: Recheck = (now) => openWrite(space, now, path, granted)
+  inFlight.watch(request, reply, recheck, grant && bearerOf(context, grant))
   const condition = conditionOf(request, ticket)
   const contentType = contentTypeOf(request.raw)
   const encoding = request.headers['content-encoding']

@@ -21,7 +21,15 @@ interface Stream {
   readonly request: FastifyRequest
   readonly reply: FastifyReply
   readonly recheck: Recheck
+  readonly bearer: Bearer | undefined
   readonly begun: number
+}
+
+/** Whom a pre-authorised URL stands for, whoever sends it. */
+export interface Bearer {
+  readonly user: string | undefined
+  /** Throws what they would be refused with. */
+  readonly now: () => Caller
 }
 
 export class InFlight {
@@ -41,9 +49,9 @@ export class InFlight {
     })
   }
 
-  /** Until the reply is closed. */
-  watch(request: FastifyRequest, reply: FastifyReply, recheck: Recheck): void {
-    const stream = { request, reply, recheck, begun: performance.now() }
+  /** Until the reply is closed. `bearer`: in place of who shows a credential. */
+  watch(request: FastifyRequest, reply: FastifyReply, recheck: Recheck, bearer?: Bearer): void {
+    const stream = { request, reply, recheck, bearer, begun: performance.now() }
     this.#streams.add(stream)
     reply.raw.once('close', () => this.#streams.delete(stream))
   }
@@ -61,12 +69,13 @@ export class InFlight {
     }
   }
 
-  async #ask({ request, reply, recheck }: Stream): Promise<void> {
+  async #ask(stream: Stream): Promise<void> {
+    const { request, recheck, bearer } = stream
     try {
-      const now = await this.#callerNow(request)
+      const now = bearer === undefined ? await this.#callerNow(request) : bearer.now()
       await recheck(request.caller.trusted === true ? stillTrusted(now, this.#services) : now)
     } catch (error) {
-      if (isFault(error, 'PermissionDenied', 'NotAuthenticated')) this.#cut(request, reply, error.detail)
+      if (isFault(error, 'PermissionDenied', 'NotAuthenticated')) this.#cut(stream, error.detail)
       // whatever else there is to say, the request will say it itself
       else if (!isFault(error)) request.log.error({ err: error }, 'a stream could not be looked after')
     }
@@ -84,8 +93,8 @@ export class InFlight {
     }
   }
 
-  #cut(request: FastifyRequest, reply: FastifyReply, reason: string): void {
-    const by = request.caller.user ?? null
+  #cut({ request, reply, bearer }: Stream, reason: string): void {
+    const by = (bearer ?? request.caller).user ?? null
     const on = loggedOf(request.raw)
     request.log.info({ user: by, target: on, reason }, 'a stream was cut: it is not permitted any more')
     this.#services.audit?.note({ act: 'stream.cut', by, on, result: 'refused', detail: { reason } })

@@ -46,7 +46,7 @@ export interface HttpServices {
   readonly groups?: GroupRules
   /** told of refusals */
   readonly audit?: Audit
-  /** absent: nobody is told who may what, and why */
+  /** absent: nobody is told who may what, and why, and pre-authorised URLs of users are refused */
   readonly people?: People
   /** absent: names and numbers are not told */
   readonly mapping?: PosixMapping

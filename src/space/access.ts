@@ -24,6 +24,8 @@ import { type Space } from './space.ts'
 export interface People {
   /** As at a request of theirs now. PermissionDenied: there is no such user, or the account is suspended. */
   callerOf(name: string): Caller
+  /** Resolves when the group services that can be asked about them have answered, so that `callerOf` knows it. Absent: there are none. */
+  settled?(name: string): Promise<unknown>
   /** Groups from `uri` down to the one that names the user. */
   wayInto(user: string, uri: string): readonly string[] | undefined
   /** Who is in `inner` is in `uri`. */

@@ -80,15 +80,6 @@ const PHRASE: Record<Verb, string> = {
   administer: 'change owner or quota of',
 }
 
-/** For who holds a pre-authorised URL, to whom nothing but locks can say no: PermissionDenied when the node that ends the chain is locked. */
-export function authorizeGranted(chain: Chain): void {
-  const lock = held(chain, chain.length - 1)
-  if (lock === undefined) return
-  throw new Fault('PermissionDenied', `nobody may write to ${chain.at(-1)?.path}: ${lock.reason}`, {
-    errno: lock.errno,
-  })
-}
-
 /** Undefined: allowed. */
 export function refusalOf(caller: Caller, verb: Verb, chain: Chain, rules: Allocations): Refusal | undefined {
   if (caller.trusted === true) return trustedRefusal(verb, chain)
@@ -224,6 +215,15 @@ function groupGround(
 ): Ground | undefined {
   const group = user === undefined ? undefined : granted.find((uri) => groups.has(uri))
   return group === undefined ? undefined : { rule, group }
+}
+
+/** The groups by which the caller is let in along the chain: at each entry the first that counts. */
+export function groupGrounds(caller: Caller, chain: Chain, rules: Allocations): readonly string[] {
+  const grounds = chain.flatMap((_, at) => [
+    readGround(caller, chain, at, rules),
+    writeGround(caller, chain, at, rules),
+  ])
+  return [...new Set(grounds.flatMap((ground) => ground?.group ?? []))]
 }
 
 const mayRead = (caller: Caller, chain: Chain, at: number, rules: Allocations): boolean =>

@@ -1,13 +1,13 @@
 /** The bytes of data nodes at `/files`: links are followed within the space (wire.md 3.4). */
 import { Readable } from 'node:stream'
 import { type ByteRange, type DataDraft } from '../backend/backend.ts'
-import { ANONYMOUS, type Caller } from '../vospace/caller.ts'
+import { type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
 import { createdMode } from '../vospace/mode.ts'
 import { type Entry } from '../vospace/node.ts'
 import { nameOf, type NodePath } from '../vospace/path.ts'
 import { PROPERTY } from '../vospace/property.ts'
-import { authorize, authorizeGranted, seen } from './authorize.ts'
+import { authorize, seen } from './authorize.ts'
 import { whileBusy } from './busy.ts'
 import { checkRoom } from './quota.ts'
 import { discard, hasNullName, isNull, isNullEntry, nullEntry } from './reserved-names.ts'
@@ -15,7 +15,10 @@ import { chainOf, find, present, resolve, type Found, type Place, type ResolveOp
 import { newAccess } from './sharing.ts'
 import { type SeenEntry, type Space } from './space.ts'
 
-/** What a pre-authorised URL grants: it replaces the permission check of the leaf and of its path, for `user`'s account. */
+/**
+ * What a pre-authorised URL says: it stands for the credentials of `user`, for one verb on the node at its very path. The caller of what is done
+ * with it is that user as they are now: what they may is asked at every use.
+ */
 export interface FileGrant {
   readonly kind: 'read' | 'write'
   readonly user: string | undefined
@@ -23,6 +26,8 @@ export interface FileGrant {
   readonly uid?: number
   /** the job that has negotiated it */
   readonly job?: string
+  /** of other services, which let the user in when it was given out, short enough ago to count still */
+  readonly groups?: readonly string[]
 }
 
 export interface FileHead {
@@ -70,11 +75,14 @@ interface Granted {
 }
 
 /**
- * What HEAD answers from. The path must be readable, the node need not be. InvalidArgument: a container, or a link out of the space;
+ * What HEAD answers from. The path must be readable, the node need not be, but for a pre-authorised URL, which must be good still. InvalidArgument: a container, or a link out of the space;
  * NodeNotFound, UnreadableLinkTarget, PermissionDenied.
  */
 export async function headFile(space: Space, caller: Caller, path: NodePath, options: Granted = {}): Promise<FileHead> {
-  const found = await findFile(space, caller, path, options.grant)
+  const { grant } = options
+  const found = await findFile(space, caller, path, grant)
+  // a URL may have come into other hands than its user's: it tells nothing when it is good for nothing
+  if (grant !== undefined) authorize(caller, grant.kind === 'read' ? 'read' : 'upload', chainOf(found), space.rules)
   return { entry: seen(caller, chainOf(found), space.rules), name: nameOf(path) }
 }
 
@@ -88,7 +96,7 @@ export async function readFile(
   const { grant, ...reading } = options
   if (grant !== undefined && grant.kind !== 'read') throw wrongGrant(grant)
   const found = await findFile(space, caller, path, grant)
-  if (grant === undefined) authorize(caller, 'read', chainOf(found), space.rules)
+  authorize(caller, 'read', chainOf(found), space.rules)
   if (isNullEntry(found.node))
     return { entry: seen(caller, chainOf(found), space.rules), name: nameOf(path), body: Readable.from([]) }
   const { entry, body } = await space.backend.read({ path: found.path, id: found.node.id }, reading)
@@ -96,8 +104,13 @@ export async function readFile(
 }
 
 /** Whether the bytes may be read by who asks now: refuses as readFile does. */
-export async function checkReadable(space: Space, caller: Caller, path: NodePath): Promise<void> {
-  authorize(caller, 'read', chainOf(await findFile(space, caller, path, undefined)), space.rules)
+export async function checkReadable(
+  space: Space,
+  caller: Caller,
+  path: NodePath,
+  { grant }: Granted = {},
+): Promise<void> {
+  authorize(caller, 'read', chainOf(await findFile(space, caller, path, grant)), space.rules)
 }
 
 /**
@@ -113,13 +126,12 @@ export async function openWrite(
 ): Promise<WriteTicket> {
   const { grant } = options
   if (grant !== undefined && grant.kind !== 'write') throw wrongGrant(grant)
-  const writer = grant === undefined ? caller : { ...ANONYMOUS, user: grant.user }
-  const look = (): Promise<Place> => writable(space, writer, path, grant)
+  const look = (): Promise<Place> => writable(space, caller, path, grant)
   const place = await look()
   await checkRoomFor(space, place, options.length)
   return {
-    existing: place.node && seen(writer, [...place.parents, place.node], space.rules),
-    put: (body, given = {}) => put(space, writer, place, look, body, given),
+    existing: place.node && seen(caller, [...place.parents, place.node], space.rules),
+    put: (body, given = {}) => put(space, caller, place, look, body, given),
   }
 }
 
@@ -128,7 +140,7 @@ const wrongGrant = (grant: FileGrant): Fault => new Fault('PermissionDenied', `t
 // A grant is for the node at that very path: were links followed, who may write there could lead the holder of a grant anywhere.
 function lookup(grant: FileGrant | undefined): ResolveOptions {
   if (grant === undefined) return { leaf: 'target', way: 'follow' }
-  return { leaf: 'itself', way: 'refuse', granted: true }
+  return { leaf: 'itself', way: 'refuse' }
 }
 
 async function findFile(space: Space, caller: Caller, path: NodePath, grant: FileGrant | undefined): Promise<Found> {
@@ -155,8 +167,7 @@ async function writable(space: Space, writer: Caller, path: NodePath, grant: Fil
   const place = await resolve(space, writer, path, lookup(grant))
   const { parents, node } = place
   const chain = node === undefined ? parents : [...parents, node]
-  if (grant === undefined) authorize(writer, node === undefined ? 'create' : 'upload', chain, space.rules)
-  else authorizeGranted(chain)
+  authorize(writer, node === undefined ? 'create' : 'upload', chain, space.rules)
   if (writer.user === undefined) throw new Fault('PermissionDenied', 'anonymous callers never write')
   if (node !== undefined) checkIsData(node)
   return place

@@ -1,4 +1,7 @@
-/** Pre-authorised URLs: a token that lets whoever holds it read or write one node for a while, on behalf of one user. */
+/**
+ * Pre-authorised URLs: a token that lets whoever holds it read or write one node for a while, on behalf of one user, as long as that user may.
+ * Memberships that other services keep are known with the user's credential only: a token carries those it rests on, for as long as they count.
+ */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { Fault } from '../vospace/fault.ts'
 import { type NodePath } from '../vospace/path.ts'
@@ -14,8 +17,17 @@ export interface Issue {
   /** of that user: the name may be another's one day */
   readonly uid?: number
   readonly job?: string
+  /** by which the user is let in; those kept here are not carried */
+  readonly groups?: readonly string[]
   /** milliseconds since 1970 */
   readonly now?: number
+}
+
+export interface PreauthOptions {
+  /** that a token is good for */
+  readonly seconds: number
+  /** Seconds that a membership counts without being asked for again; 0: it is kept here, and looked up at every use. Absent: all are. */
+  readonly membershipSeconds?: (group: string) => number
 }
 
 /** What travels in the open; the MAC covers it, and the path besides. */
@@ -25,6 +37,10 @@ interface Claims {
   readonly user: string | null
   readonly uid?: number
   readonly job?: string
+  /** kept by other services */
+  readonly groups?: readonly string[]
+  /** when those end to count, milliseconds since 1970 */
+  readonly known?: number
   /** milliseconds since 1970 */
   readonly expires: number
 }
@@ -36,18 +52,20 @@ interface Claims {
 export class Preauth {
   readonly #secret: Buffer
   readonly #milliseconds: number
+  readonly #membershipSeconds: (group: string) => number
 
   /** `secret` of 32 bytes or more; gateways that share it accept each other's tokens. */
-  constructor(secret: Buffer, options: { readonly seconds: number }) {
+  constructor(secret: Buffer, { seconds, membershipSeconds = () => 0 }: PreauthOptions) {
     if (secret.length < 32) throw new Error('the secret of pre-authorised URLs is shorter than 32 bytes')
     this.#secret = secret
-    this.#milliseconds = options.seconds * 1000
+    this.#milliseconds = seconds * 1000
+    this.#membershipSeconds = membershipSeconds
   }
 
-  issue({ service, path, kind, user, uid, job, now = Date.now() }: Issue): string {
+  issue({ service, path, kind, user, uid, job, groups = [], now = Date.now() }: Issue): string {
     const expires = now + this.#milliseconds
     const whose = { user: user ?? null, ...(uid !== undefined && { uid }), ...(job !== undefined && { job }) }
-    const claims: Claims = { service: service.authority, kind, ...whose, expires }
+    const claims: Claims = { service: service.authority, kind, ...whose, ...this.#carried(groups, now), expires }
     const text = JSON.stringify(claims)
     return `${Buffer.from(text).toString('base64url')}.${this.#mac(text, nodeUri(service, path)).toString('base64url')}`
   }
@@ -68,9 +86,17 @@ export class Preauth {
     if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw refusal('is not for this node')
     if (kind !== 'any' && claims.kind !== kind) throw refusal(`is good to ${claims.kind}, not to ${kind}`)
     if (now >= claims.expires) throw refusal('has expired')
-    const { job, user, uid } = claims
+    const { job, user, uid, groups, known = 0 } = claims
     const who = { user: user ?? undefined, ...(uid !== undefined && { uid }) }
-    return { kind: claims.kind, ...who, ...(job !== undefined && { job }) }
+    const among = groups !== undefined && now < known && { groups }
+    return { kind: claims.kind, ...who, ...among, ...(job !== undefined && { job }) }
+  }
+
+  #carried(groups: readonly string[], now: number): Pick<Claims, 'groups' | 'known'> {
+    const foreign = groups.filter((group) => this.#membershipSeconds(group) > 0)
+    if (foreign.length === 0) return {}
+    const seconds = Math.min(...foreign.map((group) => this.#membershipSeconds(group)))
+    return { groups: foreign, known: now + seconds * 1000 }
   }
 
   // The claims are JSON, which has no raw line feed: so the two parts cannot run into each other.
@@ -89,9 +115,10 @@ function parseClaims(text: string): Claims | undefined {
     const claims = JSON.parse(text) as Partial<Claims> | null
     if (typeof claims?.service !== 'string' || typeof claims.expires !== 'number') return undefined
     if (claims.kind !== 'read' && claims.kind !== 'write') return undefined
-    const { service, kind, user = null, uid, job, expires } = claims
+    const { service, kind, user = null, uid, job, groups, known, expires } = claims
     const who = { user, ...(typeof uid === 'number' && { uid }) }
-    return { service, kind, ...who, ...(typeof job === 'string' && { job }), expires }
+    const among = Array.isArray(groups) && typeof known === 'number' && { groups, known }
+    return { service, kind, ...who, ...(typeof job === 'string' && { job }), ...among, expires }
   } catch {
     return undefined // not JSON: the same as any other forgery
   }

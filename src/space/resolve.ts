@@ -30,8 +30,6 @@ export interface ResolveOptions {
   readonly leaf: 'itself' | 'target'
   /** Links on the way: followed, or refused with LinkFound (ELOOP). */
   readonly way: 'follow' | 'refuse'
-  /** A pre-authorised URL: permission was settled when it was given out. */
-  readonly granted?: boolean
   readonly signal?: AbortSignal | undefined
 }
 
@@ -47,14 +45,14 @@ export async function resolve(space: Space, caller: Caller, path: NodePath, opti
     if (last === undefined) throw new Fault('InternalFault', 'the storage has no root')
     const isWhole = last.path === trail.path
     const containers = last.type === 'container' && !isWhole ? entries : entries.slice(0, -1)
-    if (options.granted !== true) authorize(caller, 'reach', containers, space.rules)
+    authorize(caller, 'reach', containers, space.rules)
     const link = trail.link && { link: trail.link }
     if (isWhole && (last.type !== 'link' || options.leaf === 'itself')) {
       return { path: trail.path, parents: containers, node: last, ...link }
     }
     if (last.type === 'link') {
       if (!isWhole && options.way === 'refuse') throw new Fault('LinkFound', `${last.path} is a link`)
-      if (options.granted !== true) authorize(caller, 'follow', entries, space.rules)
+      authorize(caller, 'follow', entries, space.rules)
       trail.follow(last, isWhole)
     } else if (last.type === 'data') {
       throw new Fault('ContainerNotFound', `${last.path} is a data node, not a container`, { errno: 'ENOTDIR' })

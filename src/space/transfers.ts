@@ -5,7 +5,7 @@ import { type NodePath } from '../vospace/path.ts'
 import { PROPERTY } from '../vospace/property.ts'
 import { type JobResult, PROTOCOL, SECURITY, VIEW, type Protocol, type Transfer } from '../vospace/transfer.ts'
 import { encodePath, localPath, nodeUri } from '../vospace/uri.ts'
-import { authorize } from './authorize.ts'
+import { authorize, groupGrounds } from './authorize.ts'
 import { fileDraft, type FileGrant } from './files.ts'
 import { type Preauth } from './preauth.ts'
 import { checkRoom } from './quota.ts'
@@ -75,11 +75,13 @@ async function agree(space: Space, caller: Caller, transfer: Transfer, endpoints
   const place = await resolve(space, caller, asked, { leaf: 'target', way: 'follow' })
   if (direction === 'read') checkPull(space, caller, place)
   else await preparePush(space, caller, place, expectedLength(transfer))
-  const { path, link } = place
+  const { path, parents, node, link } = place
+  const groups = groupGrounds(caller, node === undefined ? parents : [...parents, node], space.rules)
+  const bearer = { caller, groups }
   return {
     details: {
       ...transfer,
-      protocols: protocols.flatMap((one) => offer(space, caller, path, direction, one, endpoints)),
+      protocols: protocols.flatMap((one) => offer(space, bearer, path, direction, one, endpoints)),
     },
     dataNode: nodeUri(space.service, path),
     ...(link && { linkNode: nodeUri(space.service, link.path) }),
@@ -138,10 +140,16 @@ function withMethod({ uri, securityMethods }: Protocol): Usable[] {
   return [{ uri, method: known === SECURITY.anonymous ? undefined : known }]
 }
 
+/** Whom a URL stands for, and the groups that let them in. */
+interface Bearer {
+  readonly caller: Caller
+  readonly groups: readonly string[]
+}
+
 // wire.md 4.2: without a method a pre-authorised URL, and to pull the plain one as well, which serves public nodes.
 function offer(
   space: Space,
-  caller: Caller,
+  { caller, groups }: Bearer,
   path: NodePath,
   kind: Direction,
   { uri, method }: Usable,
@@ -155,6 +163,7 @@ function offer(
     kind,
     ...(caller.user !== undefined ? { user: caller.user, uid: caller.uid } : { user: undefined }),
     ...(job !== undefined && { job }),
+    groups,
   })
   const signed = { uri, endpoint: `${files}/preauth:${token}${encodePath(path)}`, securityMethods: [] }
   return kind === 'write' ? [signed] : [signed, { uri, endpoint: plain, securityMethods: [] }]

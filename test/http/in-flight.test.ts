@@ -130,3 +130,24 @@ for (const [who, withdraw] of Object.entries(WITHDRAWN)) {
     for (const going of others) going.socket.destroy()
   })
 }
+
+t.test('the streams of pre-authorised URLs are cut when their user may not any more', async (t) => {
+  const one = await site(t)
+  const { gateway, audit } = one
+  const signed = (kind: 'read' | 'write', name: string): string => {
+    const path = nodePath(`/home/alice/d/${name}`)
+    return `/files/preauth:${gateway.preauth.issue({ service: gateway.space.service, path, kind, user: 'bob' })}${path}`
+  }
+  // who sends them may what they like: they are bob's
+  const read = await Going.download(one, 'alice', signed('read', 'large'))
+  const written = await Going.upload(one, 'alice', signed('write', 'small'))
+  t.equal(read.text, 'HTTP/1.1 200')
+  await new Promise((done) => setTimeout(done, 500))
+  gateway.store.groups.remove(GROUP, 'bob')
+  const cuts = (): number => audit.filter(({ act, by }) => act === 'stream.cut' && by === 'bob').length
+  for (let waited = 0; waited < 60_000 && cuts() < 2; waited += 50) await new Promise((done) => setTimeout(done, 50))
+  t.equal(cuts(), 2)
+  for (const going of [read, written]) t.ok(await going.isCut(60_000))
+  t.equal(written.text, '')
+  t.equal((await gateway.call('/files/home/alice/d/small', { as: 'alice' })).text, 'before')
+})

@@ -177,38 +177,75 @@ t.test('headFile needs the path, readFile the node', async (t) => {
   t.equal(await outcome(headFile(space, alice, at('/home/alice/closed'))), 'InvalidArgument EISDIR')
 })
 
-t.test('a grant stands for permission on its node and path, and for nothing else', async (t) => {
+t.test('a grant is good for its verb, and for what its user may at that moment', async (t) => {
   const { space, backend } = await world()
-  await folder(backend, '/home/alice/closed')
-  await file(backend, '/home/alice/closed/f', {}, 'secret')
+  await folder(backend, '/home/alice/closed', { groupRead: [STAFF] })
+  await file(backend, '/home/alice/closed/f', { groupWrite: [STAFF] }, 'secret')
   const path = at('/home/alice/closed/f')
-  const readGrant = { kind: 'read', user: 'bob' } as const
-  const writeGrant = { kind: 'write', user: 'alice' } as const
-  t.equal(await textOf((await readFile(space, nobody, path, { grant: readGrant })).body), 'secret')
-  t.equal((await headFile(space, nobody, path, { grant: readGrant })).entry.size, 6)
-  t.equal(await outcome(openWrite(space, nobody, path, { grant: readGrant })), 'PermissionDenied EACCES')
-  t.equal(await outcome(readFile(space, nobody, path, { grant: writeGrant })), 'PermissionDenied EACCES')
-  const made = await (await openWrite(space, bob, at('/home/alice/closed/new'), { grant: writeGrant })).put(bytes('x'))
-  t.equal(made.entry.access.owner, 'alice', 'it acts for whom it was given to')
-  await backend.set({ path }, { access: { locked: true } })
-  t.equal(
-    await outcome(openWrite(space, nobody, path, { grant: writeGrant })),
-    'PermissionDenied EPERM',
-    'a lock counts for it too',
-  )
-  t.equal(
-    await outcome(openWrite(space, nobody, at('/home/alice/n'), { grant: { kind: 'write', user: undefined } })),
-    'PermissionDenied EACCES',
-  )
+  const read = { grant: { kind: 'read', user: 'bob' } } as const
+  const write = { grant: { kind: 'write', user: 'bob' } } as const
+  const uses = () =>
+    Promise.all([
+      outcome(headFile(space, bob, path, read)),
+      outcome(readFile(space, bob, path, read)),
+      outcome(headFile(space, bob, path, write)),
+      outcome(openWrite(space, bob, path, write)),
+    ])
+  t.same(await uses(), ['ok', 'ok', 'ok', 'ok'])
+  t.equal(await outcome(openWrite(space, bob, path, read)), 'PermissionDenied EACCES')
+  t.equal(await outcome(readFile(space, bob, path, write)), 'PermissionDenied EACCES')
+  await backend.set({ path }, { access: { groupWrite: [], groupRead: [STAFF] } })
+  t.same(await uses(), ['ok', 'ok', 'PermissionDenied EACCES', 'PermissionDenied EACCES'])
+  await backend.set({ path }, { access: { groupRead: [] } })
+  const refused = Array.from({ length: 4 }, () => 'PermissionDenied EACCES')
+  t.same(await uses(), refused)
+  await backend.set({ path }, { access: { groupWrite: [STAFF] } })
+  t.same(await uses(), ['ok', 'ok', 'ok', 'ok'], 'and again')
+  await backend.set({ path: at('/home/alice/closed') }, { access: { groupRead: [] } })
+  t.same(await uses(), refused, 'the way counts too')
+  await backend.remove(path, 'leaf')
+  t.same(await uses(), refused, 'what is behind a closed container is not told')
+})
+
+t.test(
+  'a grant to write: locks count, a new node takes leave to create it, and nobody without a name writes',
+  async (t) => {
+    const { space, backend } = await world()
+    await folder(backend, '/home/alice/d', { groupWrite: [STAFF], groupRead: [STAFF] })
+    const path = at('/home/alice/d/new')
+    const grant = { kind: 'write', user: 'bob' } as const
+    const made = await (await openWrite(space, bob, path, { grant })).put(bytes('x'))
+    t.equal(made.entry.access.owner, 'bob')
+    await backend.set({ path }, { access: { locked: true } })
+    t.equal(await outcome(openWrite(space, bob, path, { grant })), 'PermissionDenied EPERM')
+    await backend.remove(path, 'leaf')
+    const ticket = await openWrite(space, bob, path, { grant })
+    await backend.set({ path: at('/home/alice/d') }, { access: { groupWrite: [] } })
+    t.equal(await outcome(openWrite(space, bob, path, { grant })), 'PermissionDenied EACCES')
+    t.equal(await outcome(ticket.put(bytes('x'))), 'PermissionDenied EACCES', 'looked at again at the end of the body')
+    const anonymous = { grant: { kind: 'write', user: undefined } } as const
+    t.equal(await outcome(openWrite(space, nobody, at('/home/alice/n'), anonymous)), 'PermissionDenied EACCES')
+  },
+)
+
+t.test('a grant to anybody is good while the node is public', async (t) => {
+  const { space, backend } = await world()
+  const path = at('/home/alice/f')
+  await file(backend, path, { isPublic: true })
+  const grant = { kind: 'read', user: undefined } as const
+  t.equal(await outcome(readFile(space, nobody, path, { grant })), 'ok')
+  await backend.set({ path }, { access: { isPublic: false } })
+  t.equal(await outcome(readFile(space, nobody, path, { grant })), 'PermissionDenied EACCES')
+  t.equal(await outcome(headFile(space, nobody, path, { grant })), 'PermissionDenied EACCES')
 })
 
 t.test('a grant does not follow a link that took the place of its node', async (t) => {
   const { space, backend } = await world()
   await file(backend, '/home/alice/secret')
-  await folder(backend, '/home/bob', { owner: 'bob' })
+  await folder(backend, '/home/bob', { owner: 'bob', isPublic: true })
   await link(backend, '/home/bob/f', '../alice/secret', { owner: 'bob' })
   await link(backend, '/home/bob/d', '../alice', { owner: 'bob' })
   const grant = { kind: 'read', user: 'alice' } as const
-  t.equal(await outcome(readFile(space, nobody, at('/home/bob/f'), { grant })), 'LinkFound ELOOP')
-  t.equal(await outcome(readFile(space, nobody, at('/home/bob/d/secret'), { grant })), 'LinkFound ELOOP')
+  t.equal(await outcome(readFile(space, alice, at('/home/bob/f'), { grant })), 'LinkFound ELOOP')
+  t.equal(await outcome(readFile(space, alice, at('/home/bob/d/secret'), { grant })), 'LinkFound ELOOP')
 })

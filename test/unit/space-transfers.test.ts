@@ -3,7 +3,21 @@ import { Preauth } from '../../src/space/preauth.ts'
 import { negotiate } from '../../src/space/transfers.ts'
 import { type Caller } from '../../src/vospace/caller.ts'
 import { PROTOCOL, SECURITY, VIEW, type Protocol, type Transfer } from '../../src/vospace/transfer.ts'
-import { alice, at, bob, file, folder, link, nobody, outcome, SERVICE, tree, world, type World } from './space-world.ts'
+import {
+  alice,
+  at,
+  bob,
+  file,
+  folder,
+  link,
+  nobody,
+  outcome,
+  SERVICE,
+  STAFF,
+  tree,
+  world,
+  type World,
+} from './space-world.ts'
 
 const preauth = new Preauth(Buffer.alloc(32, 7), { seconds: 60 })
 const FILES = 'https://karst.local/karst/files'
@@ -183,3 +197,33 @@ t.test('a pre-authorised URL is good for its node, verb and time, and cannot be 
   t.same(preauth.verify(write, path, 'any', 2000), { kind: 'write', user: 'alice' }, 'HEAD asks for neither')
   t.throws(() => new Preauth(Buffer.alloc(8), { seconds: 60 }))
 })
+
+t.test(
+  'a URL carries the groups of other services that let its user in, and those alone, while they count',
+  async (t) => {
+    const w = await world()
+    const far = 'ivo://remote.example/gms?far'
+    const other = 'ivo://remote.example/gms?other'
+    const signing = new Preauth(Buffer.alloc(32, 7), {
+      seconds: 3600,
+      membershipSeconds: (group) => (group.startsWith('ivo://remote.example/') ? 300 : 0),
+    })
+    const visitor: Caller = { ...bob, groups: new Set([STAFF, far, other]) }
+    const grant = async (path: string, kind: 'read' | 'write', now: number) => {
+      const what =
+        kind === 'read' ? transfer('pullFromVoSpace', path, [get()]) : transfer('pushToVoSpace', path, [put()])
+      const { details } = await negotiate(w.space, visitor, what, { files: FILES, preauth: signing })
+      const token = /preauth:([^/]+)/.exec(details.protocols[0]?.endpoint ?? '')?.[1] ?? ''
+      return signing.verify(token, at(path), kind, Date.now() + now)
+    }
+    await folder(w.backend, '/home/alice/d', { groupWrite: [far] })
+    await file(w.backend, '/home/alice/d/local', { groupRead: [STAFF] })
+    await file(w.backend, '/home/alice/local', { groupRead: [STAFF, far] })
+    await file(w.backend, '/home/alice/public', { isPublic: true })
+    t.same((await grant('/home/alice/d/local', 'read', 0)).groups, [far])
+    t.same((await grant('/home/alice/d/new', 'write', 290_000)).groups, [far])
+    t.equal((await grant('/home/alice/d/new', 'write', 310_000)).groups, undefined)
+    t.equal((await grant('/home/alice/local', 'read', 0)).groups, undefined)
+    t.equal((await grant('/home/alice/public', 'read', 0)).groups, undefined)
+  },
+)
