@@ -106,7 +106,7 @@ export function callerNamed(
 ): Caller {
   if (name === undefined) return ANONYMOUS
   const user = users.byName(name)
-  if (user === undefined) throw new Fault('PermissionDenied', `there is no user ${name} any more`)
+  if (user === undefined) throw new Fault('PermissionDenied', `there is no user ${name}`)
   if (user.suspended === true) throw new Fault('PermissionDenied', `the account ${name} is suspended`)
   return { user: name, groups: groups.of(name), admin: admin && user.admin, uid: user.uid, gid: user.gid }
 }

@@ -1,5 +1,5 @@
 /** The configuration: all mistakes at once, defaults, file names relative to the file, frozen. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -195,4 +195,10 @@ t.test('folders stand apart when neither holds the other', async (t) => {
     t.notOk(standApart(a, b), `${a} ${b}`)
     t.notOk(standApart(b, a))
   }
+})
+
+t.test('the configuration that the guide for sites begins with is one', (t) => {
+  const [, example = ''] = /```json\n([^`]*)```/.exec(readFileSync('schemas/site.md', 'utf8')) ?? []
+  t.same(mistakes(JSON.parse(example)), [])
+  t.end()
 })
