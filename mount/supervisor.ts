@@ -20,7 +20,7 @@ export const REFUSED = 3
  * any other death is heard of at once.
  */
 const SCRIPT = `
-request=$1; NODE_COMPILE_CACHE=\${NODE_COMPILE_CACHE:-$2/compiled}; export NODE_COMPILE_CACHE; shift 2
+request=$1; [ -O "$2" ] && export NODE_COMPILE_CACHE="$2/compiled"; shift 2
 driver=; stopping=; young=0
 trap 'stopping=1; [ -n "$driver" ] && kill -TERM "$driver"' TERM INT
 trap '' HUP

@@ -4,6 +4,7 @@ import path from 'node:path'
 import t from 'tap'
 import { probeMount } from '../../mount/fuse/unmount.ts'
 import { startGateway } from '../http/gateway.ts'
+import { needs } from '../parts.ts'
 import { fuseSkip, js, run, sh, sleep, until } from './driver-harness.ts'
 import { StallingProxy } from './stalling-proxy.ts'
 import { another, kill, ownerOf, supervisorOf, survivors, work, type Work } from './survival-harness.ts'
@@ -62,6 +63,27 @@ void t.test('what is open and was never sent is there after a take-over', { skip
   t.equal(await holder, 'written before ')
   t.equal((await gateway.call('/files/home/alice/held', { as: 'alice' })).text, 'written before and after')
   t.same(await umount(dir), [])
+})
+
+void t.test('locks hold over a take-over', { skip: skip || needs('flock') }, async (t) => {
+  const { state, mount, umount } = await survivors(t)
+  const [one, two] = [await mount('/home/alice'), await mount('/home/alice')]
+  await sh('echo x > locked', one)
+  const script = `exec 9> "$1"; flock 9; until test -e "$2"; do sleep 0.1; done`
+  const end = path.join(path.dirname(state), 'end')
+  const holder = work('holder', 'sh', ['-c', script, 'sh', path.join(one, 'locked'), end])
+  const taken = () => run('flock', ['-n', path.join(two, 'locked'), 'true']).then(({ status }) => status)
+  t.equal(await until(taken, (status) => status === 1), 1)
+  for (let i = 0; i < 2; i++) {
+    const driver = ownerOf(state)
+    t.ok(driver !== undefined && kill(driver))
+    await another(state, driver)
+    t.equal(await taken(), 1, 'it is still held')
+  }
+  fs.writeFileSync(end, '')
+  t.match(await holder.done, { status: 0 })
+  t.equal(await until(taken, (status) => status === 0), 0, 'and free when its holder lets go')
+  for (const dir of [one, two]) t.same(await umount(dir), [])
 })
 
 void t.test('gateway-away', { skip }, async (t) => {
