@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { probeMount, unmountFuse } from '../../mount/fuse/unmount.ts'
-import { type DriverServerOptions, type Order } from './driver-server.ts'
+import type { DriverServerOptions, Order } from './driver-server.ts'
 import { FakeRemote } from './fake-remote.ts'
 import { serveRemote } from './remote-channel.ts'
 
