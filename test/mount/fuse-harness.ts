@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { probeMount, unmountFuse } from '../../mount/fuse/unmount.ts'
-import { type ServerCommand, type ServerOptions, type ServerState } from './fuse-server.ts'
+import type { ServerCommand, ServerOptions, ServerState } from './fuse-server.ts'
 
 export { fuseSkip } from '../parts.ts'
 
