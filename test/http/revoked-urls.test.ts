@@ -9,18 +9,22 @@ const CORE = 'ivo://ivoa.net/vospace/core#'
 const REMOTE = 'ivo://remote.example/gms?far'
 const PATH = '/pub/d/f'
 
-/** `/pub/d/f` of alice's, which GROUP may read and write. */
+/** `/pub/d/f` of alice's, which GROUP may read and write, in a container that everybody may pass. */
 async function site(t: Parameters<typeof startGateway>[0], options: GatewayOptions = {}): Promise<Gateway> {
   const gateway = await startGateway(t, options)
   await gateway.call('/nodes/pub/d', { method: 'PUT', as: 'alice', body: node('/pub/d') })
   await gateway.call(`/files${PATH}`, { method: 'PUT', as: 'alice', body: 'content' })
   await share(gateway, '/pub/d', GROUP)
+  await open(gateway, '/pub/d', true)
   await share(gateway, PATH, GROUP)
   return gateway
 }
 
 const share = (gateway: Gateway, path: string, ...groupWrite: string[]) =>
   gateway.space.backend.set({ path: nodePath(path) }, { access: { groupWrite } })
+
+const open = (gateway: Gateway, path: string, isPublic: boolean) =>
+  gateway.space.backend.set({ path: nodePath(path) }, { access: { isPublic } })
 
 async function negotiated(gateway: Gateway, direction: 'pull' | 'push', as?: 'bob', path = PATH): Promise<string> {
   const [to, protocol] = direction === 'pull' ? ['pullFromVoSpace', 'httpsget'] : ['pushToVoSpace', 'httpsput']
@@ -53,7 +57,10 @@ const WITHDRAWN: Record<string, [withdraw: (gateway: Gateway) => unknown, restor
     ({ store }) => store.groups.remove(GROUP, 'bob'),
     ({ store }) => store.groups.add(GROUP, 'bob'),
   ],
-  'the way is closed': [(gateway) => share(gateway, '/pub/d'), (gateway) => share(gateway, '/pub/d', GROUP)],
+  'the way is closed': [
+    async (gateway) => [await share(gateway, '/pub/d'), await open(gateway, '/pub/d', false)],
+    (gateway) => open(gateway, '/pub/d', true),
+  ],
   'their account is suspended': [({ store }) => store.users.suspend('bob'), ({ store }) => store.users.resume('bob')],
 }
 
@@ -97,10 +104,7 @@ t.test('what was to be made: leave to create it is asked again', async (t) => {
 
 t.test('a URL given to nobody by name is good while the node is public', async (t) => {
   const gateway = await site(t)
-  const set = (isPublic: boolean) =>
-    Promise.all(
-      ['/pub/d', PATH].map((path) => gateway.space.backend.set({ path: nodePath(path) }, { access: { isPublic } })),
-    )
+  const set = (isPublic: boolean) => Promise.all(['/pub/d', PATH].map((path) => open(gateway, path, isPublic)))
   await set(true)
   const url = await negotiated(gateway, 'pull')
   t.equal((await gateway.call(url)).status, 200)
