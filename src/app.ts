@@ -7,7 +7,7 @@ import { pino, type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
 import { PosixBackend } from './backend/posix/posix.ts'
 import { lackingPrivileges } from './backend/posix/privilege.ts'
-import { foreignGroupsOf, keptGroups, lastingGroups } from './app-groups.ts'
+import { foreignGroupsOf, keptGroups, lastingGroups, membershipSeconds } from './app-groups.ts'
 import { numberedNames, numbersOf } from './app-numbers.ts'
 import { auditOf, type AuditKept } from './app-audit.ts'
 import { accountsOf, checkHomes, enrol, peopleOf, trafficOf } from './app-people.ts'
@@ -272,6 +272,7 @@ async function listen(
   })
   const preauth = new Preauth(await secret(config, 'preauth.key'), {
     seconds: config.preauthorizedSeconds,
+    membershipSeconds: membershipSeconds(config, store.groups),
   })
   registerJobs(runner, { space, preauth, publicUrl: config.service.url })
   const server = await createServer(
