@@ -1,5 +1,6 @@
 /** The part of the composition root that is about people: those whom the configuration names, the life of accounts, and limits. */
 import { type LastingGroups } from './app-groups.ts'
+import { foldersServed } from './config-backends.ts'
 import { ConfigError, type Config } from './config.ts'
 import { Traffic, type TrafficLog } from './http/limits.ts'
 import { Accounts, canonicalIdentity } from './identity/accounts.ts'
@@ -80,7 +81,7 @@ export function accountsOf(
 export async function checkHomes({ accounts, backends }: Config, space: Space): Promise<void> {
   const { home } = accounts
   if (home === undefined || (await homeState(space, home.parent, '')) !== 'absent') return
-  const [root = ''] = Object.values(backends).map((backend) => backend.root)
+  const [root = ''] = foldersServed(backends)
   throw new ConfigError(
     `accounts.home: there is no container ${home.parent} to make homes in; mkdir -m 755 ${root}${home.parent} makes one`,
   )

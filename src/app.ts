@@ -5,12 +5,12 @@ import { join } from 'node:path'
 import { createSecureContext } from 'node:tls'
 import { pino, type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
-import { PosixBackend } from './backend/posix/posix.ts'
-import { lackingPrivileges } from './backend/posix/privilege.ts'
+import { makeBackend } from './app-backends.ts'
 import { foreignGroupsOf, keptGroups, lastingGroups, membershipSeconds } from './app-groups.ts'
 import { numberedNames, numbersOf } from './app-numbers.ts'
 import { auditOf, type AuditKept } from './app-audit.ts'
 import { accountsOf, checkHomes, enrol, peopleOf, trafficOf } from './app-people.ts'
+import { foldersServed } from './config-backends.ts'
 import { ConfigError, standApart, version, type Config } from './config.ts'
 import { healthOf } from './health.ts'
 import { createServer, type HttpServer } from './http/server.ts'
@@ -86,7 +86,7 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     const mapper = await numbersOf(config, store, logger)
     open.push(() => mapper?.close())
     enrol(store, config)
-    const backend = makeBackend(config, store, logger)
+    const backend = makeBackend(config.namespace[0]?.backend ?? '', config, store, logger)
     await backend.start()
     open.push(() => backend.stop())
     const audit = auditOf(config, logger)
@@ -162,7 +162,7 @@ export async function checkFiles(config: Config): Promise<void> {
   } catch (error) {
     throw new ConfigError(`tls: ${(error as Error).message}`, { cause: error })
   }
-  for (const { root } of Object.values(config.backends)) await realpath(root)
+  for (const root of foldersServed(config.backends)) await realpath(root)
   const trust = await TrustPlaces.open(config.trust, pino({ level: 'silent' }))
   trust.close()
 }
@@ -170,7 +170,7 @@ export async function checkFiles(config: Config): Promise<void> {
 /** Secrets and database are not part of what is served. Throws ConfigError. */
 async function checkApart(config: Config): Promise<void> {
   const state = await realpath(config.state)
-  for (const { root } of Object.values(config.backends)) {
+  for (const root of foldersServed(config.backends)) {
     const served = await realpath(root)
     if (!standApart(state, served)) {
       throw new ConfigError(
@@ -190,25 +190,6 @@ function listenError(error: NodeJS.ErrnoException, { host, port }: Config['liste
   const reason = why[error.code ?? '']
   if (reason === undefined) return error
   return new ConfigError(`cannot listen on ${host} port ${port} (${error.code}): ${reason}`, { cause: error })
-}
-
-function makeBackend(config: Config, store: Store, logger: Logger): Backend {
-  const name = config.namespace[0]?.backend ?? ''
-  const backend = config.backends[name]
-  if (backend === undefined) throw new ConfigError(`there is no backend named ${name}`)
-  const lacking = lackingPrivileges()
-  const mode = backend.mode === 'auto' ? (lacking.length === 0 ? 'root' : 'unprivileged') : backend.mode
-  if (mode === 'root' && lacking.length > 0)
-    throw new ConfigError(`backend ${name}: mode root needs more privilege: ${lacking.join(', ')}`)
-  logger.info({ backend: name, root: backend.root, mode, lacking }, 'POSIX backend')
-  return new PosixBackend({
-    root: backend.root,
-    ids: store.ids(),
-    mode,
-    allocationParents: config.allocations,
-    logger,
-    ...(backend.unlabelledOwner !== undefined && { unlabelledOwner: backend.unlabelledOwner }),
-  })
 }
 
 function makeSpace(config: Config, store: Store, backend: Backend): Space {
@@ -266,7 +247,7 @@ async function listen(
   const check = healthOf({
     database: store.probe,
     storage: space.backend,
-    folders: Object.values(config.backends).map(({ root }) => root),
+    folders: foldersServed(config.backends),
     upSince: Date.now(),
     log: logger,
   })

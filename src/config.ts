@@ -13,6 +13,7 @@ import {
   type AccountsDocument,
   type LimitsConfig,
 } from './config-accounts.ts'
+import { backendConfig, type BackendConfig, type BackendDocument } from './config-backends.ts'
 import {
   listenConfig,
   listenMistakes,
@@ -105,13 +106,6 @@ export interface GroupServiceConfig {
   readonly staleIfError: number
 }
 
-export interface BackendConfig {
-  readonly type: 'posix'
-  readonly root: string
-  readonly mode: 'auto' | 'root' | 'unprivileged'
-  readonly unlabelledOwner?: string
-}
-
 /** As it stands in the file: defaults not yet filled in, file names as written. */
 export interface ConfigDocument extends AccountsDocument, ListenDocument, PosixMapperDocument {
   service: { resourceId: string; url: string }
@@ -128,10 +122,7 @@ export interface ConfigDocument extends AccountsDocument, ListenDocument, PosixM
   )[]
   tokens?: TokenDocument[]
   state: string
-  backends: Record<
-    string,
-    { type: 'posix'; root: string; mode?: 'auto' | 'root' | 'unprivileged'; unlabelledOwner?: string }
-  >
+  backends: Record<string, BackendDocument>
   namespace: { path: string; backend: string }[]
   allocations?: string[]
   administrators?: string[]
@@ -197,13 +188,15 @@ let compiled: ValidateFunction | undefined
 
 function validator(): ValidateFunction {
   const schema: unknown = JSON.parse(readFileSync(join(PACKAGE_ROOT, 'schemas', 'config.schema.json'), 'utf8'))
-  compiled ??= new Ajv({ allErrors: true, strict: false }).compile(schema as object)
+  compiled ??= new Ajv({ allErrors: true, strict: false, discriminator: true }).compile(schema as object)
   return compiled
 }
 
 function sentence(error: ErrorObject): string {
   const where = error.instancePath === '' ? 'the document' : error.instancePath.slice(1).replaceAll('/', '.')
   const extra = error.params as Record<string, unknown>
+  if (error.keyword === 'discriminator')
+    return `${where}.${String(extra['tag'])} is none that there is (${JSON.stringify(extra['tagValue'])})`
   const what = extra['additionalProperty'] ?? extra['allowedValues'] ?? extra['allowedValue']
   return `${where} ${error.message ?? 'is wrong'}${what === undefined ? '' : ` (${JSON.stringify(what)})`}`
 }
@@ -281,10 +274,7 @@ function complete(document: ConfigDocument, folder: string): Config {
     tokens: (document.tokens ?? []).map((one) => tokenConfig(one, file)),
     state: file(document.state),
     backends: Object.fromEntries(
-      Object.entries(document.backends).map(([name, backend]) => [
-        name,
-        { ...backend, root: file(backend.root), mode: backend.mode ?? 'auto' },
-      ]),
+      Object.entries(document.backends).map(([name, backend]) => [name, backendConfig(backend, file)]),
     ),
     namespace: document.namespace.map(({ path, backend }) => ({ path: nodePath(path), backend })),
     allocations: (document.allocations ?? []).map(nodePath),

@@ -50,7 +50,7 @@ t.test('every mistake is told, each with its place', async (t) => {
   const document = {
     ...good(),
     service: { resourceId: 'ivo://Karst/x', url: 'http://x' },
-    backends: { main: { type: 'tape', root: '' } },
+    backends: { main: { type: 'tape', root: '' }, second: { type: 'posix', root: '' } },
     colour: 'blue',
     listen: { port: 0 },
   }
@@ -59,7 +59,7 @@ t.test('every mistake is told, each with its place', async (t) => {
     'resourceId',
     'service.url',
     'backends.main.type',
-    'backends.main.root',
+    'backends.second.root',
     'colour',
     'listen.port',
   ]) {
