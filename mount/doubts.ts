@@ -46,13 +46,17 @@ export class Doubts {
     return Math.max(this.#noted.get(key) ?? -1, this.#before) > tick
   }
 
-  absent(parent: Inode, name: string): void {
-    this.#absent.set(`${parent.nodeid}/${name}`, [parent, name])
-    if (this.#absent.size <= KEEP) return
-    for (const key of this.#absent.keys()) {
-      this.#absent.delete(key)
-      return
+  /** Answers the name that there is no more room for: nothing will be heard of it, so it is not to be believed any longer. */
+  absent(parent: Inode, name: string): readonly [Inode, string] | undefined {
+    const key = `${parent.nodeid}/${name}`
+    this.#absent.delete(key)
+    this.#absent.set(key, [parent, name])
+    if (this.#absent.size <= KEEP) return undefined
+    for (const [oldest, place] of this.#absent) {
+      this.#absent.delete(oldest)
+      return place
     }
+    return undefined
   }
 
   takeAbsent(): (readonly [Inode, string])[] {

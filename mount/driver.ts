@@ -220,7 +220,8 @@ function entryOf(tree: Tree, inode: Inode): Entry {
 
 /** Not to be remembered where the name was changed elsewhere while the gateway was asked, at `tick`. */
 function notThere(tree: Tree, folder: Inode, name: string, tick: number): NegativeEntry {
-  tree.doubts?.absent(folder, name)
+  const forgotten = tree.doubts?.absent(folder, name)
+  if (forgotten !== undefined) void tree.invalidateName(...forgotten)
   const isOld = tree.doubts?.isSince(`${folder.nodeid}/${name}`, tick) === true
   return { nodeid: 0, entryTtl: isOld ? 0 : tree.ttl / 1000 }
 }

@@ -38,7 +38,7 @@ export interface ServeOptions {
   /** The driver's state directory: spool and recovered files. */
   readonly state: string
   readonly budget: ReadBudget
-  /** Seconds that an answer of the gateway is believed. */
+  /** Seconds that an answer of the gateway is believed; by opens too where it is longer than usual and the mount for reading. */
   readonly ttl?: number
   readonly readOnly?: boolean
   /** Others than the mounting user may look in: the kernel then checks modes and owners itself. */
@@ -71,6 +71,8 @@ export interface Resumed {
   readonly fd: number
 }
 
+/** Milliseconds. */
+const USUAL_TTL = 1000
 /** Milliseconds an unmount waits for files in use before the mount is detached under them. */
 const PATIENCE = 5000
 /** Milliseconds an unmount waits for the gateway. */
@@ -99,7 +101,8 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
   const coherence = coherenceOf({ remote, tree, root, folder, log: options.log })
   const { locks } = coherence
   const recorder = record ?? NO_RECORDER
-  const files = new Files(tree, { spools, openReader, readOnly, locks, log: options.log, recorder })
+  const opensBelieve = readOnly && tree.ttl > USUAL_TTL
+  const files = new Files(tree, { spools, openReader, readOnly, opensBelieve, locks, log: options.log, recorder })
   const folders = new Directories(tree, recorder)
   const fileSystem = driverFileSystem({ tree, files, coherence, logger: options.logger, folders })
   const parts = { tree, files, folders, spools }

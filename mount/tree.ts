@@ -184,6 +184,11 @@ export class Tree {
     return inode
   }
 
+  /** Whether an open may go without asking: the kernel came by a name that is still believed. */
+  isBelieved(inode: Inode): boolean {
+    return !inode.retired && this.table.stands(inode) && this.freshFor(inode) > 0
+  }
+
   isCurrent(inode: Inode): boolean {
     return inode.unlinked || inode.content?.isDirty === true || this.freshFor(inode) > 0
   }

@@ -11,7 +11,7 @@ export const mount: Command = {
   usage:
     'karst mount vos://AUTHORITY~SERVICE/PATH DIR [--certificate PEM | --token-file FILE] [--ca PEM]\n' +
     '                   [--registry URL | --url URL] [--read-only] [--allow-other | --trusted] [--foreground]\n' +
-    '                   [--timeout SECONDS] [--fd N]\n' +
+    '                   [--timeout SECONDS] [--ttl SECONDS] [--fd N]\n' +
     '       karst mount status [DIR] [--json]',
   summary:
     'mounts a node of a gateway; the credential is $X509_USER_PROXY unless named, and is read again when its file changes',
@@ -30,6 +30,7 @@ export const mount: Command = {
         trusted: { type: 'boolean' },
         foreground: { type: 'boolean' },
         timeout: { type: 'string' },
+        ttl: { type: 'string' },
         fd: { type: 'string' },
       },
       { min: 2, max: 2 },
@@ -49,7 +50,8 @@ export const mount: Command = {
       allowOther: values['allow-other'] === true,
       trusted: values.trusted === true,
       ...(ca !== undefined && { ca }),
-      ...(values.timeout !== undefined && { timeout: seconds(values.timeout) }),
+      ...(values.timeout !== undefined && { timeout: seconds('timeout', values.timeout) }),
+      ...(values.ttl !== undefined && { ttl: seconds('ttl', values.ttl) }),
       ...(values.fd !== undefined && { fd: descriptor(values.fd) }),
       ...(values.registry !== undefined && { registry: values.registry }),
       ...(url !== undefined && { url }),
@@ -58,10 +60,10 @@ export const mount: Command = {
   },
 }
 
-function seconds(text: string): number {
+function seconds(option: string, text: string): number {
   const value = Number(text)
   if (!/^\d+(\.\d+)?$/.test(text) || value === 0)
-    throw new UsageError(`--timeout ${text}: seconds are a number above 0`)
+    throw new UsageError(`--${option} ${text}: seconds are a number above 0`)
   return value
 }
 
@@ -83,7 +85,7 @@ export const umount: Command = {
     }
     const left = await umountCommand({
       ...{ dir, stateDir: mountEnvironment().state },
-      ...(values.timeout !== undefined && { timeout: seconds(values.timeout) }),
+      ...(values.timeout !== undefined && { timeout: seconds('timeout', values.timeout) }),
     })
     for (const line of left) say(line)
     return left.length === 0 ? 0 : 1

@@ -28,6 +28,7 @@ export interface MountOptions {
   readonly root?: string
   /** seconds; long, so that nothing is seen only because time has passed */
   readonly ttl?: number
+  readonly readOnly?: boolean
   /** seconds that the client tries */
   readonly timeLimit?: number
   /** instead of the gateway's */
@@ -40,7 +41,7 @@ export async function mountOf(
   gateway: Pick<Gateway, 'url'>,
   options: MountOptions = {},
 ): Promise<MountedHere> {
-  const { as = 'alice', root = '/home/alice', ttl, timeLimit = 20, url = gateway.url } = options
+  const { as = 'alice', root = '/home/alice', ttl, readOnly, timeLimit = 20, url = gateway.url } = options
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'karst-coherent-'))
   const place = (name: string): string => path.join(folder, name)
   const [dir, state] = [place('mnt'), place('state')]
@@ -50,6 +51,7 @@ export async function mountOf(
   const said: ClientServerOptions = {
     ...{ dir, state, root },
     ...(ttl !== undefined && { ttl }),
+    ...(readOnly !== undefined && { readOnly }),
     gateway: { url, certificate: place('user.pem'), ca: place('ca.pem'), timeLimit },
   }
   const child = spawn(process.execPath, [SERVER, JSON.stringify(said)], {

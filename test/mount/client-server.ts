@@ -10,6 +10,7 @@ export interface ClientServerOptions {
   readonly state: string
   readonly root: string
   readonly ttl?: number
+  readonly readOnly?: boolean
   readonly gateway: Omit<ConnectOptions, 'logger'>
 }
 
@@ -25,11 +26,12 @@ async function main(): Promise<void> {
     ...options.gateway,
     logger: { warn: (fields, text) => log(`${text} ${JSON.stringify(fields)}`) },
   })
-  const { dir, root, ttl } = options
+  const { dir, root, ttl, readOnly } = options
   const mounted = await serveMount({
     ...{ dir, remote, root: nodePath(root), source: `vos://karst.local~karst${root}` },
     ...{ state: state.path, budget: new ReadBudget(64 << 20), log },
     ...(ttl !== undefined && { ttl }),
+    ...(readOnly !== undefined && { readOnly }),
     logger: {
       error: (text, error) => log(`${text} ${error instanceof Error ? (error.stack ?? '') : String(error)}`),
     },
