@@ -58,7 +58,7 @@ export function lastingGroups(local: GroupDirectory, foreign: ForeignGroups | un
 
 /** Seconds that a membership counts without being asked for again; 0: it is kept here. For Preauth. */
 export function membershipSeconds(
-  { groupServices }: Config,
+  { groupServices }: Pick<Config, 'groupServices'>,
   kept: { byUri(uri: string): unknown },
 ): (group: string) => number {
   return (group) => {

@@ -9,6 +9,7 @@ import { makeBackend } from './app-backends.ts'
 import { foreignGroupsOf, keptGroups, lastingGroups, membershipSeconds } from './app-groups.ts'
 import { numberedNames, numbersOf } from './app-numbers.ts'
 import { auditOf, type AuditKept } from './app-audit.ts'
+import { mountingOf, type Mounting } from './app-partitions.ts'
 import { accountsOf, checkHomes, enrol, peopleOf, trafficOf } from './app-people.ts'
 import { foldersServed } from './config-backends.ts'
 import { ConfigError, standApart, version, type Config } from './config.ts'
@@ -111,19 +112,26 @@ export async function startGateway(config: Config, options: { readonly logFile?:
       mapper?.settled('user', name),
     )
     runner.register(ACCOUNTS, accountsKind(space, accounts))
+    const people = peopleOf(store, lasting)
+    const mounting = mountingOf(config, {
+      ...{ store, space, log: logger },
+      callerOf: (user) => people.callerOf(user),
+      key: await secret(config, 'partition.key'),
+    })
+    open.push(() => mounting?.stop())
     const callers = new Callers({
       trust: trust.stores,
       users: accounts,
       groups: store.groups,
       newcomer: (proof) => newcomers.admit(proof),
       ...(tokens && { tokens }),
+      ...(mounting && { partitions: mounting.tokens }),
       ...(remoteGroups && { remoteGroups }),
     })
     const issuing = await issuingOf(config, store, callers, audit)
     late.delegations = issuing.delegations
     open.push(issuing.delegations.sweeping())
-    const people = peopleOf(store, lasting)
-    const parts = { store, space, callers, accounts, groups, issuing, logger, runner, people, audit }
+    const parts = { store, space, callers, accounts, groups, issuing, logger, runner, people, audit, mounting }
     const server = await listen(config, parts)
     open.push(() => server.close(DRAIN_SECONDS))
     // before the server: who waits for a job is answered then
@@ -238,11 +246,12 @@ interface Parts {
   readonly runner: JobRunner
   readonly people: People
   readonly audit: AuditKept
+  readonly mounting: Mounting | undefined
 }
 
 async function listen(
   config: Config,
-  { store, space, callers, accounts, groups, issuing, logger, runner, people, audit }: Parts,
+  { store, space, callers, accounts, groups, issuing, logger, runner, people, audit, mounting }: Parts,
 ): Promise<HttpServer> {
   const check = healthOf({
     database: store.probe,
@@ -255,7 +264,7 @@ async function listen(
     seconds: config.preauthorizedSeconds,
     membershipSeconds: membershipSeconds(config, store.groups),
   })
-  registerJobs(runner, { space, preauth, publicUrl: config.service.url })
+  registerJobs(runner, { space, preauth, publicUrl: config.service.url, ...(mounting && { mounts: mounting }) })
   const server = await createServer(
     {
       space,
@@ -272,6 +281,7 @@ async function listen(
       ...issuing,
       people,
       audit,
+      ...(mounting && { mounting }),
       signOn: { tokens: callers.tokens !== undefined, logins: config.tokens.flatMap(({ login }) => login ?? []) },
       health: { check: audit.checked(check) },
       ...(config.forwardedCertificates && { forwardedCertificates: config.forwardedCertificates }),

@@ -22,6 +22,12 @@ import {
   type ListenDocument,
 } from './config-listen.ts'
 import {
+  partitionMistakes,
+  partitionsConfig,
+  type PartitionsConfig,
+  type PartitionsDocument,
+} from './config-partitions.ts'
+import {
   posixMapperConfig,
   posixMapperMistakes,
   type PosixMapperConfig,
@@ -60,6 +66,8 @@ export interface Config {
   /** how long what is deleted through VOSpace waits in the trash; 0: it is gone at once */
   readonly trash: { readonly days: number }
   readonly accounts: AccountsConfig
+  /** absent: nothing is mounted by negotiation */
+  readonly partitions?: PartitionsConfig
   readonly limits: LimitsConfig
   /** `waiting`: PENDING and QUEUED jobs that one owner may have; anonymous callers together */
   readonly jobs: { readonly waiting: number }
@@ -107,7 +115,7 @@ export interface GroupServiceConfig {
 }
 
 /** As it stands in the file: defaults not yet filled in, file names as written. */
-export interface ConfigDocument extends AccountsDocument, ListenDocument, PosixMapperDocument {
+export interface ConfigDocument extends AccountsDocument, ListenDocument, PartitionsDocument, PosixMapperDocument {
   service: { resourceId: string; url: string }
   tls: { certificate: string; key: string }
   trust?: (
@@ -220,7 +228,7 @@ function consistency(document: ConfigDocument): string[] {
     if (document.administrators?.includes(user) !== true) mistakes.push(`mounts.trusted: ${user} is no administrator`)
   }
   mistakes.push(...issuerMistakes(document.tokens ?? []), ...groupServiceMistakes(document))
-  mistakes.push(...accountMistakes(document), ...posixMapperMistakes(document))
+  mistakes.push(...accountMistakes(document), ...posixMapperMistakes(document), ...partitionMistakes(document))
   for (const path of document.allocations ?? []) {
     try {
       nodePath(path)
@@ -263,6 +271,7 @@ function credentialsConfig(
 
 function complete(document: ConfigDocument, folder: string): Config {
   const file = (path: string): string => resolve(folder, path)
+  const partitions = partitionsConfig(document, document.accounts?.home)
   return {
     service: document.service,
     listen: listenConfig(document),
@@ -296,6 +305,7 @@ function complete(document: ConfigDocument, folder: string): Config {
     trash: { days: document.trash?.days ?? 7 },
     ...(document.posixMapper && { posixMapper: posixMapperConfig(document.posixMapper, file) }),
     accounts: accountsConfig(document),
+    ...(partitions !== undefined && { partitions }),
     limits: document.limits ?? {},
     jobs: { waiting: document.jobs?.waiting ?? 1000 },
     logLevel: document.logLevel ?? 'info',

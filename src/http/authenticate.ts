@@ -55,6 +55,8 @@ export function authenticate(
     if (shown !== undefined) refuseCrossSite(request)
     return callers.callerOf(shown, asked)
   }
+  const scoped = callers.partitions?.callerOf(token, now)
+  if (scoped !== undefined) return scoped
   if (callers.tokens === undefined) throw new TokenFault('TOKENS_NOT_TAKEN', 'bearer tokens are not taken here')
   const proof = callers.tokens.verify(token)
   const known = (good: Proof): Caller | Promise<Caller> => {

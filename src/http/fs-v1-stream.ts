@@ -4,6 +4,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { pathParameter } from '../codec/fs-v1.ts'
 import { type ChangeLine, type ChangeStreams } from '../space/change-stream.ts'
+import { confine } from '../space/authorize.ts'
 import { Fault } from '../vospace/fault.ts'
 import { endpoint, takeOver } from './endpoint.ts'
 import { clientGone } from './request-body.ts'
@@ -47,8 +48,11 @@ async function follow(
   const since = parameters.count('since')
   const mount = parameters.get('mount')
   const gone = clientGone(reply.raw)
+  const path = pathParameter(parameters.get('path') ?? '/')
+  // of what lies beside a partition its credential learns nothing
+  confine(request.caller, path)
   const batches = changes.follow(services.space, request.caller, {
-    path: pathParameter(parameters.get('path') ?? '/'),
+    path,
     ...(since !== undefined && { since }),
     ...(mount !== undefined && { mount }),
     signal: gone,

@@ -86,10 +86,10 @@ export class InFlight {
     try {
       return await authenticate(request.raw, callers)
     } catch (error) {
-      const { user } = request.caller
+      const { user, scope } = request.caller
       const isExpired = isFault(error, 'NotAuthenticated') && 'code' in error && error.code === 'EXPIRED'
       if (!isExpired || user === undefined || people === undefined) throw error
-      return people.callerOf(user)
+      return { ...people.callerOf(user), ...(scope !== undefined && { scope }) }
     }
   }
 

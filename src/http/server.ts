@@ -21,6 +21,7 @@ import { createListener, refuseMalformed, reloadTls, type Listener, type TlsIden
 import { lists } from './lists.ts'
 import { nodes } from './nodes.ts'
 import { auditRefusal, within } from './origin.ts'
+import { partitions } from './partitions.ts'
 import { posix } from './posix.ts'
 import { recursive } from './recursive.ts'
 import { registry } from './registry.ts'
@@ -29,7 +30,7 @@ import { HTTP_LIMITS, type HttpContext, type HttpServices } from './services.ts'
 import { takeForwarded } from './shown-chain.ts'
 import { sharing } from './sharing.ts'
 import { synctrans } from './synctrans.ts'
-import { loggedOf, routed } from './target.ts'
+import { loggedOf, routed, targetOf } from './target.ts'
 import { transfers } from './transfers.ts'
 import { trash } from './trash.ts'
 import { users } from './users.ts'
@@ -63,6 +64,7 @@ const FAMILIES = [
   registry,
   lists,
   fsV1,
+  partitions,
   healthChecks,
 ] as const
 
@@ -145,9 +147,10 @@ function createApp(context: HttpContext, tls: TlsIdentity): { app: FastifyInstan
 function admit(
   request: FastifyRequest,
   reply: FastifyReply,
-  { services }: HttpContext,
+  context: HttpContext,
   next: (error?: Error) => void,
 ): void {
+  const { services } = context
   const done = (error?: Error): void => within(request, () => next(error))
   const started = performance.now()
   reply.raw.once('close', () => {
@@ -164,9 +167,9 @@ function admit(
   try {
     const caller = authenticate(request.raw, services.callers, { notes: request.log, localGroups })
     if (caller instanceof Promise)
-      caller.then((known) => admitted(request, reply, known, services)).then(() => done(), done)
+      caller.then((known) => admitted(request, reply, known, context)).then(() => done(), done)
     else {
-      admitted(request, reply, caller, services)
+      admitted(request, reply, caller, context)
       done()
     }
   } catch (error) {
@@ -174,11 +177,29 @@ function admit(
   }
 }
 
-/** ServiceBusy: too many of theirs at once. */
-function admitted(request: FastifyRequest, reply: FastifyReply, caller: Caller, { traffic }: HttpServices): void {
+/** ServiceBusy: too many of theirs at once. PermissionDenied: the credential of a partition where it is not taken. */
+function admitted(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  caller: Caller,
+  { services: { traffic }, base }: HttpContext,
+): void {
   request.caller = caller
+  if (caller.scope !== undefined && !isDoorOfPartitions(request, base))
+    throw new Fault(
+      'PermissionDenied',
+      `the credential of a partition is for its files alone, not for ${loggedOf(request.raw)}`,
+    )
   if (caller.user !== undefined) reply.header(AUTHENTICATED_HEADER, caller.user)
   traffic?.enter(caller.user, request.raw, reply.raw)
+}
+
+/** Where the credential of a partition is taken: every door to files, where the rules confine it, and no other. */
+const DOORS_OF_PARTITIONS: readonly string[] = ['/nodes', '/files', '/capabilities']
+
+function isDoorOfPartitions(request: FastifyRequest, base: string): boolean {
+  const { route, isMount } = targetOf(request.raw)
+  return isMount || DOORS_OF_PARTITIONS.some((door) => route === base + door)
 }
 
 function notThere(request: FastifyRequest, app: FastifyInstance): Fault {

@@ -18,6 +18,7 @@ import { type Job, type Phase } from '../vospace/transfer.ts'
 import { type Service } from '../vospace/uri.ts'
 import { type SignOn } from './challenge.ts'
 import { type Traffic } from './limits.ts'
+import { type PartitionServices } from './partitions.ts'
 import { type ProxyProtocolOptions } from './proxy-protocol.ts'
 
 export interface HttpServices {
@@ -34,6 +35,8 @@ export interface HttpServices {
   readonly credentials?: CredentialService
   /** absent: accounts are not administered here */
   readonly accounts?: Accounts
+  /** absent: nothing is mounted by negotiation */
+  readonly mounting?: PartitionServices
   /** administrators whose mounts may act for everybody; absent: none */
   readonly trustedMounts?: readonly string[]
   /** absent: mounts cannot lock across each other */

@@ -51,8 +51,13 @@ async function negotiated(
   transfer: Transfer,
   job?: string,
 ): Promise<Negotiation> {
-  const { space, preauth, publicUrl } = services
-  return negotiate(space, caller, transfer, { files: `${publicUrl}/files`, preauth, ...(job !== undefined && { job }) })
+  const { space, preauth, publicUrl, mounting } = services
+  return negotiate(space, caller, transfer, {
+    files: `${publicUrl}/files`,
+    preauth,
+    ...(mounting && { mounts: mounting }),
+    ...(job !== undefined && { job }),
+  })
 }
 
 /**

@@ -51,6 +51,9 @@ const KEPT_GROUPS: readonly Endpoint[] = [
   [GMS_SEARCH, '/gms/search', 'full'],
 ]
 
+/** What may be mounted, partitions.ts. */
+const PARTITIONS: Endpoint = ['ivo://karst.local/std/karst#partitions-1.0', '/partitions', 'base']
+
 const NUMBERS: readonly Endpoint[] = [
   [POSIX_USERS, '/posix/uid', 'full'],
   [POSIX_GROUPS, '/posix/gid', 'full'],
@@ -86,7 +89,7 @@ export const signedOn = ({ signOn }: HttpServices): string[] => [
 ]
 
 function capabilitiesOf(services: HttpServices): string {
-  const { publicUrl, delegations, credentials, groups, mapping } = services
+  const { publicUrl, delegations, credentials, groups, mapping, mounting } = services
   const methods = signedOn(services)
   const capability =
     (securityMethods: Capability['securityMethods']) =>
@@ -97,6 +100,7 @@ function capabilitiesOf(services: HttpServices): string {
     ...NAMED.map(capability(methods)),
     ...(groups === undefined ? [] : KEPT_GROUPS).map(capability(methods)),
     ...(mapping === undefined ? [] : NUMBERS).map(capability(methods)),
+    ...(mounting === undefined ? [] : [PARTITIONS]).map(capability(methods)),
     // a credential is delegated by who shows it
     ...(delegations === undefined ? [] : [DELEGATION]).map(capability([SECURITY.certificate])),
     // certificates are for administrators who ask for others

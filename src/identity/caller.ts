@@ -117,11 +117,19 @@ export interface TokenVerifier {
   verify(token: string): Proof | Promise<Proof>
 }
 
+/** Credentials of partitions; identity/partition-token.ts has them. */
+export interface PartitionCredentials {
+  /** undefined: a token of another kind. TokenFault for one that proves nothing, PermissionDenied for a user who is none any more. */
+  callerOf(token: string, now?: number): Caller | undefined
+}
+
 export interface CallersOptions extends Directories {
   /** Each judges by itself: a chain is good when one of them finds it so. */
   readonly trust: readonly TrustStore[]
   /** Absent: no tokens are taken here. */
   readonly tokens?: TokenVerifier
+  /** Absent: nobody gets a credential for a partition alone. */
+  readonly partitions?: PartitionCredentials
   readonly rules?: ChainCacheOptions
 }
 
@@ -140,8 +148,9 @@ export class Callers {
   readonly #local: Directories
   readonly #known: Directories
   readonly tokens: TokenVerifier | undefined
+  readonly partitions: PartitionCredentials | undefined
 
-  constructor({ trust, rules, tokens, ...directories }: CallersOptions) {
+  constructor({ trust, rules, tokens, partitions, ...directories }: CallersOptions) {
     this.#trust = trust
     this.#chains = trust.map((store) => new ChainCache(store, rules))
     this.#directories = directories
@@ -150,6 +159,7 @@ export class Callers {
     const { newcomer: _newcomer, ...known } = directories
     this.#known = known
     this.tokens = tokens
+    this.partitions = partitions
   }
 
   /** Grows when trust changes: what was verified under an older one is to be verified again. */

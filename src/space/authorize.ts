@@ -11,6 +11,7 @@ import { type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
 import { type Entry } from '../vospace/node.ts'
 import { child as childPath, isWithin, ROOT, type NodePath } from '../vospace/path.ts'
+import { isBeyond } from '../vospace/partition.ts'
 import { PROPERTY } from '../vospace/property.ts'
 import { type Rules, type SeenEntry } from './space.ts'
 
@@ -88,7 +89,18 @@ export function refusalOf(caller: Caller, verb: Verb, chain: Chain, rules: Alloc
   const at = chain[closed]?.path
   if (at !== undefined) return { ...no(`${at} is not readable to them`), at }
   if (verb === 'reach') return undefined
+  if (isOutside(caller, chain.at(-1)?.path ?? ROOT)) return no('their credential is for a partition elsewhere')
   return nodeRefusal(caller, verb, chain, rules)
+}
+
+/** The credential of a partition shows nothing but the partition, not even what stands above it. */
+export const isOutside = ({ scope }: Caller, path: NodePath): boolean =>
+  scope !== undefined && !isWithin(path, scope.path)
+
+/** Throws PermissionDenied for a path outside of the partition that the caller's credential is for. */
+export function confine(caller: Caller, path: NodePath): void {
+  if (isOutside(caller, path))
+    throw new Fault('PermissionDenied', `the credential is for the partition ${caller.scope?.path}, not for ${path}`)
 }
 
 /** Whose kernel has decided may do what root does; locks are not the kernel's to know. */
@@ -192,14 +204,24 @@ const ADMINISTRATOR: Ground = { rule: 'administrator' }
 
 /** Why the caller may read the entry `at` of the chain, whatever stands above it; undefined: they may not. */
 export function readGround(caller: Caller, chain: Chain, at: number, rules: Allocations): Ground | undefined {
-  const access = chain[at]?.access
-  if (access === undefined) return undefined
+  const entry = chain[at]
+  if (entry === undefined || (caller.scope !== undefined && isBeyond(entry.path, caller.scope))) return undefined
+  const { access } = entry
   if (access.isPublic) return PUBLIC
-  return writeGround(caller, chain, at, rules) ?? groupGround(caller, 'groupRead', access.groupRead)
+  return ownGround(caller, chain, at, rules) ?? groupGround(caller, 'groupRead', access.groupRead)
 }
 
 /** As readGround, for writing. */
 export function writeGround(caller: Caller, chain: Chain, at: number, rules: Allocations): Ground | undefined {
+  const { scope } = caller
+  const path = chain[at]?.path
+  if (scope !== undefined && path !== undefined && (scope.access === 'read' || !isWithin(path, scope.path)))
+    return undefined
+  return ownGround(caller, chain, at, rules)
+}
+
+/** By which a user may write, and so read too, whatever their credential is confined to. */
+function ownGround(caller: Caller, chain: Chain, at: number, rules: Allocations): Ground | undefined {
   const entry = chain[at]
   if (entry === undefined || caller.user === undefined) return undefined
   if (entry.access.owner === caller.user) return OWNER

@@ -4,7 +4,7 @@ import { Fault } from '../vospace/fault.ts'
 import { type Entry } from '../vospace/node.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { PROPERTY } from '../vospace/property.ts'
-import { refusalOf, seen, type Chain } from './authorize.ts'
+import { isOutside, refusalOf, seen, type Chain } from './authorize.ts'
 import { chainOf, find } from './resolve.ts'
 import { type SeenEntry, type Space } from './space.ts'
 
@@ -63,7 +63,7 @@ export interface NodeNow {
 export function nodeNow(space: Space, caller: Caller, path: NodePath): NodeNow | undefined {
   const chain = space.backend.walkNow?.(path)
   const entry = chain?.at(-1)
-  if (chain === undefined || entry?.path !== path) return undefined
+  if (chain === undefined || entry?.path !== path || isOutside(caller, path)) return undefined
   if (refusalOf(caller, 'reach', chain.slice(0, -1), space.rules) !== undefined) return undefined
   return { entry, seen: () => seen(caller, chain, space.rules) }
 }

@@ -5,7 +5,7 @@ import { textPath } from '../vospace/link.ts'
 import { type Entry } from '../vospace/node.ts'
 import { nodePath, stepsOf, type NodePath } from '../vospace/path.ts'
 import { parseVosUri, type Service } from '../vospace/uri.ts'
-import { authorize, type Chain } from './authorize.ts'
+import { authorize, confine, type Chain } from './authorize.ts'
 import { namesFor, type Space } from './space.ts'
 
 /** Where a path leads. */
@@ -40,6 +40,8 @@ export interface ResolveOptions {
 export async function resolve(space: Space, caller: Caller, path: NodePath, options: ResolveOptions): Promise<Place> {
   const trail = new Trail(space, path)
   for (;;) {
+    // of what is asked for, and of where links lead: before anything is told of it
+    confine(caller, trail.path)
     const entries = await namesFor(space, caller).walk(trail.path, options.signal && { signal: options.signal })
     const last = entries.at(-1)
     if (last === undefined) throw new Fault('InternalFault', 'the storage has no root')

@@ -6,6 +6,7 @@ import { type Job, type Transfer, TRANSFERS } from '../vospace/transfer.ts'
 import { localPath, nodeUri } from '../vospace/uri.ts'
 import { type CopyCheckpoint, copyNode, removeStaged } from './copy.ts'
 import { INTO_ITSELF as WORDS, type MoveCheckpoint, moveNode } from './move.ts'
+import { type Mounts } from './mount-terms.ts'
 import { type Preauth } from './preauth.ts'
 import { type Space } from './space.ts'
 import { negotiate, negotiatedJob } from './transfers.ts'
@@ -13,6 +14,8 @@ import { negotiate, negotiatedJob } from './transfers.ts'
 export interface TransferServices {
   readonly space: Space
   readonly preauth: Preauth
+  /** absent: nothing is mounted by negotiation */
+  readonly mounts?: Mounts
   /** as clients see the service; asked for at every use */
   readonly publicUrl: string
 }
@@ -72,11 +75,11 @@ async function undo({ space }: TransferServices, { job, checkpoint, signal }: Jo
 }
 
 async function negotiated(
-  { space, preauth, publicUrl }: TransferServices,
+  { space, preauth, publicUrl, mounts }: TransferServices,
   { job, caller }: JobContext,
   transfer: Transfer,
 ): Promise<Ending> {
-  const endpoints = { files: `${publicUrl}/files`, preauth, job: job.id }
+  const endpoints = { files: `${publicUrl}/files`, preauth, job: job.id, ...(mounts && { mounts }) }
   const negotiation = await negotiate(space, caller, transfer, endpoints)
   return negotiatedJob(negotiation, `${publicUrl}/${TRANSFERS}/${job.id}/results/transferDetails`)
 }

@@ -7,6 +7,7 @@ import { type JobResult, PROTOCOL, SECURITY, VIEW, type Protocol, type Transfer 
 import { encodePath, localPath, nodeUri } from '../vospace/uri.ts'
 import { authorize, groupGrounds } from './authorize.ts'
 import { fileDraft, type FileGrant } from './files.ts'
+import { isMountTransfer, mountProtocols, type Mounts } from './mount-terms.ts'
 import { type Preauth } from './preauth.ts'
 import { checkRoom } from './quota.ts'
 import { isNull, newPath } from './reserved-names.ts'
@@ -17,6 +18,8 @@ export interface Endpoints {
   /** absolute URL of `/files`, no slash at the end */
   readonly files: string
   readonly preauth: Preauth
+  /** absent: nothing is mounted by negotiation */
+  readonly mounts?: Mounts
   /** the job that negotiates, told when the bytes have been moved; undefined: there is none (parameter mode) */
   readonly job?: string
 }
@@ -58,11 +61,18 @@ export async function negotiate(
   endpoints: Endpoints,
 ): Promise<Negotiation> {
   try {
+    if (isMountTransfer(transfer)) return await agreeMount(caller, transfer, endpoints)
     return await agree(space, caller, transfer, endpoints)
   } catch (error) {
     if (!isFault(error)) throw error
     return { details: { ...transfer, protocols: [] }, error }
   }
+}
+
+async function agreeMount(caller: Caller, transfer: Transfer, { files, mounts }: Endpoints): Promise<Negotiation> {
+  if (transfer.version !== '2.1') throw new Fault('InvalidArgument', 'biDirectional needs a transfer of version 2.1')
+  const { protocols } = await mountProtocols(mounts, caller, transfer, files.slice(0, -'/files'.length))
+  return { details: { ...transfer, protocols } }
 }
 
 // Everything is checked before a push makes its node: a refused transfer leaves nothing.

@@ -9,6 +9,7 @@ import { MAPPED_NUMBERS_1 } from './mapped-numbers.ts'
 import { JOBS_1, JOBS_2, JOBS_3 } from './jobs.ts'
 import { IDENTITIES_1 } from './numbers.ts'
 import { OPERATIONS_1 } from './operations.ts'
+import { SCRATCHES_1 } from './scratches.ts'
 import { USERS_2 } from './users.ts'
 
 export const MIGRATIONS: readonly string[] = [
@@ -24,6 +25,7 @@ export const MIGRATIONS: readonly string[] = [
   MAPPED_NUMBERS_1,
   CHANGES_2,
   LEASES_1,
+  SCRATCHES_1,
 ]
 
 /** `application_id` of our files: "krst" */

@@ -11,6 +11,7 @@ import { StoredLeases } from './leases.ts'
 import { MappedNumbers } from './mapped-numbers.ts'
 import { checkOurs, migrate } from './migrations.ts'
 import { Operations } from './operations.ts'
+import { StoredScratches } from './scratches.ts'
 import { Users } from './users.ts'
 
 export interface Store {
@@ -21,6 +22,7 @@ export interface Store {
   readonly jobs: StoredJobs
   readonly leases: StoredLeases
   readonly delegations: StoredDelegations
+  readonly scratches: StoredScratches
   /** numbers that another service has given */
   readonly mapped: MappedNumbers
   readonly ids: () => StoredIds
@@ -60,7 +62,8 @@ export function openStore(file: string, { isForeignGroup = () => false }: StoreO
     const jobs = new StoredJobs(durable, quick)
     const leases = new StoredLeases(quick)
     const delegations = new StoredDelegations(durable)
-    const kept = { users, groups, operations, changes, jobs, leases, delegations, mapped }
+    const scratches = new StoredScratches(durable)
+    const kept = { users, groups, operations, changes, jobs, leases, delegations, scratches, mapped }
     return { ...kept, ids: () => ids, probe: () => probe(quick), close }
   } catch (error) {
     close()

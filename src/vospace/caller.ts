@@ -1,5 +1,7 @@
 /** Who is asking: settled once per request by identity, carried by value, never stored. */
 
+import { type Scope } from './partition.ts'
+
 /** Anonymous callers have no name and no group. */
 export interface Caller {
   /** Local user name; undefined: anonymous. */
@@ -20,6 +22,8 @@ export interface Caller {
   readonly trusted?: true
   /** May not hand on their rights nor administer (a limited proxy). */
   readonly limited?: boolean
+  /** By the credential of a partition: nothing outside of it, and nothing beyond its access. */
+  readonly scope?: Scope
 }
 
 export const NOBODY_ID = 65534

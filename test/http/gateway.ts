@@ -5,10 +5,12 @@ import { type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { Agent, request as httpsRequest } from 'node:https'
 import { connect, type TLSSocket } from 'node:tls'
 import { type Test } from 'tap'
+import { mountingOf } from '../../src/app-partitions.ts'
 import { accountsOf, peopleOf as peopleAround, trafficOf } from '../../src/app-people.ts'
 import { type Backend } from '../../src/backend/backend.ts'
 import { MemoryBackend } from '../../src/backend/memory.ts'
 import { type AccountsConfig, type LimitsConfig } from '../../src/config-accounts.ts'
+import { partitionsConfig } from '../../src/config-partitions.ts'
 import { createServer, type HttpServer } from '../../src/http/server.ts'
 import { type HttpLimits, type HttpServices } from '../../src/http/services.ts'
 import { type Audit, type AuditEvent } from '../../src/identity/audit.ts'
@@ -21,6 +23,7 @@ import { JobRunner } from '../../src/jobs/runner.ts'
 import { ACCOUNTS, accountsKind } from '../../src/space/account-jobs.ts'
 import { ChangeStreams } from '../../src/space/change-stream.ts'
 import { Leases } from '../../src/space/leases.ts'
+import { type Mounts } from '../../src/space/mount-terms.ts'
 import { Preauth } from '../../src/space/preauth.ts'
 import { ASYNC_DELETE, ASYNC_SETPROPS, deleteKind, setpropsKind } from '../../src/space/recursive-jobs.ts'
 import { DEFAULT_RULES, type Rules, type Space } from '../../src/space/space.ts'
@@ -72,6 +75,12 @@ export interface GatewayOptions {
   readonly http2?: boolean
   /** jobs of one owner that may wait */
   readonly waiting?: number
+  /** partitions are mounted by negotiation; credentials are good for so many seconds */
+  readonly mounting?: {
+    readonly credentialSeconds?: number
+    readonly homeQuota?: number
+    readonly backends?: readonly (readonly [string, string])[]
+  }
   /** accounts are administered here, and requests counted */
   readonly people?: {
     readonly accounts?: Partial<AccountsConfig>
@@ -212,6 +221,8 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
   })
   const people = peopleOf(options, store, space, logger)
   const listening: { server?: HttpServer } = {}
+  const mounting = mountingIn(options, store, space, logger)
+  t.teardown(() => mounting?.stop())
   const leases = new Leases(store.leases, store.changes)
   const changes = new ChangeStreams(store.changes)
   const services: HttpServices = {
@@ -225,10 +236,12 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
       trust: [trust],
       users: people?.accounts ?? store.users,
       groups: store.groups,
+      ...(mounting && { partitions: mounting.tokens }),
       ...(people && { newcomer: (proof) => people.newcomers.admit(proof) }),
     }),
     ...(people && { accounts: people.accounts, traffic: people.traffic }),
     groups,
+    ...(mounting && { mounting }),
     people: peopleAround(store, store.groups),
     mapping: new PosixMapping(store.ids(), GROUP_SERVICES),
     health: { check: async () => ({ available: true, upSince: Date.now(), notes: [] }) },
@@ -242,7 +255,7 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
     ...(options.limits && { limits: options.limits }),
     ...options.services,
   }
-  runner.register('transfers', transferKind(services))
+  runner.register('transfers', transferKind(mounting === undefined ? services : servicesWith(services, mounting)))
   runner.register(ASYNC_DELETE, deleteKind(space))
   runner.register(ASYNC_SETPROPS, setpropsKind(space))
   if (people !== undefined) runner.register(ACCOUNTS, accountsKind(space, people.accounts))
@@ -261,6 +274,28 @@ export async function startGateway(t: Test, options: GatewayOptions = {}): Promi
   })
   t.teardown(() => gateway.stop())
   return gateway
+}
+
+/** As the composition root does; the public URL stays a getter. */
+const servicesWith = (services: HttpServices, mounts: Mounts) => ({
+  ...{ space: services.space, preauth: services.preauth, mounts },
+  get publicUrl() {
+    return services.publicUrl
+  },
+})
+
+function mountingIn({ mounting }: GatewayOptions, store: Store, space: Space, log: FastifyBaseLogger) {
+  if (mounting === undefined) return undefined
+  const { homeQuota, credentialSeconds = 600, backends = [['/', 'main']] } = mounting
+  const places = partitionsConfig({ partitions: { credentialSeconds, scratch: { paths: ['/scratch', '/fast'] } } })
+  if (places === undefined) return undefined
+  const config = {
+    partitions: { ...places, ...(homeQuota !== undefined && { homeQuota }) },
+    namespace: backends.map(([path, backend]) => ({ path: nodePath(path), backend })),
+    groupServices: [],
+  }
+  const callerOf = (name: string) => peopleAround(store, store.groups).callerOf(name)
+  return mountingOf(config, { store, space, callerOf, key: randomBytes(32), log })
 }
 
 /** As the gateway of a site puts them together. */

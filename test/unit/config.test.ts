@@ -165,6 +165,22 @@ t.test('HTTP/2 and balancers that speak the PROXY protocol', async (t) => {
   t.match(mistakes(with_({ http2: 'yes' })), [/listen\.http2/])
 })
 
+t.test('partitions live where accounts have their homes, and in places of their own', async (t) => {
+  const of = (more: object) => readConfig({ ...good(), ...more }, '/conf').partitions
+  t.match(of({}), { user: ['/home'], project: ['/projects'], scratch: ['/scratch'], credentialSeconds: 3600 })
+  t.match(of({ accounts: { home: { path: '/users', quota: 7 } } }), { user: ['/users'], homeQuota: 7 })
+  t.match(of({ partitions: { dataset: { paths: ['/a', '/b'] }, scratch: { hours: 1 } } }), {
+    dataset: ['/a', '/b'],
+    scratchHours: 1,
+  })
+  t.equal(of({ partitions: false }), undefined)
+  const wrong = (partitions: unknown) => mistakes({ ...good(), partitions })
+  t.match(wrong({ user: { paths: ['/a'] }, scratch: { paths: ['/a'] } }), [/partitions\.scratch: \/a is there twice/])
+  t.match(wrong({ project: { paths: ['a/../b'] } }), [/partitions\.project: /])
+  for (const one of [true, { user: { paths: [] } }, { home: {} }, { credentialSeconds: 1 }])
+    t.not(wrong(one).length, 0, JSON.stringify(one))
+})
+
 t.test('the quickstart’s environment', async (t) => {
   for (const env of [{}, { KARST_PORT: '', KARST_STATE: '' }]) {
     t.match(quickstartEnvironment(env), { port: 8443, state: /\/\.karst$/ })
