@@ -3,7 +3,8 @@ import path from 'node:path'
 import t from 'tap'
 import { fuseSkip, needs } from '../parts.ts'
 import { Locker } from './locker.ts'
-import { another, kill, ownerOf, survivors } from './survival-harness.ts'
+import { another, kill, ownerOf } from './killing.ts'
+import { survivors } from './survival-harness.ts'
 
 t.setTimeout(600_000)
 const skip = (await fuseSkip()) || needs('python3 with sqlite3')

@@ -1,9 +1,11 @@
-// A program that uses a folder as programs do, at random, and knows what must be there: run with folder, seed, milliseconds.
-// It ends with 0 and prints the number of its steps, or with 1 and what was wrong first.
+// A program that uses a folder as programs do, at random, and knows what must be there: run with folder, seed, milliseconds, and perhaps a
+// file that ends it before its time by being there. It ends with 0 and prints the number of its steps and, as JSON, what its files must
+// hold (name to SHA-256); or with 1 and what was wrong first.
+import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 
-const [, , folder = '', seed = '1', duration = '1000'] = process.argv
+const [, , folder = '', seed = '1', duration = '1000', stop = ''] = process.argv
 let state = Number(seed) >>> 0
 
 /** xorshift, below `limit`. */
@@ -142,11 +144,12 @@ function step(): void {
 
 let steps = 0
 try {
-  for (const until = Date.now() + Number(duration); Date.now() < until; steps++) step()
+  for (const until = Date.now() + Number(duration); Date.now() < until && !fs.existsSync(stop); steps++) step()
   for (const file of [...files]) for (const open of [...file.open]) close(file, open)
   for (const file of files) whole(file)
   list()
-  process.stdout.write(`${steps}\n`)
+  const sums = files.map(({ name, bytes }) => [name, createHash('sha256').update(bytes).digest('hex')])
+  process.stdout.write(`${steps}\n${JSON.stringify(Object.fromEntries(sums))}\n`)
 } catch (error) {
   process.stderr.write(`seed ${seed}, step ${steps}: ${(error as Error).stack ?? String(error)}\n`)
   process.exitCode = 1

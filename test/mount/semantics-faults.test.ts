@@ -7,7 +7,8 @@ import { startGateway } from '../http/gateway.ts'
 import { needs } from '../parts.ts'
 import { fuseSkip, js, run, sh, sleep, until } from './driver-harness.ts'
 import { StallingProxy } from './stalling-proxy.ts'
-import { another, kill, ownerOf, supervisorOf, survivors, work, type Work } from './survival-harness.ts'
+import { another, kill, ownerOf, supervisorOf, work, type Work } from './killing.ts'
+import { survivors } from './survival-harness.ts'
 
 t.setTimeout(600_000)
 const skip = await fuseSkip()

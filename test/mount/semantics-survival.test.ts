@@ -3,7 +3,8 @@ import path from 'node:path'
 import t from 'tap'
 import { needs } from '../parts.ts'
 import { fuseSkip, sh, sleep } from './driver-harness.ts'
-import { another, kill, ownerOf, survivors, work } from './survival-harness.ts'
+import { another, kill, ownerOf, work } from './killing.ts'
+import { survivors } from './survival-harness.ts'
 import { seeded } from './tree-harness.ts'
 
 t.setTimeout(600_000)

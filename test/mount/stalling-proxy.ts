@@ -1,7 +1,6 @@
 // A TCP proxy before a gateway that stops carrying, or cuts, as networks do.
 import { once } from 'node:events'
 import net, { type AddressInfo, type Socket } from 'node:net'
-import { type Test } from 'tap'
 
 export class StallingProxy {
   readonly #server: net.Server
@@ -16,7 +15,7 @@ export class StallingProxy {
     this.#server = net.createServer((socket) => this.#carry(socket))
   }
 
-  async start(t: Test): Promise<this> {
+  async start(t: { teardown(cleanUp: () => void): void }): Promise<this> {
     this.#server.listen(0, 'localhost')
     await once(this.#server, 'listening')
     t.teardown(() => {

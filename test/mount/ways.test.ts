@@ -5,7 +5,8 @@ import t from 'tap'
 import { helperWords, mountOptionsOf } from '../../src/cli/mount-helper.ts'
 import { needs } from '../parts.ts'
 import { fuseSkip, js, run, sh, until } from './driver-harness.ts'
-import { ownerOf, survivors } from './survival-harness.ts'
+import { ownerOf } from './killing.ts'
+import { survivors } from './survival-harness.ts'
 
 t.setTimeout(600_000)
 const skip = await fuseSkip()
