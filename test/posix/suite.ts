@@ -70,7 +70,7 @@ export async function fsx(ground: Ground): Promise<Case[]> {
   return cases
 }
 
-const FSX = `flen = 1048576
+export const FSX = `flen = 1048576
 [opsize]
 max = 131072
 [weights]
