@@ -1,6 +1,6 @@
 /** The part of the composition root that is about people: those whom the configuration names, the life of accounts, and limits. */
 import { type LastingGroups } from './app-groups.ts'
-import { foldersServed } from './config-backends.ts'
+import { folderOf } from './app-backends.ts'
 import { ConfigError, type Config } from './config.ts'
 import { Traffic, type TrafficLog } from './http/limits.ts'
 import { Accounts, canonicalIdentity } from './identity/accounts.ts'
@@ -12,6 +12,7 @@ import { type People } from './space/access.ts'
 import { checkQuota, homeState, homeUsage, makeHome } from './space/home.ts'
 import { type Space } from './space/space.ts'
 import { type Store } from './store/store.ts'
+import { ROOT } from './vospace/path.ts'
 
 /**
  * The users and groups that the configuration names, made known to the store; what it keeps already stays. Who is listed as an administrator is one
@@ -63,7 +64,8 @@ export function accountsOf(
       state: (path, user) => homeState(space, path, user),
       make: (path, user, quota) => makeHome(space, path, user, quota),
       usage: (path) => homeUsage(space, path),
-      checkQuota: (quota) => checkQuota(space, quota),
+      // a home may have a storage of its own one day, but not before it is made
+      checkQuota: (quota) => checkQuota(space, home?.parent ?? ROOT, quota),
     },
   })
   const newcomers = new Newcomers({
@@ -78,10 +80,10 @@ export function accountsOf(
 }
 
 /** Else who comes would be known and refused at every request. ConfigError. */
-export async function checkHomes({ accounts, backends }: Config, space: Space): Promise<void> {
-  const { home } = accounts
+export async function checkHomes(config: Config, space: Space): Promise<void> {
+  const { home } = config.accounts
   if (home === undefined || (await homeState(space, home.parent, '')) !== 'absent') return
-  const [root = ''] = foldersServed(backends)
+  const root = folderOf(config, home.parent) ?? ''
   throw new ConfigError(
     `accounts.home: there is no container ${home.parent} to make homes in; mkdir -m 755 ${root}${home.parent} makes one`,
   )

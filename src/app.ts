@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { createSecureContext } from 'node:tls'
 import { pino, type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
-import { makeBackend } from './app-backends.ts'
+import { storagesOf, type Storages } from './app-backends.ts'
 import { foreignGroupsOf, keptGroups, lastingGroups, membershipSeconds } from './app-groups.ts'
 import { numberedNames, numbersOf } from './app-numbers.ts'
 import { auditOf, type AuditKept } from './app-audit.ts'
@@ -87,7 +87,8 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     const mapper = await numbersOf(config, store, logger)
     open.push(() => mapper?.close())
     enrol(store, config)
-    const backend = makeBackend(config.namespace[0]?.backend ?? '', config, store, logger)
+    const storages = storagesOf(config, store, logger)
+    const { backend } = storages
     await backend.start()
     open.push(() => backend.stop())
     const audit = auditOf(config, logger)
@@ -131,7 +132,7 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     const issuing = await issuingOf(config, store, callers, audit)
     late.delegations = issuing.delegations
     open.push(issuing.delegations.sweeping())
-    const parts = { store, space, callers, accounts, groups, issuing, logger, runner, people, audit, mounting }
+    const parts = { store, storages, space, callers, accounts, groups, issuing, logger, runner, people, audit, mounting }
     const server = await listen(config, parts)
     open.push(() => server.close(DRAIN_SECONDS))
     // before the server: who waits for a job is answered then
@@ -175,11 +176,17 @@ export async function checkFiles(config: Config): Promise<void> {
   trust.close()
 }
 
-/** Secrets and database are not part of what is served. Throws ConfigError. */
+/** Secrets and database are not part of what is served, and no tree is served twice. Throws ConfigError. */
 async function checkApart(config: Config): Promise<void> {
   const state = await realpath(config.state)
+  const earlier: string[] = []
   for (const root of foldersServed(config.backends)) {
     const served = await realpath(root)
+    const other = earlier.find((one) => !standApart(one, served))
+    if (other !== undefined) {
+      throw new ConfigError(`the served trees ${other} and ${served} must stand apart, neither in the other`)
+    }
+    earlier.push(served)
     if (!standApart(state, served)) {
       throw new ConfigError(
         `the state folder ${state} and the served tree ${served} must stand apart, neither in the other`,
@@ -237,6 +244,7 @@ async function issuingOf(config: Config, store: Store, callers: Callers, audit: 
 
 interface Parts {
   readonly store: Store
+  readonly storages: Storages
   readonly space: Space
   readonly callers: Callers
   readonly accounts: Accounts
@@ -251,11 +259,11 @@ interface Parts {
 
 async function listen(
   config: Config,
-  { store, space, callers, accounts, groups, issuing, logger, runner, people, audit, mounting }: Parts,
+  { store, storages, space, callers, accounts, groups, issuing, logger, runner, people, audit, mounting }: Parts,
 ): Promise<HttpServer> {
   const check = healthOf({
     database: store.probe,
-    storage: space.backend,
+    storages: storages.byName,
     folders: foldersServed(config.backends),
     upSince: Date.now(),
     log: logger,

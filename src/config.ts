@@ -13,7 +13,7 @@ import {
   type AccountsDocument,
   type LimitsConfig,
 } from './config-accounts.ts'
-import { backendConfig, type BackendConfig, type BackendDocument } from './config-backends.ts'
+import { backendConfig, namespaceMistakes, type BackendConfig, type BackendDocument } from './config-backends.ts'
 import {
   listenConfig,
   listenMistakes,
@@ -212,9 +212,7 @@ function sentence(error: ErrorObject): string {
 /** What a schema cannot say. */
 function consistency(document: ConfigDocument): string[] {
   const mistakes: string[] = []
-  for (const { path, backend } of document.namespace) {
-    if (!(backend in document.backends)) mistakes.push(`namespace ${path}: there is no backend named ${backend}`)
-  }
+  mistakes.push(...namespaceMistakes(document))
   const users = new Set(document.users?.map((user) => user.name))
   for (const group of document.groups ?? []) {
     for (const member of [group.owner, ...group.members]) {

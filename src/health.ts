@@ -1,6 +1,7 @@
 /**
- * What `/availability` and `/readyz` tell (VOSI 1.1, availability): whether the database takes a write and the storage answers. Storage that can
- * only be read is available, with a note; without its database the gateway is not.
+ * What `/availability` and `/readyz` tell (VOSI 1.1, availability): whether the database takes a write and every storage answers. Storage that can
+ * only be read is available, with a note; without its database the gateway is not, nor without one of several storages: it may be only this
+ * gateway that has lost it (a dead file system client), and then others are to be asked.
  */
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
@@ -19,7 +20,8 @@ export interface Availability {
 export interface Probed {
   /** Throws when it cannot be written. */
   readonly database: () => void
-  readonly storage: Pick<Backend, 'probe' | 'usage'>
+  /** by the name of the profile; told when there are several */
+  readonly storages: ReadonlyMap<string, Pick<Backend, 'probe' | 'usage'>>
   /** folders that must be writable */
   readonly folders: readonly string[]
   readonly upSince: number
@@ -45,18 +47,19 @@ export function healthOf(probed: Probed): () => Promise<Availability> {
 }
 
 async function look(probed: Probed): Promise<Availability> {
-  const { database, storage, folders, upSince } = probed
-  const fatal = [
-    ...(await failed(probed, 'the database cannot be written', database)),
-    ...(await failed(probed, 'the storage does not answer', () => storage.probe())),
-  ]
+  const { database, storages, folders, upSince } = probed
+  const fatal = [...(await failed(probed, 'the database cannot be written', database))]
+  for (const [name, storage] of storages) {
+    fatal.push(...(await failed(probed, `${title(probed, name)} does not answer`, () => storage.probe())))
+  }
   if (fatal.length > 0) return { available: false, upSince, notes: fatal }
   const notes: string[] = []
   for (const folder of folders) {
     const writable = (): Promise<void> => access(folder, constants.W_OK)
     notes.push(...(await failed(probed, 'the storage cannot be written', writable)))
   }
-  return { available: true, upSince, notes: [...notes, ...(await roomless(probed))] }
+  for (const [name, storage] of storages) notes.push(...(await roomless(probed, title(probed, name), storage)))
+  return { available: true, upSince, notes }
 }
 
 /** What is to be told when `work` fails; nothing when it does not. */
@@ -70,12 +73,15 @@ async function failed({ log }: Probed, note: string, work: () => unknown): Promi
   }
 }
 
-async function roomless(probed: Probed): Promise<string[]> {
+const title = ({ storages }: Probed, name: string): string =>
+  storages.size === 1 ? 'the storage' : `the storage ${name}`
+
+async function roomless(probed: Probed, what: string, storage: Pick<Backend, 'usage'>): Promise<string[]> {
   let notes: string[] = []
-  const unknown = await failed(probed, 'the storage does not tell what room it has', async () => {
-    const { free, filesFree } = await probed.storage.usage(ROOT)
-    if (free <= 0) notes = ['the storage is full: there is no room for bytes']
-    else if (filesFree !== null && filesFree <= 0) notes = ['the storage is full: there is no room for nodes']
+  const unknown = await failed(probed, `${what} does not tell what room it has`, async () => {
+    const { free, filesFree } = await storage.usage(ROOT)
+    if (free <= 0) notes = [`${what} is full: there is no room for bytes`]
+    else if (filesFree !== null && filesFree <= 0) notes = [`${what} is full: there is no room for nodes`]
   })
   return [...notes, ...unknown]
 }

@@ -16,6 +16,8 @@ import { type AclKind } from '../vospace/posix-acl.ts'
 
 export interface Backend {
   readonly capabilities: Capabilities
+  /** Where they are not the same everywhere: those of the storage that keeps `path`. */
+  capabilitiesAt?(path: NodePath): Capabilities
 
   /** Rejects when the store cannot be used: the service must not start on it. Sweeps what a crash left. */
   start(): Promise<void>
@@ -25,8 +27,8 @@ export interface Backend {
 
   /** The entries that exist along `path`, root first; ends early at a gap, or after a link or data node. */
   walk(path: NodePath, options?: Cancel): Promise<Entry[]>
-  /** The same, where nobody has to be waited for: a store that tells at once has it. */
-  walkNow?(path: NodePath): Entry[]
+  /** The same, where nobody has to be waited for: a store that tells at once has it. undefined: here it does not. */
+  walkNow?(path: NodePath): Entry[] | undefined
   /** Children in the order of the UTF-8 bytes of their names, from `from` on, inclusive. Names that are not UTF-8 are left out and counted (`unservable`). */
   list(container: NodePath, options?: ListOptions): AsyncIterable<Entry>
 
@@ -65,6 +67,8 @@ export interface Backend {
    * then: NodeNotFound (ESTALE) for another id, PreconditionFailed for another version.
    */
   remove(path: NodePath, type: NodeType | 'leaf', seen?: Seen): Promise<void>
+  /** Whether a container stays where it is, whoever asks: PermissionDenied (EBUSY) for what would take it away. Absent: the root alone. */
+  isFixed?(path: NodePath): boolean
   /**
    * The children of a container as a recursive delete looks at them, in pages of at most 256 (contract.ts PAGE), in any order: much cheaper than their entries.
    * Names that `list` leaves out are left out.

@@ -6,7 +6,7 @@ import { type IncomingMessage, type RequestListener, type ServerResponse } from 
 import { isBusy } from '../space/busy.ts'
 import { describe, type Detail } from '../space/describe.ts'
 import { nodeNow } from '../space/list-node.ts'
-import { type Space } from '../space/space.ts'
+import { capabilitiesOf, type Space } from '../space/space.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { type NodeDocument } from '../vospace/document.ts'
 import { type Entry } from '../vospace/node.ts'
@@ -121,7 +121,7 @@ function textNow(
 ): WrittenText | undefined {
   const found = nodeNow(space, caller, path)
   // a quota changes without the node
-  if (found === undefined || (found.entry.type === 'container' && space.backend.capabilities.quota)) return undefined
+  if (found === undefined || (found.entry.type === 'container' && capabilitiesOf(space, path).quota)) return undefined
   return writtenText(space, found.entry, detail, format, () => describe(space, found.seen(), detail))
 }
 

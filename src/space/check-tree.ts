@@ -3,7 +3,7 @@ import { type Caller } from '../vospace/caller.ts'
 import { child, type NodePath } from '../vospace/path.ts'
 import { authorize, childDeletion, denied, type Chain } from './authorize.ts'
 import { refuseStopped } from './recursion.ts'
-import { type Space } from './space.ts'
+import { refuseFixed, type Space } from './space.ts'
 
 /** The nodes of a tree, counted; throws the first refusal of one: PermissionDenied. Memory is bounded by the depth. */
 export async function checkTree(space: Space, caller: Caller, chain: Chain, signal?: AbortSignal): Promise<number> {
@@ -12,6 +12,7 @@ export async function checkTree(space: Space, caller: Caller, chain: Chain, sign
   const node = chain.at(-1)
   let nodes = 1
   if (node?.type !== 'container') return nodes
+  refuseFixed(space, node.path)
   for await (const page of space.backend.survey(node.path, signal && { signal })) {
     const refusalOfChild = childDeletion(caller, chain, space.rules)
     for (const below of page) {

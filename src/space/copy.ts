@@ -14,7 +14,7 @@ import { destinationOf } from './move.ts'
 import { checkRoom } from './quota.ts'
 import { chainOf, entryAt, find } from './resolve.ts'
 import { newAccess } from './sharing.ts'
-import { type Space } from './space.ts'
+import { capabilitiesOf, type Space } from './space.ts'
 
 /** What a copy knows of itself while it goes on. */
 export interface CopyCheckpoint {
@@ -211,7 +211,7 @@ class Copy {
     const properties = new Map([...source.properties].filter(([uri]) => uri !== PROPERTY.immutable))
     const mode = createdMode(source.type, undefined, access)
     if (source.type === 'container') return backend.make(path, { type: 'container', access, mode, properties })
-    const kept = backend.capabilities.linkProperties ? properties : new Map<string, string>()
+    const kept = capabilitiesOf(this.#space, path).linkProperties ? properties : new Map<string, string>()
     return backend.make(path, { type: 'link', access, mode, properties: kept, text: this.#text(source) })
   }
 

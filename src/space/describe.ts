@@ -7,7 +7,7 @@ import { type NodeType } from '../vospace/node.ts'
 import { dateText, NODE_CLASS, PROPERTY } from '../vospace/property.ts'
 import { nodeUri } from '../vospace/uri.ts'
 import { isBusy } from './busy.ts'
-import { type SeenEntry, type Space } from './space.ts'
+import { capabilitiesOf, type SeenEntry, type Space } from './space.ts'
 
 export type Detail = 'min' | 'max' | 'properties' | 'raw' | 'none'
 
@@ -36,7 +36,7 @@ function classOf({ type, properties }: SeenEntry): NodeClass {
 
 /** Quota and usage of a container, where the storage has quotas and this one is within one; for `describe`. */
 export async function allocationUsage(space: Space, seen: SeenEntry): Promise<Usage | undefined> {
-  if (seen.type !== 'container' || !space.backend.capabilities.quota) return undefined
+  if (seen.type !== 'container' || !capabilitiesOf(space, seen.path).quota) return undefined
   try {
     return await space.backend.usage(seen.path)
   } catch (error) {

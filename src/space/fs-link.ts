@@ -7,7 +7,7 @@ import { allocationOf, authorize, seen, type Chain } from './authorize.ts'
 import { locate, placeOf } from './fs-place.ts'
 import { once, type Once } from './once.ts'
 import { chainOf, present } from './resolve.ts'
-import { namesFor, type SeenEntry, type Space } from './space.ts'
+import { capabilitiesOf, namesFor, type SeenEntry, type Space } from './space.ts'
 
 /**
  * A name for a file that has one already. Whoever gives it one can keep it from being removed, and takes it to where other containers are
@@ -21,7 +21,7 @@ export async function link(
   to: NodePath,
   { attempt }: Once = {},
 ): Promise<SeenEntry> {
-  if (!space.backend.capabilities.hardLinks) {
+  if (!capabilitiesOf(space, to).hardLinks) {
     throw new Fault('OperationNotSupported', 'this storage has no hard links', { errno: 'EPERM' })
   }
   const source = await locate(space, caller, from)

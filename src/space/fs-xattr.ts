@@ -14,7 +14,7 @@ import { locate } from './fs-place.ts'
 import { type Once } from './once.ts'
 import { chainOf, type Found } from './resolve.ts'
 import { checkPropertyRoom } from './sharing.ts'
-import { type Space } from './space.ts'
+import { capabilitiesOf, type Space } from './space.ts'
 
 /** xattr(7): bytes of a name and of a value. */
 const MAX_NAME = 255
@@ -92,7 +92,7 @@ const none = (name: string): Fault => new Fault('NodeNotFound', `no attribute ${
 async function holder(space: Space, caller: Caller, path: NodePath, verb: Verb): Promise<Found> {
   const found = await locate(space, caller, { path })
   // Linux: user.* belongs to files and directories (xattr(7))
-  if (found.node.type === 'link' && !space.backend.capabilities.linkProperties) {
+  if (found.node.type === 'link' && !capabilitiesOf(space, path).linkProperties) {
     throw new Fault('PermissionDenied', 'a link has no attributes here', { errno: 'EPERM' })
   }
   authorize(caller, verb, chainOf(found), space.rules)

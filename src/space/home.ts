@@ -3,7 +3,7 @@ import { Fault, isFault } from '../vospace/fault.ts'
 import { createdMode } from '../vospace/mode.ts'
 import { type Access, type Entry } from '../vospace/node.ts'
 import { type NodePath, parentOf } from '../vospace/path.ts'
-import { type Space } from './space.ts'
+import { capabilitiesOf, type Space } from './space.ts'
 
 /** `taken`: something stands there that is not theirs, and stays as it is. */
 export type HomeState = 'theirs' | 'taken' | 'absent'
@@ -19,7 +19,7 @@ export async function homeState(space: Space, path: NodePath, user: string): Pro
  * when there is no container to make it in, OperationNotSupported for a quota where the storage has none, QuotaExceeded.
  */
 export async function makeHome(space: Space, path: NodePath, user: string, quota?: number): Promise<HomeState> {
-  checkQuota(space, quota)
+  checkQuota(space, path, quota)
   const access: Access = {
     owner: user,
     isPublic: false,
@@ -41,8 +41,8 @@ export async function makeHome(space: Space, path: NodePath, user: string, quota
 }
 
 /** OperationNotSupported. */
-export function checkQuota(space: Space, quota: number | undefined): void {
-  if (quota === undefined || space.backend.capabilities.quota) return
+export function checkQuota(space: Space, path: NodePath, quota: number | undefined): void {
+  if (quota === undefined || capabilitiesOf(space, path).quota) return
   throw new Fault('OperationNotSupported', 'this storage has no quotas')
 }
 

@@ -8,7 +8,7 @@ import { authorize, authorizeCrossing, type Chain } from './authorize.ts'
 import { deleteNode } from './delete-node.ts'
 import { checkMakeable, hasNullName, isNull, newPath } from './reserved-names.ts'
 import { chainOf, entryAt, find, resolve, type Found } from './resolve.ts'
-import { type Space } from './space.ts'
+import { capabilitiesOf, type Space } from './space.ts'
 
 /** Where something is to come, under a name that is free. */
 export interface Destination {
@@ -74,9 +74,10 @@ export async function moveNode(
 }
 
 // A link whose text would lead elsewhere from its new place: a storage keeps texts as they are, so another link takes its place.
-async function relink({ backend, changes }: Space, link: Entry, path: NodePath, text: Buffer): Promise<void> {
+async function relink(space: Space, link: Entry, path: NodePath, text: Buffer): Promise<void> {
+  const { backend, changes } = space
   const { access, mode, properties } = link
-  const kept = backend.capabilities.linkProperties ? properties : new Map<string, string>()
+  const kept = capabilitiesOf(space, path).linkProperties ? properties : new Map<string, string>()
   const entry = await backend.make(path, { type: 'link', access, mode, text, properties: kept })
   changes.append({ id: entry.id, path, kind: 'made' })
   await backend.remove(link.path, 'link')

@@ -14,7 +14,7 @@ import { checkMakeable, newPath } from './reserved-names.ts'
 import { chainOf, find, resolve, type Place, type ResolveOptions } from './resolve.ts'
 import { noteSharing } from './share.ts'
 import { checkPropertyRoom, newAccess, quotaBytes, vouched, wishesOf, type Wishes } from './sharing.ts'
-import { type SeenEntry, type Space } from './space.ts'
+import { capabilitiesOf, type SeenEntry, type Space } from './space.ts'
 
 export { deleteNode } from './delete-node.ts'
 export { listNode, type NodeListing, type NodeListOptions } from './list-node.ts'
@@ -47,7 +47,7 @@ export async function createNode(
   authorize(caller, 'create', place.parents, space.rules)
   const wishes = vouched(asked, space)
   checkReadOnly(space, caller, wishes)
-  const quota = quotaWish(space, caller, wishes, type)
+  const quota = quotaWish(space, caller, wishes, { type, path: place.path })
   const entry = await make(space, place, type, document, draftOf(space, caller, place, document.class, wishes))
   if (quota !== undefined && quota !== null) await giveQuota(space, entry, quota)
   if (quota !== undefined) noteQuota(space, caller, entry, quota)
@@ -76,7 +76,7 @@ export async function setNode(
   const wishes = vouched(asked, space, node.access)
   checkSameKind(space, node, document)
   checkReadOnly(space, caller, wishes)
-  const quota = quotaWish(space, caller, wishes, node.type)
+  const quota = quotaWish(space, caller, wishes, node)
   const changes = changesFor(space, caller, node, wishes)
   let entry = node
   if (changes !== undefined) entry = await space.backend.set({ path: node.path, id: node.id }, changes)
@@ -123,10 +123,15 @@ export function checkReadOnly(space: Space, caller: Caller, wishes: Wishes): voi
 }
 
 // undefined: nothing to do. A quota can stand on a container only, and where the storage has quotas.
-function quotaWish(space: Space, caller: Caller, wishes: Wishes, type: NodeType): number | null | undefined {
+function quotaWish(
+  space: Space,
+  caller: Caller,
+  wishes: Wishes,
+  { type, path }: Pick<Entry, 'type' | 'path'>,
+): number | null | undefined {
   if (!caller.admin || wishes.quota === undefined || type !== 'container') return undefined
   const quota = quotaBytes(wishes.quota)
-  if (!space.backend.capabilities.quota) throw new Fault('OperationNotSupported', 'this storage has no quotas')
+  if (!capabilitiesOf(space, path).quota) throw new Fault('OperationNotSupported', 'this storage has no quotas')
   return quota
 }
 
@@ -182,7 +187,7 @@ async function make(
   if (type === 'container') return space.backend.make(place.path, { ...draft, type } satisfies ContainerDraft)
   const text = textOf(space, place.path, document.target)
   // What the storage cannot keep is left out rather than the link refused: clients send properties with every node.
-  const properties = space.backend.capabilities.linkProperties ? draft.properties : new Map<string, string>()
+  const properties = capabilitiesOf(space, place.path).linkProperties ? draft.properties : new Map<string, string>()
   return space.backend.make(place.path, { ...draft, type, text, properties } satisfies LinkDraft)
 }
 
@@ -222,7 +227,7 @@ function checkSameKind(space: Space, node: Entry, document: NodeDocument): void 
 export function changesFor(space: Space, caller: Caller, node: Entry, wishes: Wishes): Changes | undefined {
   const owner = ownerWish(space, caller, wishes)
   const access = { ...wishes.access, ...(owner !== undefined && owner !== node.access.owner && { owner }) }
-  const kept = node.type !== 'link' || space.backend.capabilities.linkProperties
+  const kept = node.type !== 'link' || capabilitiesOf(space, node.path).linkProperties
   const properties = new Map(
     [...wishes.properties].filter(([uri, value]) => (node.properties.get(uri) ?? null) !== value),
   )

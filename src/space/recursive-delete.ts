@@ -27,7 +27,7 @@ import {
   TooManyErrors,
 } from './recursion.ts'
 import { type Discarding, discardedBefore, discardRecursively, NoRoom } from './recursive-discard.ts'
-import { type Space } from './space.ts'
+import { refuseFixed, type Space } from './space.ts'
 import { keepsTrash } from './trash.ts'
 
 /** UTF-16 units of all paths of a batch. */
@@ -60,6 +60,7 @@ export async function deleteRecursively(
     const chain = await startAt(space, caller, target, running.signal)
     authorize(caller, 'delete', chain, space.rules)
     const start = startOf(chain)
+    refuseFixed(space, start.path)
     return keepsTrash(space)
       ? discardOrDelete(space, caller, chain, { start, gone: 0 }, running)
       : new Deletion(space, caller, running, start, 0).run(chain)

@@ -1,5 +1,5 @@
 /** What every rule works on: the storage, the service's names, the site's rules, the change log and the numbers of owners. */
-import { type Backend, type Ids, type PosixCalls } from '../backend/backend.ts'
+import { type Backend, type Capabilities, type Ids, type PosixCalls } from '../backend/backend.ts'
 import { type Audit } from '../identity/audit.ts'
 import { type ChangeLog } from '../store/changes.ts'
 import { type Caller } from '../vospace/caller.ts'
@@ -47,6 +47,17 @@ export interface Space {
   readonly groupNames?: GroupNames
   /** told of every grant and what is withdrawn */
   readonly audit?: Audit
+}
+
+/** What the storage can that keeps `path`. */
+export function capabilitiesOf({ backend }: Pick<Space, 'backend'>, path: NodePath): Capabilities {
+  return backend.capabilitiesAt?.(path) ?? backend.capabilities
+}
+
+/** PermissionDenied (EBUSY) for what stays where it is: better told before anything below it is gone. */
+export function refuseFixed({ backend }: Space, path: NodePath): void {
+  if (backend.isFixed?.(path) !== true) return
+  throw new Fault('PermissionDenied', `${path} stays: a storage profile begins there or below`, { errno: 'EBUSY' })
 }
 
 /** The names of the tree as a caller has them: a trusted mount sees more of them. */

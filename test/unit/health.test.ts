@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { type Backend } from '../../src/backend/backend.ts'
 import { MemoryBackend } from '../../src/backend/memory.ts'
 import { healthOf, type Probed } from '../../src/health.ts'
 import { openStore, type Store } from '../../src/store/store.ts'
@@ -13,12 +14,21 @@ import { storeFile } from './store-process.ts'
 
 const upSince = 1_700_000_000_000
 const USAGE = { used: 5, quota: null, total: 10, free: 5, files: 1, filesFree: null }
-const fine: Probed['storage'] = new MemoryBackend({ ids: countedIds() })
+const fine: Storage = new MemoryBackend({ ids: countedIds() })
 
-function looking(parts: Partial<Probed>) {
+type Storage = Pick<Backend, 'probe' | 'usage'>
+
+function looking({ storage = fine, ...parts }: Partial<Probed> & { readonly storage?: Storage }) {
   const warned: string[] = []
   const log = { warn: (_fields: object, text: string) => void warned.push(text) }
-  const look = healthOf({ database: () => undefined, storage: fine, folders: [], upSince, log, ...parts })
+  const look = healthOf({
+    database: () => undefined,
+    storages: new Map([['main', storage]]),
+    folders: [],
+    upSince,
+    log,
+    ...parts,
+  })
   return { look, warned }
 }
 const opened = (t: { teardown(end: () => void): void }): Store => {
@@ -48,6 +58,16 @@ t.test('it is not available while the storage does not answer, and says nothing 
   const gone = () => Promise.reject(new Fault('InternalFault', '/secret/tree is gone', { errno: 'ENOENT' }))
   const { look } = looking({ storage: { probe: gone, usage: gone } })
   t.same(await look(), { available: false, upSince, notes: ['the storage does not answer: ENOENT'] })
+})
+
+t.test('of several storages the one is named that does not answer, or is full', async (t) => {
+  const gone = () => Promise.reject(new Fault('InternalFault', '/secret/tree is gone', { errno: 'ENOTCONN' }))
+  const lost = { probe: gone, usage: gone }
+  const down = await looking({ storages: new Map<string, Storage>([['main', fine], ['ceph', lost]]) }).look() // prettier-ignore
+  t.same(down, { available: false, upSince, notes: ['the storage ceph does not answer: ENOTCONN'] })
+  const full = { probe: async () => undefined, usage: async () => ({ ...USAGE, free: 0 }) }
+  const { notes } = await looking({ storages: new Map<string, Storage>([['main', fine], ['fast', full]]) }).look() // prettier-ignore
+  t.same(notes, ['the storage fast is full: there is no room for bytes'])
 })
 
 t.test('full storage can be read: it is available, with a note', async (t) => {

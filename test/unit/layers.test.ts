@@ -15,7 +15,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/app-numbers.ts': ['src'],
   'src/app-partitions.ts': ['src'],
   'src/config-posix-mapper.ts': [],
-  'src/config-backends.ts': [],
+  'src/config-backends.ts': ['src/vospace'],
   'src/config-listen.ts': [],
   'src/config-partitions.ts': ['src/vospace'],
   'src/config.ts': [
