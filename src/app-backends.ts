@@ -23,7 +23,7 @@ export function storagesOf(config: Config, store: Store, logger: Logger): Storag
   const byName = new Map(names.map((name) => [name, makeBackend(name, config, store, logger)]))
   const [only, ...more] = byName.values()
   if (only !== undefined && more.length === 0) return { backend: only, byName }
-  const routed = new RoutedBackend(new Routes(byName, config.namespace))
+  const routed = new RoutedBackend(new Routes(byName, config.namespace), { allocationParents: config.allocations })
   return { backend: routed, byName, routed }
 }
 

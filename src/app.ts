@@ -132,7 +132,20 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     const issuing = await issuingOf(config, store, callers, audit)
     late.delegations = issuing.delegations
     open.push(issuing.delegations.sweeping())
-    const parts = { store, storages, space, callers, accounts, groups, issuing, logger, runner, people, audit, mounting }
+    const parts = {
+      store,
+      storages,
+      space,
+      callers,
+      accounts,
+      groups,
+      issuing,
+      logger,
+      runner,
+      people,
+      audit,
+      mounting,
+    }
     const server = await listen(config, parts)
     open.push(() => server.close(DRAIN_SECONDS))
     // before the server: who waits for a job is answered then

@@ -94,6 +94,8 @@ export interface Backend {
   usage(path: NodePath): Promise<Usage>
   /** OperationNotSupported without the capability. */
   setQuota(container: NodePath, bytes: number | null): Promise<void>
+  /** Of a backend that several storages stand behind. */
+  readonly profiles?: Profiles
   /** Where deleted trees wait; without it what is removed is gone. */
   readonly trash?: Trash
   /** A short-lived URL at which a client moves the bytes itself; OperationNotSupported without the capability. */
@@ -139,6 +141,31 @@ export interface PosixChanges {
   /** nanoseconds */
   readonly mtime?: bigint
   readonly atime?: bigint
+}
+
+/** The storages behind one namespace, by the names of their profiles. */
+export interface Profiles {
+  readonly names: readonly string[]
+  /** The profile that keeps a path. */
+  of(path: NodePath): string
+  /** The storage itself, with nothing of the others: a node has the same path there, and its own id. Undefined: no such profile. */
+  storage(name: string): Backend | undefined
+  /** Whether another storage begins below a path. */
+  hasSeamBelow(path: NodePath): boolean
+  /** From now on refuses every change of a tree with NodeBusy; resolves when what was under way has ended. */
+  hold(path: NodePath): Promise<Held>
+  /** Makes the containers that lead to a path in a storage that is to keep it. */
+  prepare(path: NodePath, name: string): Promise<void>
+  /** From now on, restarts included, a path and all below it are kept by that storage. */
+  assign(path: NodePath, name: string): void
+}
+
+/** A tree that nobody else can change. */
+export interface Held {
+  /** Takes it away for good, from the storage that kept it when it was held. */
+  remove(): Promise<void>
+  /** May be called again. */
+  release(): void
 }
 
 /** What is written down of a deletion. */

@@ -3,6 +3,7 @@ import { Fault, isFault } from '../vospace/fault.ts'
 import { type Entry } from '../vospace/node.ts'
 import { isWithin, type NodePath } from '../vospace/path.ts'
 import { type Seen, type Trash, type TrashNote } from './backend.ts'
+import { type Gate } from './gate.ts'
 import { type Routes, type Storage } from './routes.ts'
 import { type Tag } from './tagged-ids.ts'
 import { notInTrash } from './trash.ts'
@@ -10,8 +11,10 @@ import { notInTrash } from './trash.ts'
 export class RoutedTrash implements Trash {
   readonly #routes: Routes
   readonly #tag: (storage: Storage) => Tag
+  readonly #gate: Gate
 
-  constructor(routes: Routes, tag: (storage: Storage) => Tag) {
+  constructor(routes: Routes, tag: (storage: Storage) => Tag, gate: Gate) {
+    this.#gate = gate
     this.#routes = routes
     this.#tag = tag
   }
@@ -19,7 +22,7 @@ export class RoutedTrash implements Trash {
   async put(path: NodePath, seen: Seen, note: TrashNote): Promise<void> {
     this.#routes.refuseFixed(path)
     const storage = this.#routes.of(path)
-    await trashOf(storage).put(path, this.#tag(storage).seen(seen), note)
+    await this.#gate.through([path], () => trashOf(storage).put(path, this.#tag(storage).seen(seen), note))
   }
 
   async *list(keeper: NodePath): AsyncGenerator<TrashNote> {
@@ -36,7 +39,11 @@ export class RoutedTrash implements Trash {
     const storage = await this.#holding(keeper, id)
     if (this.#routes.isFixed(to)) throw new Fault('DuplicateNode', to)
     const place = this.#routes.of(to)
-    if (place === storage) return this.#tag(storage).entry(await trashOf(storage).restore(keeper, id, to))
+    if (place === storage) {
+      return this.#gate.through([to], async () =>
+        this.#tag(storage).entry(await trashOf(storage).restore(keeper, id, to)),
+      )
+    }
     throw new Fault('OperationNotSupported', `${to} is kept by ${place.name}, and this waits in ${storage.name}`, {
       errno: 'EXDEV',
     })

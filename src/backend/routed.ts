@@ -9,6 +9,7 @@ import {
   type LinkDraft, type ListOptions, type PosixCalls, type PutOptions, type ReadOptions, type Ref, type Removal, type Seen, type Trash, type Usage,
 } from './backend.ts'
 import { Gate } from './gate.ts'
+import { makeContainers, StorageProfiles, type ProfileOptions } from './profiles.ts'
 import { RoutedNames } from './routed-names.ts'
 import { routedPosix } from './routed-posix.ts'
 import { RoutedTrash } from './routed-trash.ts'
@@ -20,16 +21,18 @@ export class RoutedBackend implements Backend {
   readonly posix?: PosixCalls
   readonly routes: Routes
   readonly gate = new Gate()
+  readonly profiles: StorageProfiles
   readonly #tags: ReadonlyMap<string, Tag>
   readonly #names: RoutedNames
 
-  constructor(routes: Routes) {
+  constructor(routes: Routes, options: ProfileOptions = {}) {
     this.routes = routes
+    this.profiles = new StorageProfiles(routes, this.gate, options)
     const root = routes.of(ROOT)
     this.#tags = new Map(routes.storages.map((storage) => [storage.name, new Tag(storage, root)]))
     this.#names = new RoutedNames(routes, (storage) => this.#tag(storage), ({ backend }) => backend) // prettier-ignore
     if (routes.storages.every(({ backend }) => backend.trash !== undefined)) {
-      this.trash = new RoutedTrash(routes, (storage) => this.#tag(storage))
+      this.trash = new RoutedTrash(routes, (storage) => this.#tag(storage), this.gate)
     }
     if (routes.storages.every(({ backend }) => backend.posix !== undefined)) {
       this.posix = routedPosix(routes, (storage) => this.#tag(storage), this.gate)
@@ -240,20 +243,5 @@ async function named<T>({ name }: Storage, step: () => Promise<T>): Promise<T> {
     const why = `storage profile ${name}: ${isFault(error) ? error.detail : (error as Error).message}`
     if (!isFault(error)) throw new Error(why, { cause: error })
     throw new Fault(error.fault, why, { errno: error.errno, cause: error })
-  }
-}
-
-/** Nobody's, for everybody to pass through. Throws TypeNotSupported (ENOTDIR) for what is there and is none. */
-async function makeContainers({ backend }: Storage, paths: readonly NodePath[]): Promise<void> {
-  const owner = `uid:${process.getuid?.() ?? 0}`
-  const access = { owner, isPublic: true, groupRead: [], groupWrite: [], inherit: false, locked: false }
-  for (const path of paths) {
-    const there = (await backend.walk(path)).at(-1)
-    if (there?.path !== path) await backend.make(path, { type: 'container', access, mode: 0o755 })
-    else if (there.type !== 'container') {
-      throw new Fault('TypeNotSupported', `${path} is a ${there.type} node, and a container is needed there`, {
-        errno: 'ENOTDIR',
-      })
-    }
   }
 }

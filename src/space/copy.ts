@@ -9,7 +9,9 @@ import { createdMode, DEFAULT_DATA_MODE } from '../vospace/mode.ts'
 import { type Access, type Entry } from '../vospace/node.ts'
 import { child, isWithin, nameOf, parentOf, type NodePath } from '../vospace/path.ts'
 import { PROPERTY } from '../vospace/property.ts'
+import { type Backend } from '../backend/backend.ts'
 import { authorize, type Chain } from './authorize.ts'
+import { carryData, isCrossing } from './carry.ts'
 import { destinationOf } from './move.ts'
 import { checkRoom } from './quota.ts'
 import { chainOf, entryAt, find } from './resolve.ts'
@@ -206,7 +208,7 @@ class Copy {
     if (path !== this.#places.staged) await this.#checkOwn(parentOf(path))
     if (source.type === 'data') {
       const draft = { access, mode: createdMode('data', dataMode(source.mode), access), signal: this.#run.signal }
-      return this.#mutable(await backend.copy(source.path, path, draft))
+      return this.#mutable(await copyBytes(backend, source.path, path, draft))
     }
     const properties = new Map([...source.properties].filter(([uri]) => uri !== PROPERTY.immutable))
     const mode = createdMode(source.type, undefined, access)
@@ -231,6 +233,22 @@ class Copy {
     const target = textPath(text, path)
     if (target !== undefined && isWithin(target, this.#places.from)) return text
     return carriedText(text, path, this.#path(path, this.#places.to), this.#space.service)
+  }
+}
+
+/** By the storage itself; from one storage to another the bytes go through here. */
+async function copyBytes(
+  backend: Backend,
+  from: NodePath,
+  to: NodePath,
+  draft: { readonly access: Access; readonly mode: number; readonly signal: AbortSignal },
+): Promise<Entry> {
+  try {
+    return await backend.copy(from, to, draft)
+  } catch (error) {
+    if (!isCrossing(error)) throw error
+    const { signal, ...attributes } = draft
+    return carryData({ backend, path: from }, { backend, path: to }, attributes, signal)
   }
 }
 

@@ -5,7 +5,9 @@ import { carriedText, textPath } from '../vospace/link.ts'
 import { type Entry } from '../vospace/node.ts'
 import { child, isWithin, nameOf, type NodePath } from '../vospace/path.ts'
 import { authorize, authorizeCrossing, type Chain } from './authorize.ts'
+import { isCrossing } from './carry.ts'
 import { deleteNode } from './delete-node.ts'
+import { isMovedAcross, moveAcross } from './move-across.ts'
 import { checkMakeable, hasNullName, isNull, newPath } from './reserved-names.ts'
 import { chainOf, entryAt, find, resolve, type Found } from './resolve.ts'
 import { capabilitiesOf, type Space } from './space.ts'
@@ -23,6 +25,8 @@ export interface MoveCheckpoint {
   /** links resolved */
   readonly from: NodePath
   readonly to: NodePath
+  /** of one that goes to another storage: the copy that is to take the place, and when it is whole its id */
+  readonly staged?: { readonly path: NodePath; readonly id?: string }
 }
 
 /** How a move is tied to its job: `noted` is what `note` was told by a run that was cut short. */
@@ -30,6 +34,8 @@ export interface MoveRun {
   readonly note: (checkpoint: MoveCheckpoint) => void
   readonly noted: MoveCheckpoint | undefined
   readonly signal?: AbortSignal
+  /** nodes that have come to another storage */
+  readonly progress?: (done: number) => void
 }
 
 /** What a container is told that would come into itself; the Java suite looks for these words (wire.md 4.4). */
@@ -49,7 +55,7 @@ export async function moveNode(
   caller: Caller,
   from: NodePath,
   to: NodePath,
-  { note, noted, signal }: MoveRun,
+  { note, noted, signal, progress }: MoveRun,
 ): Promise<NodePath> {
   const done = noted !== undefined && (await isDone(space, noted))
   if (done) return noted.to
@@ -68,8 +74,13 @@ export async function moveNode(
     await relink(space, source.node, path, text)
     return path
   }
-  const entry = await space.backend.move(source.path, path)
-  space.changes.append({ id: entry.id, path, kind: 'moved', from: source.path })
+  try {
+    const entry = await space.backend.move(source.path, path)
+    space.changes.append({ id: entry.id, path, kind: 'moved', from: source.path })
+  } catch (error) {
+    if (!isCrossing(error)) throw error
+    await moveAcross(space, { id: source.node.id, from: source.path, to: path }, { note, signal, progress })
+  }
   return path
 }
 
@@ -122,7 +133,9 @@ function checkCrossing(space: Space, caller: Caller, source: Found, containers: 
 }
 
 /** Whether a move that was cut short has happened. Of a link that was made anew the old one may be left. */
-async function isDone(space: Space, { id, from, to }: MoveCheckpoint): Promise<boolean> {
+async function isDone(space: Space, noted: MoveCheckpoint): Promise<boolean> {
+  const { id, from, to } = noted
+  if (noted.staged !== undefined) return isMovedAcross(space, noted)
   const source = await entryAt(space, from)
   const isGone = source?.id !== id
   if (hasNullName(to)) return isGone

@@ -7,6 +7,7 @@ import { localPath, nodeUri } from '../vospace/uri.ts'
 import { type CopyCheckpoint, copyNode, removeStaged } from './copy.ts'
 import { INTO_ITSELF as WORDS, type MoveCheckpoint, moveNode } from './move.ts'
 import { type Mounts } from './mount-terms.ts'
+import { undoAcross } from './move-across.ts'
 import { type Preauth } from './preauth.ts'
 import { type Space } from './space.ts'
 import { negotiate, negotiatedJob } from './transfers.ts'
@@ -25,7 +26,7 @@ export function transferKind(services: TransferServices): Kind {
   return {
     run: (context) => run(services, context),
     undo: (context) => undo(services, context),
-    isQuick: (job) => !isCopy(job) && !isDeletion(job),
+    isQuick: (job) => !isCopy(job) && !isDeletion(job) && !isAcross(services, job),
   }
 }
 
@@ -39,6 +40,19 @@ const isCopy = ({ transfer }: Job): boolean =>
 
 /** A move to the bit bucket */
 const isDeletion = ({ transfer }: Job): boolean => transfer !== undefined && /\.null\/?\s*$/.test(transfer.direction)
+
+/** A move that goes from one storage to another, as far as its paths say: links may lead elsewhere. */
+function isAcross({ space }: TransferServices, { transfer }: Job): boolean {
+  const { profiles } = space.backend
+  if (profiles === undefined || transfer === undefined || !isNode(transfer.direction)) return false
+  try {
+    const [from, to] = pathsOf(space, transfer)
+    return profiles.of(from) !== profiles.of(to)
+  } catch (error) {
+    if (isFault(error)) return false // refused when it runs
+    throw error
+  }
+}
 
 async function run(services: TransferServices, context: JobContext): Promise<Ending> {
   const { transfer } = context.job
@@ -69,9 +83,10 @@ async function copied({ space }: TransferServices, context: JobContext, transfer
   return path
 }
 
-// A move has happened whole or not at all.
+// A move within one storage has happened whole or not at all.
 async function undo({ space }: TransferServices, { job, checkpoint, signal }: JobContext): Promise<void> {
   if (isCopy(job)) await removeStaged(space, job.owner, checkpoint as CopyCheckpoint, signal)
+  else if (isNode(job.transfer?.direction ?? '')) await undoAcross(space, checkpoint as MoveCheckpoint)
 }
 
 async function negotiated(
@@ -88,7 +103,12 @@ async function moved({ space }: TransferServices, context: JobContext, transfer:
   const [from, to] = pathsOf(space, transfer)
   const noted = context.checkpoint as MoveCheckpoint | undefined
   const { signal } = context
-  return moveNode(space, context.caller, from, to, { note: (checkpoint) => context.save(checkpoint), noted, signal })
+  return moveNode(space, context.caller, from, to, {
+    note: (checkpoint) => context.save(checkpoint),
+    noted,
+    signal,
+    progress: (done) => context.progress(done),
+  })
 }
 
 /** Source and destination. InvalidArgument: several targets; InvalidURI: not of this service. */
