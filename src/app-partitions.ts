@@ -25,7 +25,7 @@ export function mountingOf(
   const { partitions } = config
   if (partitions === undefined) return undefined
   const { scratchHours, scratchQuota, homeQuota, credentialSeconds } = partitions
-  checkPartitionQuotas(space, [scratchQuota])
+  checkPartitionQuotas(space, partitions.scratch, scratchQuota)
   const scratches = new Scratches(space, store.scratches, {
     seconds: scratchHours * 3600,
     ...(scratchQuota !== undefined && { quota: scratchQuota }),
@@ -33,7 +33,7 @@ export function mountingOf(
   const rules: PartitionRules = {
     places: partitions,
     ...(homeQuota !== undefined && { homeQuota }),
-    profileOf: (path) => backendAt(config, path)?.backend ?? '',
+    profileOf: (path) => profileAt(config, space.backend, path),
     bindOf: (path) => bindAt(config, space, path),
   }
   const tokens = new PartitionTokens({
@@ -54,17 +54,17 @@ interface MountingParts {
   readonly log: JobLog
 }
 
-const backendAt = ({ namespace }: PartitionsOf, path: NodePath): Config['namespace'][number] | undefined =>
-  namespace
-    .filter((one) => isWithin(path, one.path))
-    .reduce<Config['namespace'][number] | undefined>(
-      (best, one) => (best === undefined || one.path.length > best.path.length ? one : best),
-      undefined,
-    )
+/** Whatever it has been brought to; else as the configuration says. */
+function profileAt({ namespace }: PartitionsOf, { profiles }: Space['backend'], path: NodePath): string {
+  const lines = namespace.filter((line) => isWithin(path, line.path)).sort((a, b) => b.path.length - a.path.length)
+  return profiles?.of(path) ?? lines[0]?.backend ?? ''
+}
 
-/** Only where owners, modes and ACLs are true on disk may the kernel of a node decide. */
-function bindAt(config: PartitionsOf, space: Space, path: NodePath): ReturnType<PartitionRules['bindOf']> {
-  const at = backendAt(config, path)
-  if (at === undefined || at.path !== '/' || space.backend.posix === undefined) return undefined
-  return { backend: at.backend, path: path.slice(1) }
+/** Only where owners, modes and ACLs are true on disk may the kernel of a node decide, and where all of it is in one storage. */
+function bindAt(config: PartitionsOf, { backend }: Space, path: NodePath): ReturnType<PartitionRules['bindOf']> {
+  const { profiles } = backend
+  const name = profileAt(config, backend, path)
+  const storage = profiles === undefined ? backend : profiles.storage(name)
+  if (storage?.posix === undefined || profiles?.hasSeamBelow(path) === true) return undefined
+  return { backend: name, path: path.slice(1) }
 }

@@ -8,7 +8,7 @@ import { authorize, refusalOf, type Chain } from './authorize.ts'
 import { checkQuota, makeHome } from './home.ts'
 import { chainOf, find } from './resolve.ts'
 import { type Scratches } from './scratch.ts'
-import { type Space } from './space.ts'
+import { capabilitiesOf, type Space } from './space.ts'
 
 /** Of one kind that are listed at most. */
 const MOST = 1000
@@ -208,7 +208,7 @@ export class Partitions {
       this.#space,
       path,
       user,
-      this.#space.backend.capabilities.quota ? homeQuota : undefined,
+      capabilitiesOf(this.#space, path).quota ? homeQuota : undefined,
     )
     if (state === 'taken')
       throw new Fault('PermissionDenied', `${path} is not ${user}'s: an administrator has to move it out of the way`)
@@ -264,8 +264,8 @@ export class Partitions {
 }
 
 /** OperationNotSupported for quotas where the storage has none: a start that cannot keep what the configuration says. */
-export function checkPartitionQuotas(space: Space, quotas: readonly (number | undefined)[]): void {
-  for (const quota of quotas) checkQuota(space, quota)
+export function checkPartitionQuotas(space: Space, places: readonly NodePath[], quota: number | undefined): void {
+  for (const place of places) checkQuota(space, place, quota)
 }
 
 function noticesOf(path: NodePath, used: number | null, quota: number | null): string[] {
