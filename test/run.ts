@@ -7,10 +7,14 @@ import { spawn } from 'node:child_process'
 import { createWriteStream, mkdirSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 
+const LOST = /^\s*Error: (cannot create subtest after|subtest after) parent /
+
 /** What a TAP report (version 14, with subtests) has said so far. */
 export class Report {
   readonly skipped: string[] = []
   readonly failures: string[][] = []
+  /** Tests that tap never ran, and calls none: those that a file begins after tap has taken it to be at its end. */
+  lost = 0
   totals: { pass: number; fail: number; skip: number; todo: number } | undefined
   #block: string[] = []
 
@@ -26,6 +30,17 @@ export class Report {
     return line
   }
 
+  /** Takes one line of what tap and the tests write to stderr: a lost test is told nowhere else. */
+  aside(line: string): void {
+    if (LOST.test(line)) this.lost++
+  }
+
+  /** Failures, when tap has ended with `code`: a run that ended badly without a counted one (a crash of tap itself) is a failure too. */
+  failed(code: number): number {
+    const counted = this.totals?.fail ?? 1
+    return (code !== 0 && counted === 0 ? 1 : counted) + this.lost
+  }
+
   /** What came after the last file: the diagnostics of a failure that has them there. */
   rest(): string[] {
     return this.#block
@@ -38,10 +53,11 @@ function readTotals(line: string): { pass: number; fail: number; skip: number; t
   return { pass: count('pass'), fail: count('fail'), skip: count('skip'), todo: count('todo') }
 }
 
-function tap(args: readonly string[], onLine: (line: string) => void): Promise<number> {
-  const child = spawn('tap', args, { stdio: ['ignore', 'pipe', 'inherit'] })
-  const lines = createInterface({ input: child.stdout })
-  lines.on('line', onLine)
+function tap(args: readonly string[], onLine: (line: string) => void, onAside = onLine): Promise<number> {
+  const child = spawn('tap', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  createInterface({ input: child.stdout }).on('line', onLine)
+  child.stderr.pipe(process.stderr, { end: false })
+  createInterface({ input: child.stderr }).on('line', onAside)
   return new Promise((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (code) => resolve(code ?? 1))
@@ -56,18 +72,18 @@ async function main(words: readonly string[]): Promise<number> {
   if (built !== 0) throw new Error(`tap build ended with ${built}`)
   const log = createWriteStream('.tap/report.tap')
   const report = new Report()
-  const code = await tap(['--reporter=tap', ...files], (line) => {
+  const take = (line: string): void => {
     log.write(`${line}\n`)
     const shown = report.line(line)
     if (shown !== undefined) console.log(shown)
-  })
+  }
+  const code = await tap(['--reporter=tap', ...files], take, (line) => report.aside(line))
   log.end()
   for (const failure of report.failures) console.log(`\n${failure.join('\n')}`)
   if (code !== 0) console.log(report.rest().join('\n'))
   if (report.skipped.length > 0) console.log(`\nskipped:\n${report.skipped.map((name) => `  ${name}`).join('\n')}`)
-  const { pass, fail, skip, todo } = report.totals ?? { pass: 0, fail: 1, skip: 0, todo: 0 }
-  // a run that ended badly without a counted failure (a crash of the runner itself) is a failure too
-  const failed = code !== 0 && fail === 0 ? 1 : fail
+  const { pass, skip, todo } = report.totals ?? { pass: 0, skip: 0, todo: 0 }
+  const failed = report.failed(code)
   console.log(`\n${pass} passed, ${failed} failed, ${skip + todo} skipped`)
   const isWhole = files.length === words.length || skip + todo === 0
   return failed === 0 && code === 0 && pass > 0 && isWhole ? 0 : 1

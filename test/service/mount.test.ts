@@ -6,6 +6,7 @@ import t from 'tap'
 import { fuseSkip } from '../parts.ts'
 import { Quickstart, run, sh, type Ended } from './running.ts'
 
+const skip = await fuseSkip()
 const karst = new Quickstart(['--no-mount'])
 t.before(async () => {
   await karst.start()
@@ -44,7 +45,7 @@ t.test('umount of what is not mounted is an error', async (t) => {
   t.match(await umount(), { code: 1, stderr: /nothing is mounted at/ })
 })
 
-t.test('a dataset, read-only, by registry', { skip: await fuseSkip() }, async (t) => {
+t.test('a dataset, read-only, by registry', { skip }, async (t) => {
   const { ca, registry, users } = karst.report
   const words = ['--ca', ca, '--registry', registry, '--certificate', users['bob']?.proxy ?? '', '--read-only']
   const env = { KARST_MOUNT_STATE: join(karst.folder, 'driver') }
@@ -56,18 +57,14 @@ t.test('a dataset, read-only, by registry', { skip: await fuseSkip() }, async (t
   t.equal(await sh(`ls '${dir()}'`), '')
 })
 
-t.test(
-  'what is in use is detached and said so, and the place can be mounted again at once',
-  { skip: await fuseSkip() },
-  async (t) => {
-    t.equal((await mount('vos://karst.local~karst/datasets/sample')).code, 0)
-    const inside = spawn('sleep', ['60'], { cwd: dir() })
-    t.teardown(() => inside.kill())
-    await new Promise((done) => inside.once('spawn', done))
-    t.match(await umount(), { code: 1, stdout: /was in use; detached, and gone when the last program lets go/ })
-    t.match(await mount('vos://karst.local~karst/datasets/sample'), { code: 0, stderr: '' })
-    t.match(await sh(`ls '${dir()}'`), /stars.fits/)
-    inside.kill()
-    t.equal((await umount()).code, 0)
-  },
-)
+t.test('what is in use is detached and said so, and the place can be mounted again at once', { skip }, async (t) => {
+  t.equal((await mount('vos://karst.local~karst/datasets/sample')).code, 0)
+  const inside = spawn('sleep', ['60'], { cwd: dir() })
+  t.teardown(() => inside.kill())
+  await new Promise((done) => inside.once('spawn', done))
+  t.match(await umount(), { code: 1, stdout: /was in use; detached, and gone when the last program lets go/ })
+  t.match(await mount('vos://karst.local~karst/datasets/sample'), { code: 0, stderr: '' })
+  t.match(await sh(`ls '${dir()}'`), /stars.fits/)
+  inside.kill()
+  t.equal((await umount()).code, 0)
+})

@@ -9,6 +9,7 @@ import { loadConfig } from '../../src/config.ts'
 import { fuseSkip } from '../parts.ts'
 import { nodeDocument, Quickstart, run, sh, type Ended } from './running.ts'
 
+const skip = await fuseSkip()
 const karst = new Quickstart(['--no-mount'])
 const VOS = 'vos://karst.local~karst'
 const PLACE = '/home/alice/survey'
@@ -79,7 +80,7 @@ const timer = setInterval(() => {
   attempt('close', () => fs.closeSync(write))
 }, 100)`
 
-t.test('alice shares a tree, bob works in it, and alice ends it', { skip: await fuseSkip() }, async (t) => {
+t.test('alice shares a tree, bob works in it, and alice ends it', { skip }, async (t) => {
   const dir = join(karst.folder, 'bob')
   mkdirSync(dir)
   t.match(await command('alice', 'groups', 'create', 'survey'), { code: 0 })
