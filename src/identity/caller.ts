@@ -2,7 +2,7 @@
 // issuer and subject.
 import { ANONYMOUS, type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
-import { CertificateFault } from './certificate-fault.ts'
+import { type CertificateCode, CertificateFault } from './certificate-fault.ts'
 import { ChainCache, type ChainCacheOptions } from './chain-cache.ts'
 import { type Identity, type Proof } from './proof.ts'
 import { type TrustStore } from './trust.ts'
@@ -140,6 +140,9 @@ export interface CallerOptions {
   readonly onlyKnown?: boolean
 }
 
+/** What the revocation list of an authority says, or would say if it could be used: true for all places where that authority is trusted. */
+const FINAL: ReadonlySet<CertificateCode> = new Set(['REVOKED', 'CRL_EXPIRED', 'CRL_NOT_YET_VALID', 'CRL_UNUSABLE'])
+
 /** Chains and tokens to callers, for the authorities trusted and the users known here. */
 export class Callers {
   readonly #trust: readonly TrustStore[]
@@ -171,7 +174,7 @@ export class Callers {
 
   /**
    * As verifyChain: throws a CertificateFault, that of the store that came furthest when there are several. Whom one place knows to be revoked, no other
-   * that lacks the list lets in, whichever is listed first.
+   * that lacks the list lets in, whichever is listed first; nor anybody while that list cannot be used: who is on it would be let in as soon as it has ended.
    */
   verify(chain: readonly Buffer[]): VerifiedChain {
     let good: VerifiedChain | undefined
@@ -179,9 +182,11 @@ export class Callers {
     for (const store of this.#chains) {
       try {
         const found = store.verify(chain)
-        good ??= found
+        // the list of any of them may end first
+        if (good === undefined || found.reviewAt < good.reviewAt)
+          good = { ...(good ?? found), reviewAt: found.reviewAt }
       } catch (error) {
-        if (!(error instanceof CertificateFault) || error.code === 'REVOKED') throw error
+        if (!(error instanceof CertificateFault) || FINAL.has(error.code)) throw error
         if (refusal === undefined || refusal.code === 'UNTRUSTED') refusal = error
       }
     }

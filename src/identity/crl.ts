@@ -137,6 +137,12 @@ interface Entries {
   readonly extended: boolean
 }
 
+// A number written with a byte too many would be found by no certificate, which have it without (X.690 8.3.2).
+function isMinimal(bytes: Buffer, start: number, end: number): boolean {
+  const [first, second] = [bytes[start] ?? 0, bytes[start + 1] ?? 0]
+  return start < end && (end - start === 1 || !((first === 0 && second < 0x80) || (first === 0xff && second >= 0x80)))
+}
+
 // The one loop that runs a hundred thousand times: serial numbers as strings of one byte a character, dates looked at only.
 function readEntries(list: Tlv | undefined): Entries {
   const serials = new Set<string>()
@@ -148,7 +154,7 @@ function readEntries(list: Tlv | undefined): Entries {
     const serial = spanAt(bytes, entry.start)
     const date = spanAt(bytes, serial.end)
     const isEntry = entry.tag === TAG.sequence && serial.tag === TAG.integer && isTime(date)
-    if (!isEntry || serial.start === serial.end || date.end > entry.end) malformed('entry')
+    if (!isEntry || date.end > entry.end || !isMinimal(bytes, serial.start, serial.end)) malformed('entry')
     serials.add(bytes.toString('latin1', serial.start, serial.end))
     at = entry.end
     if (date.end === entry.end) continue

@@ -248,6 +248,39 @@ t.test('whom one place of trust knows to be revoked no other lets in, whichever 
   }
 })
 
+t.test('nor does another let anybody in while the list of that place cannot be used', async (t) => {
+  const of = (thisUpdate: Date, nextUpdate: Date): TrustStore =>
+    trusting({ lists: [revocationList({ by: lab, revoked: [alice], thisUpdate, nextUpdate })] })
+  const users = { byIdentity: () => undefined }
+  const groups = { of: () => new Set<string>() }
+  const knowsNot = trusting({ crl: 'if-present' })
+  for (const [code, store] of [
+    ['CRL_EXPIRED', of(at(-20), at(-1))],
+    ['CRL_NOT_YET_VALID', of(at(1), at(20))],
+    ['CRL_UNUSABLE', trusting({ lists: [revocationList({ by: lab, signer: alice.keys.privateKey })] })],
+  ] as const) {
+    for (const trust of [
+      [store, knowsNot],
+      [knowsNot, store],
+    ]) {
+      const callers = new Callers({ trust, users, groups })
+      t.throws(() => callers.verify([alice.der]), { code }, 'who was on it stays out')
+      t.throws(() => callers.verify([bob.der]), { code })
+    }
+  }
+  const [soon, later] = [of(at(-1), at(2)), of(at(-1), at(3))]
+  for (const trust of [
+    [knowsNot, later, soon],
+    [soon, knowsNot],
+  ]) {
+    const { reviewAt } = new Callers({ trust, users, groups }).verify([bob.der])
+    t.ok(Math.abs(reviewAt.getTime() - at(2).getTime()) < 60_000, 'and all is looked at again when the first list ends')
+  }
+  // a place that wants a list and has none says nothing of who is on it
+  const wants = new Callers({ trust: [trusting({ crl: 'require' }), knowsNot], users, groups })
+  t.equal(wants.verify([bob.der]).dn, 'cn=bob,o=lab')
+})
+
 await t.test('names without end fill no log and no answer', async (t) => {
   const gateway = await startGateway(t, { services: { callers: callersOf(trusting()) } })
   const stranger = authority([['CN', '\u0001'.repeat(20_000)]], ecKeys(), now)

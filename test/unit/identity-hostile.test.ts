@@ -124,6 +124,13 @@ t.test('it lets nobody in who is on a revocation list by changing the list', asy
   for (const outcome of ['InvalidData', 'CRL_MISSING', 'CRL_UNUSABLE']) t.ok(outcomes.has(outcome), outcome)
 })
 
+t.test('it takes no list whose serial numbers are written otherwise than certificates have them', async (t) => {
+  const list = (padded: boolean): Buffer => revocationList({ by: ca, revoked: [alice], padded })
+  t.throws(() => TrustStore.of([ca.der], { lists: [list(true)] }), /entry/)
+  const trusted = TrustStore.of([ca.der], { lists: [list(false)] })
+  t.throws(() => verifyChain([alice.der], trusted, { now: NOW }), { code: 'REVOKED' }, 'as they are due they count')
+})
+
 t.test('it accepts no certificate that is cut short or has bytes behind it', async (t) => {
   for (let length = 0; length < alice.der.length; length++) {
     if (identityOf([alice.der.subarray(0, length)]) !== undefined) t.fail(`accepted with ${length} bytes`)
