@@ -14,7 +14,7 @@ export interface AccountsConfig {
 
 /** What is said is otherwise than the defaults of src/http/limits.ts; null: no limit. */
 export interface LimitsConfig {
-  readonly user?: Partial<Record<'requests' | 'perSecond' | 'uploadBytes', number | null>>
+  readonly user?: Partial<Record<'connections' | 'requests' | 'perSecond' | 'uploadBytes', number | null>>
   /** from each address */
   readonly anonymous?: Partial<Record<'requests' | 'perSecond', number | null>>
   readonly connectionsPerAddress?: number | null

@@ -45,9 +45,9 @@ const ACTS: Readonly<Record<string, Act>> = {
   admin: { usage: 'NAME on|off', words: [2, 2], run: admin },
   limit: {
     usage:
-      'NAME [requests=N] [perSecond=N] [uploadBytes=N]\n' +
+      'NAME [connections=N] [requests=N] [perSecond=N] [uploadBytes=N]\n' +
       '                              N or none; what is not named is as for everybody (`limits` in the configuration)',
-    words: [1, 4],
+    words: [1, 5],
     run: limit,
   },
   'hand-over': { usage: 'NAME TO [--path PATH]', words: [2, 2], run: handOver },
@@ -172,7 +172,7 @@ async function admin(ask: Ask, _: Options, name: string, [state]: readonly strin
 /** What is named; the rest is the site's again. */
 async function limit(ask: Ask, _: Options, name: string, words: readonly string[]): Promise<number> {
   const limits = words.map((word) => {
-    const [, what = '', most = ''] = /^(requests|perSecond|uploadBytes)=(\d+|none)$/.exec(word) ?? []
+    const [, what = '', most = ''] = /^(connections|requests|perSecond|uploadBytes)=(\d+|none)$/.exec(word) ?? []
     if (what === '') throw new UsageError(`no limit: ${word}`)
     return [what, most === 'none' ? null : numberOf(what, most)] as const
   })

@@ -5,10 +5,13 @@
 import { type IncomingMessage, type ServerResponse } from 'node:http'
 import { type Server, type Socket } from 'node:net'
 import { Fault } from '../vospace/fault.ts'
+import { streamOf } from './http2-exchange.ts'
 import { limitUpload } from './request-body.ts'
 
 /** null: as many as they like. */
 export interface VisitorLimits {
+  /** on which they have asked for something, and that are open */
+  readonly connections: number | null
   /** at a time */
   readonly requests: number | null
   /** on the average; ten seconds' worth may come at once */
@@ -31,8 +34,9 @@ export interface Limits {
  * has no rate, since a walk through a mounted tree asks as fast as it is answered.
  */
 export const DEFAULT_LIMITS: Limits = {
-  user: { requests: 1024, perSecond: null, uploadBytes: null },
-  anonymous: { requests: 512, perSecond: 1000, uploadBytes: null },
+  user: { connections: 2048, requests: 1024, perSecond: null, uploadBytes: null },
+  // of an address connectionsPerAddress counts them all
+  anonymous: { connections: null, requests: 512, perSecond: 1000, uploadBytes: null },
   connectionsPerAddress: 4096,
 }
 
@@ -80,6 +84,7 @@ export class Traffic {
   /** Watches a server's connections until it is closed. */
   attach(server: Server): void {
     server.on('connection', (socket: Socket) => this.#connected(socket))
+    server.prependListener('secureConnection', keepVisitors)
     this.#timer = setInterval(() => this.look(), LOOK_MS)
     this.#timer.unref()
     server.once('close', () => clearInterval(this.#timer))
@@ -156,12 +161,25 @@ export class Traffic {
   }
 }
 
+// At the socket itself: under HTTP/2 a request's socket is a Proxy, which a WeakMap would not know.
+const VISITORS = Symbol('karst.visitors')
+
+/** Notes whose requests come on a connection, until it is closed. */
+function keepVisitors(socket: Socket): void {
+  const visitors = new Set<Visitor>()
+  Object.defineProperty(socket, VISITORS, { value: visitors })
+  socket.once('close', () => {
+    for (const visitor of visitors) visitor.disconnected()
+  })
+}
+
 /** Whoever is counted together. */
 class Visitor {
   limits: VisitorLimits
   readonly #name: string
   readonly #open = new Set<ServerResponse>()
   readonly #leave: (this: ServerResponse) => void
+  #connections = 0
   #tokens = Infinity
   /** milliseconds, when tokens were counted last */
   #counted = 0
@@ -177,11 +195,12 @@ class Visitor {
 
   /** Nothing would be lost by forgetting them. */
   get isIdle(): boolean {
-    return this.#open.size === 0 && performance.now() - this.#counted > BURST_SECONDS * 1000
+    return this.#open.size === 0 && this.#connections === 0 && performance.now() - this.#counted > BURST_SECONDS * 1000
   }
 
   enter(request: IncomingMessage, response: ServerResponse): void {
-    const { requests, perSecond, uploadBytes } = this.limits
+    const { connections, requests, perSecond, uploadBytes } = this.limits
+    if (connections !== null) this.#connect(request, response, connections)
     if (requests !== null && this.#open.size >= requests) {
       throw new Fault('ServiceBusy', `${this.#name}: ${requests} requests at a time are all there may be`)
     }
@@ -189,6 +208,22 @@ class Visitor {
     if (uploadBytes !== null) limitUpload(request, uploadBytes)
     this.#open.add(response)
     response.once('close', this.#leave)
+  }
+
+  /** The first request on a connection; one that is refused ends with its answer, so that it is not kept in vain. */
+  #connect(request: IncomingMessage, response: ServerResponse, most: number): void {
+    const visitors: unknown = Reflect.get(request.socket, VISITORS)
+    if (!(visitors instanceof Set) || visitors.has(this)) return
+    if (this.#connections >= most) {
+      endConnection(request, response)
+      throw new Fault('ServiceBusy', `${this.#name}: ${most} connections at a time are all there may be`)
+    }
+    visitors.add(this)
+    this.#connections++
+  }
+
+  disconnected(): void {
+    this.#connections--
   }
 
   /** A token bucket: filled by the clock, a token a request. */
@@ -207,6 +242,13 @@ class Visitor {
     for (const response of this.#open) response.destroy()
     return count
   }
+}
+
+function endConnection(request: IncomingMessage, response: ServerResponse): void {
+  // a stream that is closed has none any more
+  const session = streamOf(request)?.session
+  if (session === undefined) response.setHeader('Connection', 'close')
+  else response.once('close', () => session.close())
 }
 
 /** IPv4 whole, of IPv6 the half that says which network. */

@@ -1,7 +1,7 @@
 /**
  * `/users`, as JSON: accounts, for administrators, and for everybody their own. `GET` `{users: [...]}`; `POST {name, uid?, admin?, x509?, oidc?, home?,
  * quota?, reuseName?}`. `/users/NAME` (`me`: who asks): `GET`, `PATCH {admin?, suspended?}`, `DELETE ?to=`. `/users/NAME/identities`: `POST {kind,
- * value}`, `DELETE ?kind=&value=`. `/users/NAME/limits`: `PUT {requests?, perSecond?, uploadBytes?}`, whole. `/users/NAME/hand-over`: `POST {to,
+ * value}`, `DELETE ?kind=&value=`. `/users/NAME/limits`: `PUT {connections?, requests?, perSecond?, uploadBytes?}`, whole. `/users/NAME/hand-over`: `POST {to,
  * path?}`. The last and DELETE answer 202 with a job: `GET /users/NAME/jobs/ID?wait=`, `DELETE` aborts it.
  */
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
@@ -131,7 +131,7 @@ async function unlink({ accounts, caller, request, reply, name }: Call): Promise
 /** What is not said is the site's; null: no limit. */
 async function limit(call: Call): Promise<unknown> {
   const { accounts, caller, reply, name } = call
-  const names = ['requests', 'perSecond', 'uploadBytes'] as const
+  const names = ['connections', 'requests', 'perSecond', 'uploadBytes'] as const
   const given = await fieldsOf(call, names)
   const limits = names.flatMap((one) => {
     if (!given.has(one)) return []

@@ -22,8 +22,9 @@ export interface User {
   readonly limits?: UserLimits
 }
 
-/** What of a site's limits is otherwise for one user. Requests at a time and per second, bytes of one upload; null: as many as they like. */
+/** What of a site's limits is otherwise for one user. Connections and requests at a time, requests per second, bytes of one upload; null: as many as they like. */
 export interface UserLimits {
+  readonly connections?: number | null
   readonly requests?: number | null
   readonly perSecond?: number | null
   readonly uploadBytes?: number | null

@@ -112,9 +112,9 @@ t.test('an account from its beginning to its end', async (t) => {
     t.match(await users('alice', 'create', 'carol'), { code: 1, stderr: /DuplicateNode/ })
     t.match(await users('alice', 'create', 'root'), { code: 1, stderr: /InvalidArgument/ })
     t.match(await users('alice', 'create', 'dora', '--quota', '1000'), { code: 1, stderr: /no quotas/ })
-    t.match(await users('alice', 'limit', 'carol', 'requests=7', 'uploadBytes=none'), {
+    t.match(await users('alice', 'limit', 'carol', 'connections=9', 'requests=7', 'uploadBytes=none'), {
       code: 0,
-      stdout: /limit +requests=7\n/,
+      stdout: /limit +connections=9\n.*limit +requests=7\n/s,
     })
     t.match(await users('alice', 'admin', 'carol', 'on'), { code: 0, stdout: /admin +yes/ })
     t.match(await users('alice', 'admin', 'carol', 'off'), { code: 0 })
