@@ -6,6 +6,7 @@ import { type GroupDirectory } from './identity/caller.ts'
 import { type Delegations } from './identity/delegation.ts'
 import { ForeignGroups } from './identity/gms-client.ts'
 import { type Tokens } from './identity/token.ts'
+import { type Store } from './store/store.ts'
 import { groupName, type GroupServices } from './vospace/group.ts'
 
 export const keptGroups = ({ gms, groupServices }: Config): GroupServices => ({
@@ -45,14 +46,21 @@ export interface LastingGroups extends GroupDirectory {
 }
 
 /** The groups of a user for work that goes on after its request: with what is known of those kept elsewhere. */
-export function lastingGroups(local: GroupDirectory, foreign: ForeignGroups | undefined): LastingGroups {
+export function lastingGroups(
+  { groups: local, users }: Pick<Store, 'groups' | 'users'>,
+  foreign: ForeignGroups | undefined,
+): LastingGroups {
   if (foreign === undefined) return local
   return {
     of: (user) => {
-      const more = foreign.remembered(user)
-      return more.size === 0 ? local.of(user) : new Set([...local.of(user), ...more])
+      const known = users.byName(user)
+      const more = known && foreign.remembered(known)
+      return more === undefined || more.size === 0 ? local.of(user) : new Set([...local.of(user), ...more])
     },
-    settled: async (name) => foreign.of({ name }, undefined),
+    settled: async (name) => {
+      const known = users.byName(name)
+      return known && foreign.of(known, undefined)
+    },
   }
 }
 

@@ -102,7 +102,7 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     const late: { delegations?: Delegations } = {}
     const remoteGroups = await foreignGroupsOf(config, logger, tokens, () => late.delegations)
     open.push(() => remoteGroups?.close())
-    const lasting = lastingGroups(store.groups, remoteGroups)
+    const lasting = lastingGroups(store, remoteGroups)
     const runner = new JobRunner({
       store: store.jobs,
       callerOf: (owner, admin) => callerNamed(owner, admin, store.users, lasting),

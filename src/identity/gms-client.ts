@@ -33,6 +33,9 @@ export interface ForeignGroupsOptions {
   readonly now?: () => number
 }
 
+/** Whose groups are asked for. By number too: a name may be given to somebody else, who must not come into what is remembered of it. */
+type Member = Pick<LocalUser, 'name' | 'uid'>
+
 const NONE: ReadonlySet<string> = new Set()
 
 /** All services together. */
@@ -44,16 +47,16 @@ export class ForeignGroups implements RemoteGroups {
   }
 
   /** Never rejects: a service that does not answer adds no groups. */
-  of({ name }: Pick<LocalUser, 'name'>, proof: Proof | undefined): ReadonlySet<string> | Promise<ReadonlySet<string>> {
-    const answers = this.#services.map((service) => service.of(name, proof))
+  of(member: Member, proof: Proof | undefined): ReadonlySet<string> | Promise<ReadonlySet<string>> {
+    const answers = this.#services.map((service) => service.of(member, proof))
     const known = answers.filter(isKnown)
     if (known.length === answers.length) return union(known)
     return Promise.all(answers.map(async (one) => one)).then(union)
   }
 
   /** What is known this moment, for work that goes on after its request: without waiting, asking anew where the user has delegated a proxy. */
-  remembered(name: string): ReadonlySet<string> {
-    return union(this.#services.map((service) => service.of(name, undefined)).filter(isKnown))
+  remembered(member: Member): ReadonlySet<string> {
+    return union(this.#services.map((service) => service.of(member, undefined)).filter(isKnown))
   }
 
   close(): void {
@@ -88,7 +91,7 @@ const MOST_QUESTIONS = 200
 const UNKNOWN_AGE = 30_000
 const FAILED_AGE = 5000
 
-/** One service: its answers by user, one question a user at a time, and none while it does not answer. */
+/** One service: its answers by user (number and name), one question a user at a time, and none while it does not answer. */
 class RememberedService {
   readonly #service: GroupService
   readonly #options: ForeignGroupsOptions
@@ -114,13 +117,14 @@ class RememberedService {
     )
   }
 
-  of(user: string, proof: Proof | undefined): ReadonlySet<string> | Promise<ReadonlySet<string>> {
+  of({ name, uid }: Member, proof: Proof | undefined): ReadonlySet<string> | Promise<ReadonlySet<string>> {
+    const user = `${uid} ${name}`
     const known = this.#known.get(user)
     const now = this.#now()
     if (known !== undefined && now < known.until) return known.groups
     const asked = this.#questions.get(user)
     if (asked !== undefined) return asked
-    const credential = this.#credential(user, proof, now)
+    const credential = this.#credential(name, user, proof, now)
     if (credential === undefined) return NONE
     if (this.#questions.size >= MOST_QUESTIONS || !this.#breaker.admits()) return this.#stale(known, now)
     const question = this.#ask(user, credential).finally(() => this.#questions.delete(user))
@@ -133,11 +137,11 @@ class RememberedService {
   }
 
   // Their own token where its issuer is said to go there, else the proxy they have delegated, else nothing at all.
-  #credential(user: string, proof: Proof | undefined, now: number): GmsCredential | undefined {
+  #credential(name: string, user: string, proof: Proof | undefined, now: number): GmsCredential | undefined {
     const { mayForward, credentialFor } = this.#options
     if (proof?.method === 'token' && mayForward?.(proof, this.#host) === true) return { token: proof.token }
     if (now < (this.#without.get(user) ?? 0)) return undefined
-    const credential = credentialFor?.(user)
+    const credential = credentialFor?.(name)
     if (credential !== undefined) return credential
     if (this.#without.size >= MOST_USERS) this.#without.clear()
     this.#without.set(user, now + FAILED_AGE)

@@ -15,7 +15,7 @@ const tokenOf = (token: string, issuer = 'https://issuer.example'): TokenProof =
   subject: 'alice',
   token,
 })
-const ALICE = { name: 'alice' }
+const ALICE = { name: 'alice', uid: 20001 }
 const TOKEN = tokenOf('alices-token')
 
 /** Seconds, on a clock of the test's own. */
@@ -55,8 +55,8 @@ class World {
     return world
   }
 
-  async of(name = 'alice', proof: Proof | null = TOKEN): Promise<string[]> {
-    return [...(await this.groups.of({ name }, proof ?? undefined))].map((uri) => uri.replace(`${AUTHORITY}?`, ''))
+  async of(name = 'alice', proof: Proof | null = TOKEN, uid = ALICE.uid): Promise<string[]> {
+    return [...(await this.groups.of({ name, uid }, proof ?? undefined))].map((uri) => uri.replace(`${AUTHORITY}?`, ''))
   }
 }
 
@@ -124,6 +124,16 @@ t.test('an answer is remembered for as long as it says, at most five minutes', a
   t.ok(await askedAfter(2))
   t.ok(await askedAfter(0), 'what has ended is not remembered')
   t.same(await world.of(), ['team'])
+})
+
+t.test('who is given the name of somebody else is not in what is remembered of them', async (t) => {
+  const world = await World.start(t)
+  world.double.reply = names(['team'])
+  t.same(await world.of('alice', TOKEN, 20001), ['team'])
+  world.double.reply = names([])
+  t.same([...world.groups.remembered({ name: 'alice', uid: 20002 })], [])
+  t.same(await world.of('alice', tokenOf('the-next-token'), 20002), [])
+  t.same([...world.groups.remembered(ALICE)], [`${AUTHORITY}?team`])
 })
 
 t.test('membership that is withdrawn there ends here with the answer', async (t) => {
@@ -222,14 +232,14 @@ t.test('a service that hangs is left alone after a while, and nobody waits for i
   world.double.reply = () => undefined
   for (const name of ['a', 'b', 'c']) t.same(await world.of(name), [])
   t.match(world.notices, [/no answer in time/])
-  for (const name of ['d', 'e', 'f']) t.ok(world.groups.of({ name }, TOKEN) instanceof Set, 'no waiting')
+  for (const name of ['d', 'e', 'f']) t.ok(world.groups.of({ name, uid: 20001 }, TOKEN) instanceof Set, 'no waiting')
   t.equal(world.double.shown.length, 3)
   world.time += 5001
-  t.ok(world.groups.of({ name: 'd' }, TOKEN) instanceof Promise, 'one tries')
-  t.ok(world.groups.of({ name: 'e' }, TOKEN) instanceof Set, 'the others do not')
+  t.ok(world.groups.of({ name: 'd', uid: 20001 }, TOKEN) instanceof Promise, 'one tries')
+  t.ok(world.groups.of({ name: 'e', uid: 20001 }, TOKEN) instanceof Set, 'the others do not')
   await world.of('d')
   world.time += 5001
-  t.ok(world.groups.of({ name: 'e' }, TOKEN) instanceof Set, 'the pauses grow')
+  t.ok(world.groups.of({ name: 'e', uid: 20001 }, TOKEN) instanceof Set, 'the pauses grow')
   world.time += 5001
   world.double.reply = names(['team'])
   t.same(await world.of('e'), ['team'])
@@ -348,9 +358,9 @@ t.test('what is remembered is bounded', async (t) => {
 t.test('work that goes on after its request has what is known, and asks with what was delegated', async (t) => {
   const world = await World.start(t, { ttl: 10 }, { credentialFor: () => credentials.alice })
   world.double.reply = names(['team'])
-  t.same([...world.groups.remembered('alice')], [])
-  while (world.groups.remembered('alice').size === 0) await new Promise((done) => setTimeout(done, 5))
-  t.same([...world.groups.remembered('alice')], [`${AUTHORITY}?team`])
+  t.same([...world.groups.remembered(ALICE)], [])
+  while (world.groups.remembered(ALICE).size === 0) await new Promise((done) => setTimeout(done, 5))
+  t.same([...world.groups.remembered(ALICE)], [`${AUTHORITY}?team`])
 })
 
 t.test('several services are asked, and each says what is its own', async (t) => {
