@@ -232,6 +232,7 @@ t.test('it stops on SIGTERM with nothing left mounted, and goes on with its stat
   const put = await karst.ask('alice', '/files/home/alice/lasting', { method: 'PUT', body: 'from before' })
   t.equal(put.status, 201)
   t.equal(await karst.stop(), 0, karst.output)
+  t.notMatch(karst.output, /Warning/, 'nor has Node warned of anything in all that was done above')
   t.notOk(existsSync(join(karst.state, 'quickstart.json')))
   t.notMatch(readFileSync('/proc/self/mountinfo', 'utf8'), karst.state)
   const after = await karst.start()
