@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, utimesS
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { Quickstart, removeUnmounted, run, sh } from './running.ts'
+import { debris, notRoot, tmpfs, unavailable } from '../conformance/posix-tree.ts'
+import { nodeDocument, Quickstart, removeUnmounted, run, sh } from './running.ts'
 
 t.test('an existing tree is served, and stopping leaves it as it was', async (t) => {
   const karst = new Quickstart()
@@ -91,3 +92,47 @@ t.test('what cannot be used is said in one sentence, with what to do', async (t)
     t.ok(said.code === 1 || said.code === 2)
   }
 })
+
+t.test(
+  'a disk that is full is said to be so, keeps what it has, and is served',
+  { skip: notRoot || unavailable(() => tmpfs('8m')) },
+  async (t) => {
+    const { dir, dispose } = tmpfs('8m')
+    const karst = new Quickstart(['--no-mount', '--tree', dir])
+    t.teardown(async () => {
+      await karst.dispose()
+      dispose()
+    })
+    await karst.start()
+    const put = (name: string, body: string | Buffer, headers = {}) =>
+      karst.ask('alice', `/files/${name}`, { method: 'PUT', body, headers })
+    const said = async (asked: ReturnType<typeof put>): Promise<string> => {
+      const { status, body } = await asked
+      return `${status} ${body.toString().split(':')[0]}`
+    }
+    t.equal((await put('old', 'old')).status, 201)
+    const large = Buffer.alloc(12 << 20, 'x')
+    for (const name of ['old', 'new', 'old', 'new']) {
+      t.equal(await said(put(name, large)), '413 QuotaExceeded', name)
+      t.equal(
+        await said(put(name, large, { 'transfer-encoding': 'chunked' })),
+        '413 QuotaExceeded',
+        `${name}, of no known length`,
+      )
+    }
+    t.same(debris(dir), [])
+    t.equal((await karst.ask('alice', '/files/old')).body.toString(), 'old')
+    t.equal((await karst.ask('alice', '/nodes/new')).status, 404)
+
+    const free = Number(await sh(`df --output=avail -B1 '${dir}' | tail -n 1`))
+    t.equal((await put('filler', Buffer.alloc(free, 'x'))).status, 201, 'to the last byte')
+    const body = nodeDocument('vos://karst.local~karst/old', 'DataNode', { 'urn:x:y': 'z'.repeat(60_000) })
+    t.equal(await said(karst.ask('alice', '/nodes/old', { method: 'POST', body })), '413 QuotaExceeded')
+    t.notMatch((await karst.ask('alice', '/nodes/old')).body.toString(), 'urn:x:y', 'nothing of it is kept')
+    t.equal((await karst.ask('alice', '/nodes/filler', { method: 'DELETE' })).status, 200)
+    t.same(
+      debris(dir, ['', '.karst']).filter((path) => path.includes('staging')),
+      [],
+    )
+  },
+)
