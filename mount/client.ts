@@ -102,18 +102,27 @@ export class Client implements Remote {
   }
 
   async put(ref: RemoteRef, body: () => AsyncIterable<Uint8Array>, attributes: PutAttributes): Promise<SeenEntry> {
-    const { ifAbsent, ifContentVersion, mode, mtime, length } = attributes
+    const { ifAbsent, ifContentVersion, mode, mtime, length, signal } = attributes
     const query = { path: ref.path, id: ref.id, mode: mode === undefined ? undefined : `0${mode.toString(8)}`, mtime }
     const headers = {
       'content-type': 'application/octet-stream',
-      'content-length': String(length),
+      ...(length !== undefined && { 'content-length': String(length) }),
       ...(ifAbsent === true && { 'if-none-match': '*' }),
       ...ifMatch(ifContentVersion),
       ...underLease(ref),
     }
     const target = this.#target('data', query)
-    const whole = length <= AT_ONCE ? await gathered(body()) : undefined
-    return this.#change({ method: 'PUT', target, headers, body: whole ?? body, accept: json(entryFrom), isBulk: true })
+    const whole = length !== undefined && length <= AT_ONCE ? await gathered(body()) : undefined
+    const speed = length === undefined ? { isGrowing: true } : { isBulk: true }
+    return this.#change({
+      method: 'PUT',
+      target,
+      headers,
+      body: whole ?? body,
+      signal,
+      accept: json(entryFrom),
+      ...speed,
+    })
   }
 
   async read(
@@ -230,7 +239,7 @@ export class Client implements Remote {
   #change<T>(call: Call<T>): Promise<T> {
     const { method, target, body, headers } = call
     // bytes that are asked to be sent again may be others by then; an empty new file is not
-    const isNamed = call.isBulk !== true || headers?.['if-none-match'] !== undefined
+    const isNamed = (call.isBulk !== true && call.isGrowing !== true) || headers?.['if-none-match'] !== undefined
     const id = isNamed && typeof body !== 'function' ? operationId(`${method} ${target} ${String(body)}`) : randomUUID()
     return this.#exchange.send({ ...call, headers: { ...headers, 'operation-id': id } })
   }
@@ -351,7 +360,7 @@ function identityFrom(value: unknown): Identity {
 }
 
 function spaceFrom(value: unknown): SpaceLeft {
-  const { blockSize, blocks, blocksFree, files, filesFree, nameMax } = value as Record<string, unknown>
+  const { blockSize, blocks, blocksFree, files, filesFree, nameMax, quota } = value as Record<string, unknown>
   return {
     blockSize: count(blockSize),
     blocks: count(blocks),
@@ -359,6 +368,7 @@ function spaceFrom(value: unknown): SpaceLeft {
     files: count(files),
     filesFree: count(filesFree),
     nameMax: count(nameMax),
+    hasQuota: typeof quota === 'number',
   }
 }
 

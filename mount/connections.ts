@@ -30,6 +30,8 @@ const BULK_CONNECTIONS = 12
 const PROMPT_CONNECTIONS = 6
 /** Locks and changes are waited for; more than are ever asked for at a time. */
 const WAITING_CONNECTIONS = 24
+/** Uploads of files that are still being written; no more are begun at a time. */
+export const GROWING_CONNECTIONS = 4
 /** milliseconds between two looks at the credential's file */
 const LOOK_INTERVAL = 1000
 /** milliseconds; a handshake with client certificates costs far more than an idle connection */
@@ -44,6 +46,7 @@ interface Pools {
   readonly bulk: Pool
   readonly prompt: Pool
   readonly waiting: Pool
+  readonly growing: Pool
 }
 
 export class Connections {
@@ -153,6 +156,7 @@ export class Connections {
       bulk: this.#newPool(context, BULK_CONNECTIONS),
       prompt: this.#newPool(context, PROMPT_CONNECTIONS),
       waiting: this.#newPool(context, WAITING_CONNECTIONS),
+      growing: this.#newPool(context, GROWING_CONNECTIONS),
     }
     this.#stamp = stamp
     return true

@@ -5,7 +5,9 @@ import { ATTEMPTS, BaseVersion, type BaseHost } from './base-version.ts'
 import { ExtentMap, type Span } from './extents.ts'
 import { type SavedContent, type SavedWrite } from './recorder.ts'
 import { type Remote, type RemoteRef } from './remote.ts'
+import { Room } from './room.ts'
 import { type Spool, type SpoolFolder } from './spool.ts'
+import { Streaming, type UploadSlots } from './streaming.ts'
 import { type Turns } from './turns.ts'
 import { extents, pieces, PIECE } from './upload.ts'
 
@@ -13,6 +15,7 @@ import { extents, pieces, PIECE } from './upload.ts'
 export interface ContentHost extends BaseHost {
   readonly remote: Remote
   readonly spools: SpoolFolder
+  readonly slots: UploadSlots
   /** Nothing else changes the node while its bytes are sent. */
   readonly turns: Turns
   ref(): RemoteRef
@@ -59,6 +62,8 @@ export class Content {
   #batch: Batch | undefined
   /** Batches that were sent and not answered: each may have arrived. */
   #unanswered: Batch[] = []
+  readonly #streaming: Streaming
+  readonly #room: Room
   /** Handles, and those among them that may read and write. */
   handles = 0
   readers = 0
@@ -69,6 +74,8 @@ export class Content {
   constructor(host: ContentHost, entry: SeenEntry, saved?: SavedContent) {
     this.#host = host
     this.#base = new BaseVersion(entry, host, () => this.#visible)
+    this.#streaming = new Streaming(host)
+    this.#room = new Room(host)
     this.#length = entry.size
     this.#visible = entry.size
     if (saved !== undefined) this.#restore(entry, saved)
@@ -186,7 +193,11 @@ export class Content {
   write(data: Uint8Array, offset: number, append: boolean): number {
     const at = append ? this.#length : offset
     if (at + data.length > LARGEST) throw new Fault('RequestEntityTooLarge', 'file too large')
+    const refusal = this.#streaming.refusal()
+    if (refusal !== undefined) throw refusal
+    this.#room.check(data.length, () => this.#growth)
     const spool = this.#writable()
+    this.#streaming.changed(at)
     const count = spool.write(data, at)
     this.#changed(at, at + count)
     this.#appended &&= append
@@ -198,7 +209,19 @@ export class Content {
       appended: this.#appended,
       spool: number,
     })
+    if (this.#isGrowing(at + count)) this.#streaming.grown(spool, this.#length, this.#base.version)
     return count
+  }
+
+  /** Written at its end, and nothing of it is, or is going to be, at the gateway: not appended, that goes behind what others append. */
+  #isGrowing(end: number): boolean {
+    const isNew = this.#visible === 0 && this.#batch === undefined && this.#unanswered.length === 0
+    return end === this.#length && isNew && !this.#appended && !this.unlinked && this.#written.covers(0, end)
+  }
+
+  /** Bytes that the gateway has to find room for: what becomes of the file's old ones is its business. */
+  get #growth(): number {
+    return Math.max(0, Math.min(this.waiting, this.#length - this.#base.size) - this.#streaming.taken)
   }
 
   #writable(): Spool {
@@ -225,6 +248,7 @@ export class Content {
 
   truncate(size: number): void {
     if (size > LARGEST) throw new Fault('RequestEntityTooLarge', 'file too large')
+    this.#streaming.abandon()
     for (const extents of [this.#written, this.#dirty, this.#batch?.dirty]) extents?.remove(size, Infinity)
     this.#visible = Math.min(this.#visible, size)
     const batches = this.#batch === undefined ? this.#unanswered : [this.#batch, ...this.#unanswered]
@@ -249,6 +273,7 @@ export class Content {
   punch(start: number, end: number): void {
     const stop = Math.min(end, this.#length)
     if (stop <= start) return
+    this.#streaming.changed(start)
     this.#writable().zero(start, stop)
     this.#changed(start, stop)
     this.#appended = false
@@ -280,7 +305,8 @@ export class Content {
       this.#host.recorded()
       const { path } = this.#host.ref()
       try {
-        const entry = this.#isWhole(batch) ? await this.#put(batch) : await this.#amend(batch)
+        const entry =
+          (await this.#streamed(batch)) ?? (this.#isWhole(batch) ? await this.#put(batch) : await this.#amend(batch))
         this.#sent(batch, entry)
         return
       } catch (error) {
@@ -336,6 +362,13 @@ export class Content {
   #isWhole(batch: Batch): boolean {
     if (!this.#written.covers(0, Math.min(this.#visible, batch.length))) return false
     return batch.length <= SMALL || batch.dirty.bytes * 2 >= batch.length
+  }
+
+  /** Most of it has left already: the rest, and the time if there is one to set. Undefined where that came to nothing. */
+  async #streamed({ length, explicitMtime }: Batch): Promise<SeenEntry | undefined> {
+    const entry = await this.#streaming.finish(length)
+    if (entry === undefined || explicitMtime === undefined) return entry
+    return this.#host.remote.setattr(this.#host.ref(), { mtime: explicitMtime })
   }
 
   #put(batch: Batch): Promise<SeenEntry> {
@@ -466,6 +499,7 @@ export class Content {
   /** The last handle is gone. What could not be sent is kept, and `why` goes to the log. */
   end(why?: string): void {
     this.#base.close()
+    this.#streaming.abandon()
     if (this.#spool === undefined) return
     if (why === undefined) this.#spool.discard()
     else {

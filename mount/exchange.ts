@@ -19,6 +19,8 @@ export interface Call<T> {
   readonly signal?: AbortSignal | undefined
   /** Moves the bytes of files: must not keep others waiting. */
   readonly isBulk?: boolean
+  /** The body goes on for as long as a program writes: must not keep others waiting at all. */
+  readonly isGrowing?: boolean
   /** Is answered when something happens: must not keep others waiting either. */
   readonly isWaiting?: boolean
   /** Takes a 2xx answer. When the connection breaks in here, the call is repeated. */
@@ -111,9 +113,7 @@ export class Exchange {
    * has the whole limit, since a repetition is dear. Waiting for a free connection does not count: those before are limited too.
    */
   async #request<T>(call: Call<T>, body: string | Buffer | Readable | null, left: number): Promise<Answer> {
-    const pool = await this.#connections.pool(
-      call.isWaiting === true ? 'waiting' : call.isBulk === true ? 'bulk' : 'prompt',
-    )
+    const pool = await this.#connections.pool(poolOf(call))
     const half = this.#limit / 2
     return pool.request({
       method: call.method,
@@ -145,6 +145,12 @@ export class Exchange {
     await sleep(milliseconds, undefined, { signal: either }).catch(() => undefined)
     signal?.throwIfAborted()
   }
+}
+
+function poolOf<T>({ isWaiting, isGrowing, isBulk }: Call<T>): 'waiting' | 'growing' | 'bulk' | 'prompt' {
+  if (isWaiting === true) return 'waiting'
+  if (isGrowing === true) return 'growing'
+  return isBulk === true ? 'bulk' : 'prompt'
 }
 
 /** The body of one attempt; `failure` when its source failed, which is no failure of the connection. */

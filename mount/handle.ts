@@ -9,6 +9,8 @@ import { NO_RECORDER, type Recorder, type SavedContent, type SavedHandle } from 
 import { checkPermitted } from './permission-watch.ts'
 import { type RemoteRef } from './remote.ts'
 import { type Log, type SpoolFolder } from './spool.ts'
+import { GROWING_CONNECTIONS } from './connections.ts'
+import { UploadSlots } from './streaming.ts'
 import { create, type Maker } from './make.ts'
 import { type Tree } from './tree.ts'
 
@@ -63,6 +65,7 @@ export class Files {
   /** Being released: what waits in them is still on its way. */
   readonly #closing = new Map<number, Handle & { readonly done: Promise<void> }>()
   readonly #recorder: Recorder
+  readonly #slots = new UploadSlots(GROWING_CONNECTIONS)
   #last = 0
 
   constructor(tree: Tree, options: FilesOptions) {
@@ -189,6 +192,7 @@ export class Files {
     return {
       remote: tree.remote,
       spools: this.#options.spools,
+      slots: this.#slots,
       turns: inode.turns,
       ref,
       openReader: (version, size) => this.#options.openReader(ref, version, size),

@@ -47,8 +47,9 @@ export interface PutAttributes {
   readonly ifContentVersion?: string
   readonly mode?: number
   readonly mtime?: bigint
-  /** bytes of the body */
-  readonly length: number
+  /** bytes of the body; absent: nobody knows yet */
+  readonly length?: number
+  readonly signal?: AbortSignal
 }
 
 export interface SpaceLeft {
@@ -58,6 +59,8 @@ export interface SpaceLeft {
   readonly files: number
   readonly filesFree: number
   readonly nameMax: number
+  /** the blocks are those of a quota */
+  readonly hasQuota?: boolean
 }
 
 /**

@@ -131,7 +131,8 @@ export class FakeRemote implements Remote {
   async put(ref: RemoteRef, body: () => AsyncIterable<Uint8Array>, attributes: PutAttributes): Promise<SeenEntry> {
     const bytes = Buffer.concat(await collect(body()))
     return this.#call('put', [ref, bytes, attributes], () => {
-      if (bytes.length !== attributes.length) throw new Fault('PreconditionFailed', 'length', { errno: 'EIO' })
+      if (bytes.length !== (attributes.length ?? bytes.length))
+        throw new Fault('PreconditionFailed', 'length', { errno: 'EIO' })
       const isNew = ref.id === undefined && this.#tree.walk(ref.path) === undefined
       const node = this.#putTarget(ref, attributes)
       this.#tree.setBytes(node, bytes, attributes.mtime)

@@ -76,7 +76,8 @@ export function remoteOverChannel(): Remote {
     async *list(path) {
       yield* (await call('list', path)) as SeenEntry[]
     },
-    put: async (ref, body, attributes) => call('put', { ...ref }, await collected(body()), attributes),
+    put: async (ref, body, { signal: _signal, ...attributes }) =>
+      call('put', { ...ref }, await collected(body()), attributes),
     read: (ref, range, { ifContentVersion }) =>
       call('read', { ...ref }, range, ifContentVersion === undefined ? {} : { ifContentVersion }),
     amend: async (ref, extents, options) => call('amend', { ...ref }, await collected(extents()), options),

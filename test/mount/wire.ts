@@ -6,6 +6,9 @@ export class Wire {
   readonly sockets = new Set<Socket>()
   readonly #server: Server
   isCut = false
+  /** Bytes that have gone to the gateway, and come from it. */
+  sent = 0
+  received = 0
   readonly listening: Promise<unknown>
 
   constructor(t: { teardown(cleanUp: () => void): void }, port: number) {
@@ -18,6 +21,7 @@ export class Wire {
       for (const [from, to] of [[socket, other], [other, socket]] as const) {
         this.sockets.add(from)
         from.on('error', () => to.destroy()).on('close', () => to.destroy())
+        from.on('data', (part) => (from === socket ? (this.sent += part.length) : (this.received += part.length)))
         from.pipe(to)
       }
     }).listen(0, '127.0.0.1') // prettier-ignore

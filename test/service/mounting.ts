@@ -1,0 +1,66 @@
+/** `karst mount` as a user calls it, in a driver of its own, of a gateway that runs. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type QuickstartReport } from '../../src/cli/quickstart.ts'
+
+/** Something that can be mounted, again and again. */
+export interface Mounting {
+  readonly name: string
+  /** Where it is mounted. */
+  readonly dir: string
+  mount(): Promise<void>
+  unmount(): Promise<void>
+  end(): Promise<void>
+}
+
+const LAUNCHER = path.join(import.meta.dirname, '..', '..', 'bin', 'karst')
+
+export async function isMounted(dir: string): Promise<boolean> {
+  return (await fs.promises.readFile('/proc/self/mountinfo', 'utf8')).includes(` ${dir} `)
+}
+
+export async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  for (let i = 0; i < 3000; i++) {
+    if (await holds()) return
+    await sleep(10)
+  }
+  throw new Error(`${what}: not within half a minute`)
+}
+
+/** Rejects where it fails. */
+export async function call(
+  program: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<void> {
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'], env })
+  const [code] = (await once(child, 'exit')) as [number | null]
+  if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${String(code)}`)
+}
+
+export function folder(name: string): string {
+  return fs.mkdtempSync(path.join(os.tmpdir(), `karst-bench-${name}-`))
+}
+
+/** Ours: a container of the gateway, by `karst mount` as a user calls it. */
+export function karst(report: QuickstartReport, node: string): Mounting & { readonly state: string } {
+  const dir = folder('karst')
+  const state = folder('state')
+  const env = { ...process.env, KARST_MOUNT_STATE: state, KARST_URL: report.url, KARST_CA: report.ca }
+  const uri = `vos://karst.local~karst${node}`
+  const unmount = () => call(LAUNCHER, ['umount', dir], env)
+  return {
+    ...{ name: 'karst', dir, state, unmount },
+    mount: () => call(LAUNCHER, ['mount', uri, dir, '--certificate', report.users['alice']?.proxy ?? ''], env),
+    end: async () => {
+      if (await isMounted(dir)) await unmount()
+      // the driver goes with its last mount
+      await until(() => !fs.existsSync(path.join(state, 'driver.lock')), 'the end of the driver')
+      for (const one of [dir, state]) fs.rmSync(one, { recursive: true, force: true })
+    },
+  }
+}
