@@ -7,10 +7,10 @@ import { type NodePath } from '../src/vospace/path.ts'
 import { Connections, type Logger } from './connections.ts'
 import { discard, Exchange, type Answer, type Call } from './exchange.ts'
 import { type ChangeFeed, type LeaseCalls, leaseCalls } from './lease-calls.ts'
-import { listing } from './listing.ts'
+import { listing, pageOf } from './listing.ts'
 import { operationId } from './operation-id.ts'
 import { malformed } from './refusal.ts'
-import { type Attributes, type Identity, type NodeDraft, type PutAttributes, type Remote } from './remote.ts'
+import { type Attributes, type Identity, type NodeDraft, type Page, type PutAttributes, type Remote } from './remote.ts'
 import { type RemoteRef, type SpaceLeft } from './remote.ts'
 
 export interface ConnectOptions {
@@ -99,6 +99,11 @@ export class Client implements Remote {
         accept: async (answer) => answer,
       })
     return listing(page, signal)
+  }
+
+  page(path: NodePath, limit: number, from?: string): Promise<Page> {
+    const target = this.#target('list', { path, cursor: from, limit })
+    return this.#exchange.send({ method: 'GET', target, accept: pageOf })
   }
 
   async put(ref: RemoteRef, body: () => AsyncIterable<Uint8Array>, attributes: PutAttributes): Promise<SeenEntry> {

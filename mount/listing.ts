@@ -5,6 +5,7 @@ import { nameOf } from '../src/vospace/path.ts'
 import { isPassing, type Answer } from './exchange.ts'
 import { jsonLines } from './ndjson.ts'
 import { malformed, refusalIn } from './refusal.ts'
+import { type Page } from './remote.ts'
 
 /** How one page ended: `next` is the cursor of the page after it; broken without one. */
 type PageEnd = { readonly next: string | null } | { readonly broken: unknown }
@@ -32,6 +33,18 @@ export async function* listing(
     if (fruitless >= FRUITLESS) throw brokenOff(end)
     cursor = next ?? cursor
   }
+}
+
+/** One page, to its end. A refusal in it is thrown as its Fault; one that breaks off, as the connection's failure. */
+export async function pageOf(answer: Answer): Promise<Page> {
+  const entries: SeenEntry[] = []
+  let next: string | null | undefined
+  for await (const value of jsonLines(answer.body)) {
+    next = cursorIn(value)
+    if (next === undefined) entries.push(entryIn(value))
+  }
+  if (next === undefined) throw malformed('a listing without its last line')
+  return { entries, isLast: next === null }
 }
 
 function brokenOff(end: PageEnd): Fault {

@@ -16,6 +16,7 @@ import { unmountFuse } from './fuse/unmount.ts'
 import { Files, type OpenReader } from './handle.ts'
 import { HiddenNames } from './hidden-names.ts'
 import { type Locks } from './locks.ts'
+import { LookAhead } from './look-ahead.ts'
 import { withinRequest } from './operation-id.ts'
 import { PermissionWatch } from './permission-watch.ts'
 import { type ReadBudget } from './read-budget.ts'
@@ -93,6 +94,7 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
     resume === undefined ? await openTree(remote, root, treeOptions) : reopenTree(remote, resume.saved, treeOptions)
   const record = options.survival && new MountRecord(resumeFolder(options.state, id), options.log)
   tree.table.watch = record
+  if (remote.page !== undefined) tree.lookAhead = new LookAhead(tree, remote.page.bind(remote))
   tree.hiddenNames = new HiddenNames(remote, root, options.source, options.state, options.log)
   if (resume === undefined) await tree.hiddenNames.sweep(options.state)
   const spools = new SpoolFolder(options.state, id, options.log)

@@ -52,6 +52,12 @@ export interface PutAttributes {
   readonly signal?: AbortSignal
 }
 
+export interface Page {
+  readonly entries: readonly SeenEntry[]
+  /** there is nothing after it */
+  readonly isLast: boolean
+}
+
 export interface SpaceLeft {
   readonly blockSize: number
   readonly blocks: number
@@ -71,6 +77,8 @@ export interface Remote {
   identity(): Promise<Identity>
   entry(ref: RemoteRef): Promise<SeenEntry>
   list(path: NodePath, signal?: AbortSignal): AsyncIterable<SeenEntry>
+  /** Up to `limit` entries from that name on, or from the first; absent: names are asked for one by one. */
+  page?(path: NodePath, limit: number, from?: string): Promise<Page>
   /** `body` is called anew for every attempt. */
   put(ref: RemoteRef, body: () => AsyncIterable<Uint8Array>, attributes: PutAttributes): Promise<SeenEntry>
   /** Bytes from `start` to `end` inclusive, fewer at the end of the file. PreconditionFailed when the content has another version. */

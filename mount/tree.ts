@@ -6,6 +6,7 @@ import { InodeTable, type Inode } from './cache.ts'
 import { now } from './content.ts'
 import { type Doubts } from './doubts.ts'
 import { type HiddenNames } from './hidden-names.ts'
+import { type LookAhead } from './look-ahead.ts'
 import { type Attributes, type Identity, type Remote, type SpaceLeft } from './remote.ts'
 import { inTurn } from './turns.ts'
 
@@ -46,6 +47,7 @@ export class Tree {
   hiddenNames: HiddenNames | undefined
   /** What is said to have changed elsewhere. */
   doubts: Doubts | undefined
+  lookAhead: LookAhead | undefined
   #tick = 0
   /** When the kernel was last told to look a name up again: by what was known before it would get the same answer. */
   #doubted = -Infinity
@@ -200,6 +202,8 @@ export class Tree {
     for (let attempt = 1; ; attempt++) {
       const known = this.table.child(parent, name)
       if (known !== undefined && this.freshFor(known) > 0 && known.fetched > this.#doubted) return known
+      const ahead = await this.lookAhead?.find(parent, name)
+      if (ahead !== undefined && ahead.fetched > this.#doubted) return ahead
       const tick = this.#tick
       const entry = await this.#find(parent, name)
       if (entry === undefined) {

@@ -3,7 +3,14 @@
  * calls, and faults on order (`failNext`, `loseReplies`, `latency`, `hold`).
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Attributes, type Identity, type NodeDraft, type PutAttributes, type Remote } from '../../mount/remote.ts'
+import {
+  type Attributes,
+  type Identity,
+  type NodeDraft,
+  type Page,
+  type PutAttributes,
+  type Remote,
+} from '../../mount/remote.ts'
 import { type RemoteRef, type SpaceLeft } from '../../mount/remote.ts'
 import { type SeenEntry, type WireExtent } from '../../src/codec/fs-v1.ts'
 import { Fault } from '../../src/vospace/fault.ts'
@@ -126,6 +133,14 @@ export class FakeRemote implements Remote {
       signal?.throwIfAborted()
       if (this.#tree.byId.has(node.id)) yield this.#tree.seen(node)
     }
+  }
+
+  page(path: NodePath, limit: number, from = ''): Promise<Page> {
+    return this.#call('page', [path, limit, from], () => {
+      const all = [...this.#tree.container(path).children.values()]
+      const rest = all.filter(({ name }) => byteOrder(name, from) >= 0).sort((a, b) => byteOrder(a.name, b.name))
+      return { entries: rest.slice(0, limit).map((node) => this.#tree.seen(node)), isLast: rest.length <= limit }
+    })
   }
 
   async put(ref: RemoteRef, body: () => AsyncIterable<Uint8Array>, attributes: PutAttributes): Promise<SeenEntry> {

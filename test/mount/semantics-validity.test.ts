@@ -1,4 +1,4 @@
-// mount/SEMANTICS.md `long-validity`: datasets that hardly change, mounted for reading.
+// mount/SEMANTICS.md `long-validity` and `names-ahead`: what is not asked for again, and what is not asked for one by one.
 import t from 'tap'
 import { type Inode } from '../../mount/cache.ts'
 import { Doubts } from '../../mount/doubts.ts'
@@ -72,4 +72,21 @@ t.test('long-validity', { skip }, async (t) => {
     t.equal(dropped[last], 'none-0', 'the oldest is to be looked up again')
     t.equal(doubts.takeAbsent().length, last)
   })
+})
+
+t.test('names-ahead', { skip }, async (t) => {
+  const gateway = await startGateway(t)
+  const { dir } = await mountOf(t, gateway)
+  const make = `fs.mkdirSync(argv[0] + '/many'); for (let i = 0; i < 80; i++) fs.mkdirSync(argv[0] + '/many/d' + i)`
+  await js(make, dir)
+  const { dir: other } = await mountOf(t, gateway)
+  const asked = () =>
+    gateway.log.filter(({ fields }) => /fs\/v1\/(entry|list)/.test((fields as { target?: string }).target ?? '')).length
+  const before = asked()
+  const stat = `return [...Array(80).keys()].filter((i) => fs.statSync(argv[0] + '/many/d' + i).isDirectory()).length`
+  t.equal(await js(stat, other), 80)
+  t.ok(asked() - before < 70, `${asked() - before} requests for 80 names`)
+  await gateway.call('/nodes/home/alice/many/d7', { method: 'DELETE', as: 'alice' })
+  const there = () => js<boolean>(`return fs.existsSync(argv[0] + '/many/d7')`, other)
+  t.equal(await until(there, (is) => !is), false)
 })

@@ -6,6 +6,7 @@ import { setAttributes, statOf, type AttributeChanges, type Stat } from '../../m
 import { type Inode } from '../../mount/cache.ts'
 import { Directory } from '../../mount/directory.ts'
 import { Files } from '../../mount/handle.ts'
+import { LookAhead } from '../../mount/look-ahead.ts'
 import { mkdir, symlink } from '../../mount/make.ts'
 import { ReadBudget } from '../../mount/read-budget.ts'
 import { Reader } from '../../mount/reader.ts'
@@ -24,6 +25,8 @@ export interface Options {
   readonly root?: string
   readonly remote?: FakeRemote
   readonly readOnly?: boolean
+  /** names are read ahead */
+  readonly ahead?: boolean
 }
 
 export const O = fs.constants
@@ -178,6 +181,7 @@ export async function walk(t: Teardown, options: Options = {}): Promise<Walked> 
   t.teardown(() => fs.rmSync(state, { recursive: true, force: true }))
   const log: string[] = []
   const tree = await openTree(remote, nodePath(root), { uid: 1234, gid: 1234, ttl: options.ttl ?? 0 })
+  if (options.ahead === true) tree.lookAhead = new LookAhead(tree, remote.page.bind(remote))
   const spools = new SpoolFolder(state, 'mount', (message) => log.push(message))
   const budget = new ReadBudget(1 << 26)
   const files = new Files(tree, {

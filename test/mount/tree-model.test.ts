@@ -268,11 +268,17 @@ function alike(error: string | undefined): string | undefined {
 }
 
 for (const seed of [1, 2, 3, 4, 5, 6]) {
-  for (const ttl of [0, 60]) {
-    void t.test(`it does what a real folder does (seed ${seed}, ttl ${ttl})`, async (t) => {
+  for (const [ttl, ahead] of [
+    [0, false],
+    [60, false],
+    [0.02, true],
+    [60, true],
+  ] as const) {
+    // prettier-ignore
+    void t.test(`it does what a real folder does (seed ${seed}, ttl ${ttl}${ahead ? ', reading ahead' : ''})`, async (t) => {
       const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'karst-twin-'))
       t.teardown(() => fs.rmSync(folder, { recursive: true, force: true }))
-      const twins = new Twins(await walk(t, { ttl }), folder, seed)
+      const twins = new Twins(await walk(t, { ttl, ahead }), folder, seed)
       for (let i = 0; i < 600 && t.passing(); i++) await twins.step(t)
       if (t.passing()) await twins.finish(t)
     })
