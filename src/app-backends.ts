@@ -1,12 +1,19 @@
 /** The part of the composition root that is about storage: makes the backend that an entry of the configuration describes. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
 import { PosixBackend } from './backend/posix/posix.ts'
 import { lackingPrivileges } from './backend/posix/privilege.ts'
 import { RoutedBackend } from './backend/routed.ts'
 import { Routes } from './backend/routes.ts'
+import { Bucket } from './backend/s3/bucket.ts'
+import { s3Client } from './backend/s3/client.ts'
+import { S3Backend } from './backend/s3/s3.ts'
+import { type PosixBackendConfig, type S3BackendConfig } from './config-backends.ts'
 import { ConfigError, type Config } from './config.ts'
 import { type Store } from './store/store.ts'
+import { isFault } from './vospace/fault.ts'
 import { isWithin, type NodePath } from './vospace/path.ts'
 
 /** Everything that is served, and the storage of each profile. */
@@ -27,6 +34,18 @@ export function storagesOf(config: Config, store: Store, logger: Logger): Storag
   return { backend: routed, byName, routed }
 }
 
+/** Throws ConfigError that names the backend which cannot be used. */
+export async function startStorages({ backend, byName, routed }: Storages): Promise<void> {
+  try {
+    await backend.start()
+  } catch (error) {
+    // with several of them the error says so itself
+    const only = routed === undefined ? `storage profile ${[...byName.keys()].join()}: ` : ''
+    const why = isFault(error) ? error.detail : (error as Error).message
+    throw new ConfigError(`${only}${why}`, { cause: error })
+  }
+}
+
 /** The folder under which the file system has what is at `path`; undefined: its storage is no file system. */
 export function folderOf({ namespace, backends }: Config, path: NodePath): string | undefined {
   const lines = namespace.filter((line) => isWithin(path, line.path))
@@ -38,6 +57,18 @@ export function folderOf({ namespace, backends }: Config, path: NodePath): strin
 function makeBackend(name: string, config: Config, store: Store, logger: Logger): Backend {
   const backend = config.backends[name]
   if (backend === undefined) throw new ConfigError(`there is no backend named ${name}`)
+  const parts = { name, config, store, logger }
+  return backend.type === 'posix' ? makePosix(backend, parts) : makeS3(backend, parts)
+}
+
+interface Parts {
+  readonly name: string
+  readonly config: Config
+  readonly store: Store
+  readonly logger: Logger
+}
+
+function makePosix(backend: PosixBackendConfig, { name, config, store, logger }: Parts): PosixBackend {
   const lacking = lackingPrivileges()
   const mode = backend.mode === 'auto' ? (lacking.length === 0 ? 'root' : 'unprivileged') : backend.mode
   if (mode === 'root' && lacking.length > 0)
@@ -51,4 +82,48 @@ function makeBackend(name: string, config: Config, store: Store, logger: Logger)
     logger,
     ...(backend.unlabelledOwner !== undefined && { unlabelledOwner: backend.unlabelledOwner }),
   })
+}
+
+function makeS3(backend: S3BackendConfig, { name, config, store, logger }: Parts): S3Backend {
+  const { prefix, partBytes, parallelParts, copyBytes, graceSeconds, capacity } = backend
+  logger.info({ backend: name, endpoint: backend.endpoint, bucket: backend.bucket, prefix }, 'S3 backend')
+  return new S3Backend({
+    bucket: bucketOf(name, backend),
+    prefix,
+    catalog: join(config.state, `catalog-${name}.db`),
+    spool: join(config.state, `spool-${name}`),
+    ids: store.ids(),
+    allocationParents: config.allocations,
+    settings: { partBytes, concurrency: parallelParts, copyBytes },
+    graceSeconds,
+    logger: logger.child({ backend: name }),
+    ...(capacity !== undefined && { capacity }),
+  })
+}
+
+function bucketOf(name: string, backend: S3BackendConfig): Bucket {
+  const { endpoint, region, pathStyle, checksums, signPayload, attempts, timeout, ca, direct } = backend
+  const credentials = readCredentials(name, backend.credentials)
+  const settings = { region, credentials, pathStyle, checksums, signPayload, attempts, timeout }
+  const options = { ...settings, ...(ca !== undefined && { ca: readFileSync(ca, 'utf8') }) }
+  return new Bucket({
+    client: s3Client({ ...options, endpoint }),
+    name: backend.bucket,
+    etagIsMd5: backend.etag === 'md5',
+    ...(direct !== undefined && { outside: s3Client({ ...options, endpoint: direct.endpoint }) }),
+  })
+}
+
+function readCredentials(name: string, file: string): { accessKeyId: string; secretAccessKey: string } {
+  let found: unknown
+  try {
+    found = JSON.parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    // the message of a parser may quote what it could not read
+    const why = error instanceof SyntaxError ? 'it is no JSON' : (error as Error).message
+    throw new ConfigError(`backend ${name}: the credentials in ${file} cannot be read: ${why}`, { cause: error })
+  }
+  const { accessKeyId, secretAccessKey } = (found ?? {}) as Record<string, unknown>
+  if (typeof accessKeyId === 'string' && typeof secretAccessKey === 'string') return { accessKeyId, secretAccessKey }
+  throw new ConfigError(`backend ${name}: ${file} has no accessKeyId and secretAccessKey`)
 }

@@ -74,7 +74,9 @@ export function accountsOf(
     provisioning: { methods: autoprovision, ...allowed },
     exactNames: config.posixMapper !== undefined,
     // what nobody has labelled is theirs
-    reserved: Object.values(config.backends).flatMap(({ unlabelledOwner }) => unlabelledOwner ?? []),
+    reserved: Object.values(config.backends).flatMap((backend) =>
+      'unlabelledOwner' in backend ? backend.unlabelledOwner : [],
+    ),
   })
   return { accounts, newcomers }
 }
@@ -83,10 +85,9 @@ export function accountsOf(
 export async function checkHomes(config: Config, space: Space): Promise<void> {
   const { home } = config.accounts
   if (home === undefined || (await homeState(space, home.parent, '')) !== 'absent') return
-  const root = folderOf(config, home.parent) ?? ''
-  throw new ConfigError(
-    `accounts.home: there is no container ${home.parent} to make homes in; mkdir -m 755 ${root}${home.parent} makes one`,
-  )
+  const root = folderOf(config, home.parent)
+  const advice = root === undefined ? 'an administrator makes it' : `mkdir -m 755 ${root}${home.parent} makes one`
+  throw new ConfigError(`accounts.home: there is no container ${home.parent} to make homes in; ${advice}`)
 }
 
 /** Who somebody is when others ask what they may. */

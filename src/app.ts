@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { createSecureContext } from 'node:tls'
 import { pino, type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
-import { storagesOf, type Storages } from './app-backends.ts'
+import { startStorages, storagesOf, type Storages } from './app-backends.ts'
 import { foreignGroupsOf, keptGroups, lastingGroups, membershipSeconds } from './app-groups.ts'
 import { numberedNames, numbersOf } from './app-numbers.ts'
 import { auditOf, type AuditKept } from './app-audit.ts'
@@ -89,7 +89,7 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     enrol(store, config)
     const storages = storagesOf(config, store, logger)
     const { backend } = storages
-    await backend.start()
+    await startStorages(storages)
     open.push(() => backend.stop())
     const audit = auditOf(config, logger)
     open.push(() => audit.close())

@@ -1,7 +1,7 @@
 /** The part of the configuration that is about storage profiles: one kind of entry for each type of backend, and which paths each keeps. */
 import { nodePath } from './vospace/path.ts'
 
-export type BackendConfig = PosixBackendConfig
+export type BackendConfig = PosixBackendConfig | S3BackendConfig
 
 export interface PosixBackendConfig {
   readonly type: 'posix'
@@ -11,7 +11,7 @@ export interface PosixBackendConfig {
 }
 
 /** As it stands in the file. */
-export type BackendDocument = PosixBackendDocument
+export type BackendDocument = PosixBackendDocument | S3BackendDocument
 
 export interface PosixBackendDocument {
   type: 'posix'
@@ -20,9 +20,67 @@ export interface PosixBackendDocument {
   unlabelledOwner?: string
 }
 
+/** A bucket; the tree of its nodes is kept in a catalog among the state. */
+export interface S3BackendConfig {
+  readonly type: 's3'
+  readonly endpoint: string
+  readonly bucket: string
+  /** JSON with accessKeyId and secretAccessKey */
+  readonly credentials: string
+  readonly region: string
+  /** what the keys of our objects begin with */
+  readonly prefix: string
+  readonly ca?: string
+  readonly pathStyle: boolean
+  readonly checksums: 'when-required' | 'when-supported'
+  readonly signPayload: boolean
+  readonly etag: 'md5' | 'opaque'
+  readonly attempts: number
+  /** seconds */
+  readonly timeout: number
+  readonly partBytes: number
+  readonly parallelParts: number
+  readonly copyBytes: number
+  readonly graceSeconds: number
+  readonly capacity?: number
+  /** absent: all bytes go through the gateway */
+  readonly direct?: { readonly endpoint: string }
+}
+
+type Required = 'endpoint' | 'bucket' | 'credentials'
+
+export type S3BackendDocument = { type: 's3' } & Pick<S3BackendConfig, Required> &
+  Partial<Omit<S3BackendConfig, Required | 'type' | 'direct'>> & { direct?: { endpoint?: string } }
+
+const MIB = 2 ** 20
+
+const S3_DEFAULTS = {
+  region: 'us-east-1',
+  prefix: 'karst/',
+  pathStyle: true,
+  checksums: 'when-required',
+  signPayload: false,
+  etag: 'md5',
+  attempts: 3,
+  timeout: 30,
+  partBytes: 8 * MIB,
+  parallelParts: 4,
+  // AWS's own bound on what it copies in one request
+  copyBytes: 5 * 1024 * MIB,
+  graceSeconds: 900,
+} as const
+
 /** With its defaults; `file` makes names of files absolute. */
 export function backendConfig(document: BackendDocument, file: (path: string) => string): BackendConfig {
-  return { ...document, root: file(document.root), mode: document.mode ?? 'auto' }
+  if (document.type === 'posix') return { ...document, root: file(document.root), mode: document.mode ?? 'auto' }
+  const { direct, ca, credentials, ...given } = document
+  return {
+    ...S3_DEFAULTS,
+    ...given,
+    credentials: file(credentials),
+    ...(ca !== undefined && { ca: file(ca) }),
+    ...(direct !== undefined && { direct: { endpoint: direct.endpoint ?? given.endpoint } }),
+  }
 }
 
 /** The folders that are served. */

@@ -28,37 +28,45 @@ export const MIGRATIONS: readonly string[] = [
   SCRATCHES_1,
 ]
 
-/** `application_id` of our files: "krst" */
-const APPLICATION = 0x6b727374
+/** What a file of ours is: SQLite's `application_id`, its schema in steps, and its name in what people read. */
+export interface Schema {
+  readonly application: number
+  readonly steps: readonly string[]
+  readonly name: string
+}
+
+/** "krst" */
+export const STORE: Schema = { application: 0x6b727374, steps: MIGRATIONS, name: 'karst store' }
 
 /**
  * Brings a file to the newest schema, all steps or none; several processes may start at once.
  * Throws InternalFault for another program's file and for one of a newer karst.
  */
-export function migrate(database: Database, file: string, steps: readonly string[] = MIGRATIONS): void {
-  if (versionOf(database, file, steps.length) === steps.length) return
+export function migrate(database: Database, file: string, schema: Schema = STORE): void {
+  const { application, steps } = schema
+  if (versionOf(database, file, schema) === steps.length) return
   database.transaction(() => {
-    const from = versionOf(database, file, steps.length)
+    const from = versionOf(database, file, schema)
     for (const step of steps.slice(from)) database.exec(step)
-    database.exec(`PRAGMA application_id = ${APPLICATION}`)
+    database.exec(`PRAGMA application_id = ${application}`)
     database.exec(`PRAGMA user_version = ${steps.length}`)
   })
 }
 
 /** InternalFault for another program's file, and for one of a newer karst. */
-export function checkOurs(database: Database, file: string): void {
-  versionOf(database, file, MIGRATIONS.length)
+export function checkOurs(database: Database, file: string, schema: Schema = STORE): void {
+  versionOf(database, file, schema)
 }
 
-function versionOf(database: Database, file: string, newest: number): number {
+function versionOf(database: Database, file: string, { application, steps, name }: Schema): number {
   const version = database.number('PRAGMA user_version')
-  const application = database.number('PRAGMA application_id')
+  const found = database.number('PRAGMA application_id')
   const isEmpty = database.number('SELECT count(*) FROM sqlite_schema') === 0
-  if (application !== APPLICATION && !isEmpty) {
-    throw new Fault('InternalFault', `${file} is the database of another program, not a karst store`)
+  if (found !== application && !isEmpty) {
+    throw new Fault('InternalFault', `${file} is the database of another program, not a ${name}`)
   }
-  if (version > newest) {
-    const detail = `${file} was written by a newer karst (schema ${version}, this one knows ${newest})`
+  if (version > steps.length) {
+    const detail = `${file} was written by a newer karst (schema ${version}, this one knows ${steps.length})`
     throw new Fault('InternalFault', detail)
   }
   return isEmpty ? 0 : version

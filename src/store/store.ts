@@ -1,15 +1,14 @@
 /** The embedded store, one SQLite file for all gateways of a host: users, groups, operation ids, changes, jobs. */
-import { closeSync, openSync } from 'node:fs'
-import { Fault } from '../vospace/fault.ts'
 import { StoredChanges } from './changes.ts'
-import { Database } from './database.ts'
+import { type Database } from './database.ts'
 import { StoredDelegations } from './delegations.ts'
 import { Groups } from './groups.ts'
 import { StoredIds } from './ids.ts'
 import { StoredJobs } from './jobs.ts'
 import { StoredLeases } from './leases.ts'
 import { MappedNumbers } from './mapped-numbers.ts'
-import { checkOurs, migrate } from './migrations.ts'
+import { STORE } from './migrations.ts'
+import { openFile } from './open-file.ts'
 import { Operations } from './operations.ts'
 import { StoredScratches } from './scratches.ts'
 import { Users } from './users.ts'
@@ -44,15 +43,8 @@ export interface StoreOptions {
  * jobs) is committed with an fsync each, the rest without.
  */
 export function openStore(file: string, { isForeignGroup = () => false }: StoreOptions = {}): Store {
-  if (file !== ':memory:') create(file)
-  const durable = openOurs(file)
-  const quick = file === ':memory:' ? durable : new Database(file, { full: false })
-  const close = (): void => {
-    durable.close()
-    if (quick !== durable) quick.close()
-  }
+  const { durable, quick, close } = openFile(file, STORE)
   try {
-    migrate(durable, file)
     const mapped = new MappedNumbers(durable)
     const users = new Users(durable, mapped)
     const groups = new Groups(durable, users, { mapped })
@@ -74,27 +66,4 @@ export function openStore(file: string, { isForeignGroup = () => false }: StoreO
 // A real write that changes nothing: what cannot be written is found out by writing only.
 function probe(database: Database): void {
   database.transaction(() => database.exec(`PRAGMA user_version = ${database.number('PRAGMA user_version')}`))
-}
-
-// Looked at before the first change: another program's file stays as it is.
-function openOurs(file: string): Database {
-  const database = new Database(file, { full: true })
-  try {
-    checkOurs(database, file)
-    if (file !== ':memory:') database.useWal()
-    return database
-  } catch (error) {
-    database.close()
-    throw error
-  }
-}
-
-// Jobs hold pre-authorised URLs, so the file is the gateway's alone from the start (SQLite gives its companions the same mode).
-function create(file: string): void {
-  try {
-    closeSync(openSync(file, 'a', 0o600))
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
-    throw new Fault('InternalFault', `the store ${file} cannot be opened for writing: ${why}`, { cause: error })
-  }
 }

@@ -66,7 +66,9 @@ class Pair {
     const { id, path, type, size, mode, uid, gid, access, properties, text } = value
     if (isEntry(twin) && !this.idOf.has(twin.id)) this.idOf.set(twin.id, id)
     const known = isEntry(twin) && this.idOf.get(twin.id) === id ? twin.id : id
-    return { id: known, path, type, size, mode, uid, gid, access, properties: [...properties].sort(), text: text?.toString('hex') }
+    // a container may know what its whole tree holds
+    const own = type === 'container' ? 0 : size
+    return { id: known, path, type, size: own, mode, uid, gid, access, properties: [...properties].sort(), text: text?.toString('hex') }
   } // prettier-ignore
 }
 

@@ -36,14 +36,38 @@ t.test('defaults are filled in and files are relative to the configuration', asy
   const config = readConfig(good(), '/conf')
   t.same(config.tls, { certificate: '/conf/server.pem', key: '/etc/server.key' })
   t.same(config.listen, { host: '127.0.0.1', port: 8443, http2: true })
-  t.same(
-    [config.state, config.backends['main']?.root, config.backends['main']?.mode],
-    ['/conf/state', '/conf/tree', 'auto'],
-  )
+  t.equal(config.state, '/conf/state')
+  t.same(config.backends['main'], { type: 'posix', root: '/conf/tree', mode: 'auto' })
   t.same([config.strict, config.preauthorizedSeconds, config.trust, config.allocations], [false, 3600, [], []])
   t.throws(() => {
     Object.assign(config.listen, { port: 1 })
   }, TypeError)
+})
+
+t.test('a bucket is what it is said to be, with safe defaults', async (t) => {
+  const bucket = { type: 's3', endpoint: 'http://127.0.0.1:7480', bucket: 'data', credentials: 's3.json' } as const
+  const s3 = (more: object) => ({ ...good(), backends: { main: { ...bucket, ...more } } })
+  t.match(readConfig(s3({}), '/conf').backends['main'], {
+    credentials: '/conf/s3.json',
+    prefix: 'karst/',
+    checksums: 'when-required',
+    etag: 'md5',
+    partBytes: 8 * 2 ** 20,
+  })
+  t.notOk('direct' in (readConfig(s3({}), '/conf').backends['main'] ?? {}), 'bytes go through the gateway')
+  t.match(readConfig(s3({ direct: {}, ca: 'ca.pem' }), '/conf').backends['main'], {
+    direct: { endpoint: bucket.endpoint },
+    ca: '/conf/ca.pem',
+  })
+  for (const wrong of [
+    { prefix: '/x' },
+    { prefix: 'x' },
+    { partBytes: 5 * 2 ** 20 - 1 },
+    { endpoint: 'http://h/p' },
+    { root: '/x' },
+  ]) {
+    t.equal(mistakes(s3(wrong)).length, 1, JSON.stringify(wrong))
+  }
 })
 
 t.test('every mistake is told, each with its place', async (t) => {

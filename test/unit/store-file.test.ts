@@ -13,7 +13,7 @@ import {
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { Database } from '../../src/store/database.ts'
-import { migrate, MIGRATIONS } from '../../src/store/migrations.ts'
+import { migrate, MIGRATIONS, STORE } from '../../src/store/migrations.ts'
 import { openStore } from '../../src/store/store.ts'
 import { nodePath } from '../../src/vospace/path.ts'
 import { needs } from '../parts.ts'
@@ -26,7 +26,7 @@ t.test('a store of every older version is brought up to date with what is in it'
   for (let version = 0; version <= MIGRATIONS.length; version++) {
     const file = storeFile(t)
     const older = new Database(file, { full: true })
-    migrate(older, file, MIGRATIONS.slice(0, version))
+    migrate(older, file, { ...STORE, steps: MIGRATIONS.slice(0, version) })
     if (version >= 1) older.exec("INSERT INTO users (name, uid, admin) VALUES ('alice', 20000, 0)")
     if (version >= 2)
       older.exec(

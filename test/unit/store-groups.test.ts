@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { Database } from '../../src/store/database.ts'
 import { Groups } from '../../src/store/groups.ts'
 import { MAX_NESTING } from '../../src/store/memberships.ts'
-import { migrate, MIGRATIONS } from '../../src/store/migrations.ts'
+import { migrate, MIGRATIONS, STORE } from '../../src/store/migrations.ts'
 import { openStore } from '../../src/store/store.ts'
 import { Users } from '../../src/store/users.ts'
 import { outcome } from './space-world.ts'
@@ -189,7 +189,7 @@ t.test('a store of before has its members still', async (t) => {
     0,
     MIGRATIONS.findIndex((step) => step.includes('group_numbers')),
   )
-  migrate(database, ':memory:', before)
+  migrate(database, ':memory:', { ...STORE, steps: before })
   database.run("INSERT INTO users (name, uid, admin) VALUES ('bob', 20000, 0)")
   database.run('INSERT INTO groups VALUES (?, 90000, ?)', uri('a'), 'bob')
   database.run('INSERT INTO members VALUES (?, ?)', 'bob', uri('a'))

@@ -1,0 +1,349 @@
+/** The storage interface on a bucket: the tree is rows of a catalog, the bytes are objects under keys that say nothing. */
+import { randomBytes } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import { type Readable } from 'node:stream'
+import { Catalog } from '../../store/catalog.ts'
+import { Fault } from '../../vospace/fault.ts'
+import { type Access, type Entry, type NodeType } from '../../vospace/node.ts'
+import { type NodePath } from '../../vospace/path.ts'
+import {
+  type AmendOptions,
+  type Backend,
+  type Cancel,
+  type Capabilities,
+  type Changes,
+  type Child,
+  type Choose,
+  type ContainerDraft,
+  type Extent,
+  type Ids,
+  type LinkDraft,
+  type ListOptions,
+  type PutOptions,
+  type ReadOptions,
+  type Ref,
+  type Removal,
+  type Seen,
+  type Trash,
+  type Usage,
+} from '../backend.ts'
+import { rangeOf, refuseAborted, wrongType } from '../contract.ts'
+import { collectExtents, compose, type ComposeSettings } from './amend.ts'
+import { type Bucket } from './bucket.ts'
+import { list, removeChildren, survey } from './children.ts'
+import { copyObject } from './copy.ts'
+import { rootRow } from './entry.ts'
+import { Garbage, type GarbageLog } from './garbage.ts'
+import { move } from './moving.ts'
+import { openSpan } from './read.ts'
+import { Spool } from './spool.ts'
+import { CatalogTrash } from './trash.ts'
+import { checkContent, type Placed, type Stored, Tree } from './tree.ts'
+import { type NoteUpload, upload } from './upload.ts'
+
+export interface S3Options {
+  readonly bucket: Bucket
+  /** of the keys that are ours; ends with a slash unless it is empty */
+  readonly prefix: string
+  /** file of the catalog */
+  readonly catalog: string
+  /** folder for what amends bring; made when it is missing */
+  readonly spool: string
+  readonly ids: Ids
+  readonly allocationParents: readonly NodePath[]
+  readonly settings: ComposeSettings
+  /** seconds that a replaced or removed object stays in the bucket; presigned URLs are good for no longer */
+  readonly graceSeconds: number
+  /** bytes that the bucket may hold; undefined: nobody knows an end */
+  readonly capacity?: number
+  readonly logger?: GarbageLog
+}
+
+/** How often an amend begins anew because the bytes have become others meanwhile. */
+const AMENDS = 8
+
+export class S3Backend implements Backend {
+  readonly #options: S3Options
+  #opened: Opened | undefined
+  /** one amend of a node after the other: each is made of what the one before has left */
+  readonly #amending = new Map<number, Promise<unknown>>()
+
+  constructor(options: S3Options) {
+    this.#options = options
+  }
+
+  get capabilities(): Capabilities {
+    return {
+      atomicMove: true,
+      exchange: true,
+      linkProperties: true,
+      hardLinks: false,
+      quota: true,
+      directUrl: this.#options.bucket.outside !== undefined,
+      reflink: false,
+      snapshots: false,
+    }
+  }
+
+  get trash(): Trash {
+    return this.#open.trash
+  }
+
+  /** Rejects when the bucket does not answer or is not there, or the catalog cannot be used. */
+  async start(): Promise<void> {
+    if (this.#opened !== undefined) return
+    await this.#options.bucket.probe()
+    await mkdir(this.#options.spool, { recursive: true, mode: 0o700 })
+    this.#opened = open(this.#options)
+    this.#opened.garbage.start()
+  }
+
+  async stop(): Promise<void> {
+    const opened = this.#opened
+    this.#opened = undefined
+    await opened?.garbage.stop()
+    opened?.tree.catalog.close()
+    this.#options.bucket.close()
+  }
+
+  async probe(): Promise<void> {
+    this.#tree.catalog.probe()
+    await this.#options.bucket.probe()
+  }
+
+  async walk(path: NodePath): Promise<Entry[]> {
+    return this.#tree.walk(path)
+  }
+
+  walkNow(path: NodePath): Entry[] {
+    return this.#tree.walk(path)
+  }
+
+  list(container: NodePath, options: ListOptions = {}): AsyncIterable<Entry> {
+    return list(this.#tree, container, options)
+  }
+
+  async make(path: NodePath, draft: ContainerDraft | LinkDraft): Promise<Entry> {
+    return this.#tree.make(path, draft)
+  }
+
+  async put(path: NodePath, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<Entry> {
+    const tree = this.#tree
+    const target = tree.putTarget(path, options)
+    const standing = target?.row.size ?? 0
+    const room = tree.room(target?.path ?? path) + standing
+    if (options.length !== undefined) tree.refuseRoom(target?.path ?? path, options.length - standing)
+    const { settings, bucket } = this.#options
+    return this.#writing(
+      (key, note) => upload(bucket, key, within(body, room), options, settings, note),
+      (object) => tree.commit(path, object, options),
+    )
+  }
+
+  async read(ref: Ref, options: ReadOptions = {}): Promise<{ entry: Entry; body: Readable }> {
+    refuseAborted(options.signal)
+    const tree = this.#tree
+    const placed = tree.need(ref, 'data')
+    const { row } = placed
+    checkContent(row, options.ifContentVersion)
+    const { start, count } = rangeOf(row.size, options.range)
+    const release = this.#hold(placed)
+    try {
+      const span = { key: row.key ?? '', etag: row.etag, start, count }
+      const body = await openSpan(this.#options.bucket, span, options.signal)
+      body.once('close', release)
+      return { entry: tree.entry(placed), body }
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+
+  async amend(ref: Ref, extents: AsyncIterable<Extent>, options: AmendOptions): Promise<Entry> {
+    const { row } = this.#tree.need(ref, 'data')
+    checkContent(row, options.ifContentVersion)
+    const spool = await Spool.open(this.#options.spool)
+    try {
+      const layers = await collectExtents(extents, spool, options.signal)
+      return await this.#afterOthers(row.id, async () => {
+        for (let tries = AMENDS; ; tries--) {
+          const entry = await this.#amendOnce({ ...ref, id: `n${row.id}` }, { layers, spool }, options)
+          if (entry !== false) return entry
+          if (tries === 1) throw new Fault('ServiceBusy', 'others go on writing this node')
+        }
+      })
+    } finally {
+      await spool.close()
+    }
+  }
+
+  async set(ref: Ref, changes: Changes): Promise<Entry> {
+    return this.#tree.set(ref, changes)
+  }
+
+  async move(
+    from: NodePath,
+    to: NodePath,
+    options: { readonly replace?: boolean; readonly exchange?: boolean } = {},
+  ): Promise<Entry> {
+    return move(this.#tree, from, to, options)
+  }
+
+  async copy(from: NodePath, to: NodePath, draft: { readonly access: Access; readonly mode: number } & Cancel): Promise<Entry> {
+    refuseAborted(draft.signal)
+    const tree = this.#tree
+    const placed = tree.need({ path: from })
+    const { row } = placed
+    if (row.type === 'container') throw wrongType(from, 'leaf', row.type)
+    tree.refuseTaken(to)
+    tree.refuseRoom(to, row.size)
+    if (row.key === null) return tree.commitCopy(row, to, draft, { ...row, md5: row.md5 ?? undefined })
+    const release = this.#hold(placed)
+    try {
+      const { bucket, settings } = this.#options
+      return await this.#writing(
+        (key, note) => copyObject(bucket, row, key, settings, { note, signal: draft.signal }),
+        (object) => tree.commitCopy(row, to, draft, object),
+      )
+    } finally {
+      release()
+    }
+  } // prettier-ignore
+
+  async remove(path: NodePath, type: NodeType | 'leaf', seen?: Seen): Promise<void> {
+    this.#tree.remove(path, type, seen)
+  }
+
+  survey(container: NodePath, options: Cancel = {}): AsyncIterable<readonly Child[]> {
+    return survey(this.#tree, container, options)
+  }
+
+  removeChildren(ref: Ref, choose: Choose, options: Cancel = {}): AsyncIterable<readonly Removal[]> {
+    return removeChildren(this.#tree, ref, choose, options)
+  }
+
+  async link(): Promise<Entry> {
+    throw new Fault('OperationNotSupported', 'a node has one name here', { errno: 'EPERM' })
+  }
+
+  async usage(path: NodePath): Promise<Usage> {
+    return this.#tree.usage(path)
+  }
+
+  async setQuota(container: NodePath, bytes: number | null): Promise<void> {
+    this.#tree.setQuota(container, bytes)
+  }
+
+  async directUrl(path: NodePath, options: { readonly direction: 'read' | 'write'; readonly seconds: number }): Promise<URL> {
+    const { bucket, graceSeconds } = this.#options
+    const refused = new Fault('OperationNotSupported', 'no direct URL for this')
+    if (bucket.outside === undefined || options.direction === 'write') throw refused
+    const { row } = this.#tree.need({ path }, 'data')
+    const seconds = Math.floor(Math.min(options.seconds, graceSeconds))
+    if (row.key === null || seconds < 1) throw refused
+    return bucket.presign(row.key, options.direction, seconds)
+  } // prettier-ignore
+
+  get #open(): Opened {
+    if (this.#opened === undefined) throw new Fault('ServiceBusy', 'the store is not started')
+    return this.#opened
+  }
+
+  get #tree(): Tree {
+    return this.#open.tree
+  }
+
+  /** A node's object stays until the answered function is called. */
+  #hold({ row }: Placed): () => void {
+    return row.key === null ? () => undefined : this.#open.garbage.hold(row.key)
+  }
+
+  /** An object is written down before it is there; its node comes with one commit, and a failure leaves garbage that is known as such. */
+  async #writing<T>(
+    write: (key: string, note: NoteUpload) => Promise<Omit<Stored, 'key'>>,
+    commit: (object: Stored) => T,
+  ): Promise<T> {
+    const { tree, garbage } = this.#open
+    const { intents } = tree.catalog
+    const key = newKey(this.#options.prefix)
+    intents.begin(key)
+    try {
+      const written = await write(key, (id) => intents.upload(key, id))
+      const object = { ...written, key: written.etag === null ? null : key }
+      return tree.catalog.transaction(() => {
+        if (object.key === null) intents.settle(key)
+        return commit(object)
+      })
+    } catch (error) {
+      // stopped meanwhile: the next start finds the intent
+      if (this.#opened !== undefined) garbage.discard(key, 0)
+      throw error
+    }
+  }
+
+  async #amendOnce(
+    ref: Ref,
+    { layers, spool }: { readonly layers: Parameters<typeof compose>[0]['layers']; readonly spool: Spool },
+    options: AmendOptions,
+  ): Promise<Entry | false> {
+    const tree = this.#tree
+    const placed = tree.need(ref, 'data')
+    const { row } = placed
+    checkContent(row, options.ifContentVersion)
+    tree.refuseRoom(placed.path, options.length - row.size)
+    const { bucket, settings } = this.#options
+    const { length, signal } = options
+    const release = this.#hold(placed)
+    try {
+      return await this.#writing(
+        (key, note) => compose({ bucket, key, old: row, layers, spool, length, signal }, settings, note),
+        (object) => tree.commitAmend(row.id, row, object, options.mtime),
+      )
+    } finally {
+      release()
+    }
+  }
+
+  async #afterOthers<T>(node: number, work: () => Promise<T>): Promise<T> {
+    const before = this.#amending.get(node)
+    const mine = before === undefined ? work() : before.then(work, work)
+    this.#amending.set(node, mine)
+    try {
+      return await mine
+    } finally {
+      if (this.#amending.get(node) === mine) this.#amending.delete(node)
+    }
+  }
+}
+
+interface Opened {
+  readonly tree: Tree
+  readonly garbage: Garbage
+  readonly trash: Trash
+}
+
+function open(options: S3Options): Opened {
+  const catalog = new Catalog(options.catalog)
+  const { ids, allocationParents, capacity, bucket, graceSeconds, logger, prefix } = options
+  const isOurs = (key: string): boolean => key.startsWith(prefix)
+  const garbage = new Garbage({ catalog, bucket, graceSeconds, isOurs, log: logger })
+  const discard = (key: string): void => garbage.discard(key)
+  const tree = new Tree({ catalog, ids, allocationParents, discard, ...(capacity !== undefined && { capacity }) })
+  catalog.plantRoot(rootRow(catalog.now(), ids))
+  return { tree, garbage, trash: new CatalogTrash(tree, discard) }
+}
+
+/** Says nothing of what it holds. */
+export function newKey(prefix: string): string {
+  return `${prefix}${randomBytes(18).toString('base64url')}`
+}
+
+/** A body that is cut when there is no room for more. */
+async function* within(body: AsyncIterable<Uint8Array>, room: number): AsyncGenerator<Uint8Array, void> {
+  let size = 0
+  for await (const piece of body) {
+    size += piece.length
+    if (size > room) throw new Fault('QuotaExceeded', `there is room for ${Math.max(0, room)} bytes`)
+    yield piece
+  }
+}

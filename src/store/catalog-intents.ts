@@ -1,0 +1,102 @@
+/**
+ * Objects in a bucket that may have no node: those that are being written, and those that nothing refers to any more. Each is written down
+ * before it can be there, and crossed out by the very transaction that gives it a node, or once it is gone from the bucket.
+ */
+import { type Database, type Row, textOf } from './database.ts'
+import { mayLive, thisProcess } from './holder.ts'
+
+/** `writing`: by a process that says what becomes of it. `garbage`: to be deleted. `incoming`: a client puts it, by a URL that it was given. */
+export type IntentState = 'writing' | 'garbage' | 'incoming'
+
+export interface Intent {
+  readonly key: string
+  readonly state: IntentState
+  /** milliseconds since 1970: written since, garbage from then on, incoming until then */
+  readonly since: number
+  /** of a multipart upload, where it is known */
+  readonly upload: string | undefined
+  /** another process has begun it */
+  readonly foreign: boolean
+}
+
+export class Intents {
+  readonly #durable: Database
+  readonly #quick: Database
+  readonly #self = thisProcess()
+
+  constructor(durable: Database, quick: Database) {
+    this.#durable = durable
+    this.#quick = quick
+  }
+
+  /** Before the object is there. */
+  begin(key: string, state: 'writing' | 'incoming' = 'writing', since: number = Date.now()): void {
+    // survives the death of this process, which is what it is for; after a power cut `karst check` finds what it lacks
+    const sql = 'INSERT INTO intents (key, state, holder, since) VALUES (?, ?, ?, ?)'
+    this.#quick.run(sql, key, state, this.#self, since)
+  }
+
+  /** Its multipart upload, to be aborted if nobody ends it. */
+  upload(key: string, upload: string): void {
+    this.#quick.run('UPDATE intents SET upload = ? WHERE key = ?', upload, key)
+  }
+
+  /** Within the transaction that gives the object a node. */
+  settle(key: string): void {
+    this.#durable.run('DELETE FROM intents WHERE key = ?', key)
+  }
+
+  /** Within the transaction that takes the node from it: it goes from `since` on. */
+  discard(key: string, since: number): void {
+    const sql = `INSERT INTO intents (key, state, holder, since) VALUES (?1, 'garbage', ?2, ?3)
+      ON CONFLICT (key) DO UPDATE SET state = 'garbage', since = ?3`
+    this.#durable.run(sql, key, this.#self, since)
+  }
+
+  /** It is gone from the bucket. */
+  forget(key: string): void {
+    this.#quick.run(`DELETE FROM intents WHERE key = ? AND state <> 'writing'`, key)
+  }
+
+  has(key: string): boolean {
+    return this.#durable.get('SELECT 1 FROM intents WHERE key = ?', key) !== undefined
+  }
+
+  get(key: string): Intent | undefined {
+    const row = this.#durable.get('SELECT * FROM intents WHERE key = ?', key)
+    return row && this.#intent(row)
+  }
+
+  /** What goes now: garbage whose time has come. */
+  due(now: number, limit: number): Intent[] {
+    const sql = `SELECT * FROM intents WHERE state = 'garbage' AND since <= ? ORDER BY since LIMIT ?`
+    return this.#durable.all(sql, now, limit).map((row) => this.#intent(row))
+  }
+
+  incoming(): Intent[] {
+    return this.#durable.all(`SELECT * FROM intents WHERE state = 'incoming'`).map((row) => this.#intent(row))
+  }
+
+  /** What a process that is no more was writing becomes garbage; answers how much of it there is. */
+  bury(now: number): number {
+    const left = this.#durable
+      .all(`SELECT key, holder, since FROM intents WHERE state = 'writing'`)
+      .filter(({ holder, since }) => !mayLive(String(holder), this.#self, Number(since), now))
+    for (const { key } of left) this.discard(String(key), now)
+    return left.length
+  }
+
+  count(): number {
+    return this.#durable.number('SELECT count(*) FROM intents')
+  }
+
+  #intent(row: Row): Intent {
+    return {
+      key: String(row['key']),
+      state: row['state'] as IntentState,
+      since: Number(row['since']),
+      upload: textOf(row['upload']),
+      foreign: row['holder'] !== this.#self,
+    }
+  }
+}

@@ -1,0 +1,26 @@
+/** The tables of a catalog: nodes as rows, and the objects in a bucket that may have no node. */
+import { type Schema } from './migrations.ts'
+
+/**
+ * A node stands under its parent by id, so that a rename is one row whatever stands below. Names are UTF-8 text, and the collation BINARY compares
+ * their bytes. What waits in the trash of a container has the negated id of that container as its parent.
+ *
+ * `size` is the bytes of a data node, and of a container all that its tree holds; `nodes` counts the same tree, itself included. Both are kept
+ * along the way up at every change, so that usage and quota cost the depth of a node and not the size of its tree.
+ */
+const CATALOG_1 = `
+  CREATE TABLE nodes (id INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER, name TEXT NOT NULL, type TEXT NOT NULL,
+    owner TEXT NOT NULL, flags INTEGER NOT NULL, shares TEXT, mode INTEGER NOT NULL, gid INTEGER,
+    mtime TEXT NOT NULL, ctime TEXT NOT NULL, version INTEGER NOT NULL DEFAULT 1, properties TEXT,
+    size INTEGER NOT NULL DEFAULT 0, nodes INTEGER NOT NULL DEFAULT 1, folders INTEGER NOT NULL DEFAULT 0, quota INTEGER,
+    content TEXT, md5 TEXT, etag TEXT, key TEXT, text BLOB, UNIQUE (parent, name)) STRICT;
+  CREATE INDEX nodes_key ON nodes (key) WHERE key IS NOT NULL;
+  CREATE TABLE trash (id TEXT PRIMARY KEY, node INTEGER NOT NULL UNIQUE, deleted INTEGER NOT NULL, note TEXT NOT NULL)
+    STRICT, WITHOUT ROWID;
+  CREATE TABLE intents (key TEXT PRIMARY KEY, state TEXT NOT NULL, holder TEXT NOT NULL, since INTEGER NOT NULL, upload TEXT)
+    STRICT, WITHOUT ROWID;
+  CREATE INDEX intents_state ON intents (state, since);
+`
+
+/** "krct" */
+export const CATALOG: Schema = { application: 0x6b726374, steps: [CATALOG_1], name: 'karst catalog' }
