@@ -34,6 +34,7 @@ import { nodePath } from '../../src/vospace/path.ts'
 import { service } from '../../src/vospace/uri.ts'
 import { Http2Agent } from './http2-agent.ts'
 import { authority, chainPem, credentials, dnOf, host, type Name } from './people.ts'
+import { keepXml, watchXml } from './xml-answers.ts'
 
 export const GROUP = 'ivo://karst.local/gms?team'
 /** Whose groups count here; the alias is what vchmod of the Python client writes. */
@@ -126,7 +127,13 @@ export class Gateway {
   }
 
   /** `target` is sent as it stands: below `/karst`, or from the root of the host with two slashes, or a URL of this gateway. */
-  async call(target: string, { method = 'GET', as, headers = {}, body }: Call = {}): Promise<Reply> {
+  async call(target: string, call: Call = {}): Promise<Reply> {
+    const reply = await this.#called(target, call)
+    keepXml(target, reply.headers['content-type'], reply.text)
+    return reply
+  }
+
+  async #called(target: string, { method = 'GET', as, headers = {}, body }: Call): Promise<Reply> {
     const path = this.path(target)
     if (this.#http2 !== undefined) return this.#http2.call(as, tlsOf(as), { path, method, headers, body })
     return new Promise((resolve, reject) => {
@@ -182,6 +189,7 @@ export async function collect(response: IncomingMessage): Promise<Reply> {
 
 /** Starts one for a test; it stops with it. */
 export async function startGateway(t: Test, options: GatewayOptions = {}): Promise<Gateway> {
+  watchXml()
   const store = openStore(':memory:')
   for (const name of ['alice', 'bob', 'carol'] as const) {
     store.users.create({ name })
