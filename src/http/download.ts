@@ -99,7 +99,9 @@ async function pour(body: Recycling, raw: ServerResponse): Promise<void> {
       body.once('error', reject)
       body.once('end', () => raw.end(resolve))
       body.on('data', (chunk: Buffer) => {
-        if (!raw.write(chunk, () => body.recycle?.(chunk))) body.pause()
+        // of one that broke off nobody knows whether its bytes have gone
+        const written = (error?: Error | null): void => void (error ?? body.recycle?.(chunk))
+        if (!raw.write(chunk, written)) body.pause()
       })
     })
   } finally {

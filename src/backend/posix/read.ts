@@ -67,12 +67,21 @@ function sameBytes(fd: number, { stat, contentVersion }: Inode, store: Store): b
   return openContentVersion(fd, store.keeping) === contentVersion
 }
 
+/** Buffers of CHUNK bytes that no stream uses: what is read in ranges would allocate, and touch, new ones for each. */
+const spare: Buffer[] = []
+const SPARE = 16
+
+/** For bytes that have gone; whoever reads into it next shows no more than it has read. */
+function giveBack(chunk: Buffer): void {
+  const isOurs = chunk.byteOffset === 0 && chunk.buffer.byteLength === CHUNK
+  if (isOurs && spare.length < SPARE) spare.push(Buffer.from(chunk.buffer, 0, CHUNK))
+}
+
 class ByteStream extends Readable {
   readonly #bytes: OpenBytes
   #position: number
   #left: number
   #reading = false
-  readonly #free: Buffer[] = []
   #closing: (() => void) | undefined
 
   constructor(bytes: OpenBytes, start: number, count: number, signal: AbortSignal | undefined) {
@@ -83,7 +92,7 @@ class ByteStream extends Readable {
   }
 
   override _read(): void {
-    const whole = this.#free.pop() ?? Buffer.allocUnsafeSlow(Math.min(CHUNK, this.#left))
+    const whole = spare.pop() ?? Buffer.allocUnsafeSlow(this.#left < CHUNK / 4 ? this.#left : CHUNK)
     const buffer = this.#left < whole.length ? whole.subarray(0, this.#left) : whole
     this.#reading = true
     readAt(this.#bytes.fd, buffer, 0, buffer.length, this.#position, (error, count) => {
@@ -101,7 +110,7 @@ class ByteStream extends Readable {
 
   /** Takes back a chunk whose bytes have gone, to read into it again: allocating one anew costs as much as encrypting it. */
   recycle(chunk: Buffer): void {
-    if (chunk.length === CHUNK) this.#free.push(chunk)
+    giveBack(chunk)
   }
 
   #got(buffer: Buffer, count: number): void {
