@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
+import { CephFsBackend } from './backend/cephfs/cephfs.ts'
 import { PosixBackend } from './backend/posix/posix.ts'
 import { lackingPrivileges } from './backend/posix/privilege.ts'
 import { RoutedBackend } from './backend/routed.ts'
@@ -10,7 +11,7 @@ import { Routes } from './backend/routes.ts'
 import { Bucket } from './backend/s3/bucket.ts'
 import { s3Client } from './backend/s3/client.ts'
 import { S3Backend } from './backend/s3/s3.ts'
-import { type PosixBackendConfig, type S3BackendConfig } from './config-backends.ts'
+import { type CephFsBackendConfig, type PosixBackendConfig, type S3BackendConfig } from './config-backends.ts'
 import { ConfigError, type Config } from './config.ts'
 import { type Store } from './store/store.ts'
 import { isFault } from './vospace/fault.ts'
@@ -58,7 +59,7 @@ function makeBackend(name: string, config: Config, store: Store, logger: Logger)
   const backend = config.backends[name]
   if (backend === undefined) throw new ConfigError(`there is no backend named ${name}`)
   const parts = { name, config, store, logger }
-  return backend.type === 'posix' ? makePosix(backend, parts) : makeS3(backend, parts)
+  return backend.type === 's3' ? makeS3(backend, parts) : makeTree(backend, parts)
 }
 
 interface Parts {
@@ -68,13 +69,13 @@ interface Parts {
   readonly logger: Logger
 }
 
-function makePosix(backend: PosixBackendConfig, { name, config, store, logger }: Parts): PosixBackend {
+function makeTree(backend: PosixBackendConfig | CephFsBackendConfig, { name, config, store, logger }: Parts): Backend {
   const lacking = lackingPrivileges()
   const mode = backend.mode === 'auto' ? (lacking.length === 0 ? 'root' : 'unprivileged') : backend.mode
   if (mode === 'root' && lacking.length > 0)
     throw new ConfigError(`backend ${name}: mode root needs more privilege: ${lacking.join(', ')}`)
-  logger.info({ backend: name, root: backend.root, mode, lacking }, 'POSIX backend')
-  return new PosixBackend({
+  logger.info({ backend: name, type: backend.type, root: backend.root, mode, lacking }, 'backend')
+  const tree = new PosixBackend({
     root: backend.root,
     ids: store.ids(),
     mode,
@@ -82,6 +83,9 @@ function makePosix(backend: PosixBackendConfig, { name, config, store, logger }:
     logger,
     ...(backend.unlabelledOwner !== undefined && { unlabelledOwner: backend.unlabelledOwner }),
   })
+  if (backend.type === 'posix') return tree
+  const { root, pool } = backend
+  return new CephFsBackend({ tree, root, allocationParents: config.allocations, ...(pool !== undefined && { pool }) })
 }
 
 function makeS3(backend: S3BackendConfig, { name, config, store, logger }: Parts): S3Backend {

@@ -1,7 +1,7 @@
 /** The part of the configuration that is about storage profiles: one kind of entry for each type of backend, and which paths each keeps. */
 import { nodePath } from './vospace/path.ts'
 
-export type BackendConfig = PosixBackendConfig | S3BackendConfig
+export type BackendConfig = PosixBackendConfig | CephFsBackendConfig | S3BackendConfig
 
 export interface PosixBackendConfig {
   readonly type: 'posix'
@@ -10,14 +10,25 @@ export interface PosixBackendConfig {
   readonly unlabelledOwner?: string
 }
 
+export interface CephFsBackendConfig extends Omit<PosixBackendConfig, 'type'> {
+  readonly type: 'cephfs'
+  /** data pool of what is written */
+  readonly pool?: string
+}
+
 /** As it stands in the file. */
-export type BackendDocument = PosixBackendDocument | S3BackendDocument
+export type BackendDocument = PosixBackendDocument | CephFsBackendDocument | S3BackendDocument
 
 export interface PosixBackendDocument {
   type: 'posix'
   root: string
   mode?: 'auto' | 'root' | 'unprivileged'
   unlabelledOwner?: string
+}
+
+export interface CephFsBackendDocument extends Omit<PosixBackendDocument, 'type'> {
+  type: 'cephfs'
+  pool?: string
 }
 
 /** A bucket; the tree of its nodes is kept in a catalog among the state. */
@@ -72,7 +83,7 @@ const S3_DEFAULTS = {
 
 /** With its defaults; `file` makes names of files absolute. */
 export function backendConfig(document: BackendDocument, file: (path: string) => string): BackendConfig {
-  if (document.type === 'posix') return { ...document, root: file(document.root), mode: document.mode ?? 'auto' }
+  if (document.type !== 's3') return { ...document, root: file(document.root), mode: document.mode ?? 'auto' }
   const { direct, ca, credentials, ...given } = document
   return {
     ...S3_DEFAULTS,

@@ -3,7 +3,7 @@
  * held, so that nobody changes it, what has changed meanwhile is brought over, the copy takes its place, and only then the source goes.
  */
 import { createHash } from 'node:crypto'
-import { Fault } from '../vospace/fault.ts'
+import { type Held } from '../backend/backend.ts'
 import { child, parentOf, type NodePath } from '../vospace/path.ts'
 import { carryTree, entryIn, removeWhole, type CarryRun } from './carry.ts'
 import { type MoveCheckpoint, type MoveRun } from './move.ts'
@@ -29,8 +29,7 @@ export async function moveAcross(
   let held
   try {
     await carryTree(source, { backend, path: staged }, run)
-    held = await backend.profiles?.hold(from)
-    if (held === undefined) throw new Fault('InternalFault', 'a storage without profiles has no others')
+    held = await holdOf(space, from)
     const copy = await carryTree(source, { backend, path: staged }, { signal })
     note({ id, from, to, staged: { path: staged, id: copy.id } })
     const entry = await backend.move(staged, to)
@@ -52,14 +51,19 @@ export async function isMovedAcross(space: Space, { id, from, to, staged }: Move
   if (staged?.id === undefined) return false
   if ((await entryIn(backend, to))?.id !== staged.id) return false
   if ((await entryIn(backend, from))?.id !== id) return true
-  const held = await backend.profiles?.hold(from)
+  const held = await holdOf(space, from)
   try {
-    await held?.remove()
+    await held.remove()
     changes.append({ id, path: from, kind: 'removed' })
   } finally {
-    held?.release()
+    held.release()
   }
   return true
+}
+
+/** A storage that is alone may refuse a rename as well (CephFS, into a quota): there nobody is kept from the source. */
+async function holdOf({ backend }: Space, path: NodePath): Promise<Held> {
+  return backend.profiles?.hold(path) ?? { remove: () => removeWhole(backend, path), release: () => undefined }
 }
 
 /** Takes away what a move across that does not go on has made. */

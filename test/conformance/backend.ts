@@ -57,10 +57,10 @@ export function backendConformance(name: string, make: () => Promise<Harness>, e
       })
     }
     await t.test('it tells the truth about its capabilities', async (t) => {
-      const { backend, dispose } = await make()
+      const { backend, quotaOn, dispose } = await make()
       await backend.start()
       t.match(capabilitiesOf(backend), expected)
-      await capabilities(t, backend)
+      await capabilities(t, backend, quotaOn)
       await backend.stop()
       await dispose()
     })
@@ -69,13 +69,13 @@ export function backendConformance(name: string, make: () => Promise<Harness>, e
 
 const capabilitiesOf = (b: Backend): Capabilities => b.capabilitiesAt?.(ROOT) ?? b.capabilities
 
-async function capabilities(t: Test, b: Backend): Promise<void> {
+async function capabilities(t: Test, b: Backend, quotaOn = p('/a')): Promise<void> {
   const can = capabilitiesOf(b)
   await b.make(p('/a'), container)
   await b.make(p('/b'), container)
   await b.put(p('/a/x'), body('x'), { draft: file })
   if (can.quota) {
-    await b.setQuota(p('/a'), 1000)
+    await b.setQuota(quotaOn, 1000)
     t.equal((await b.usage(p('/a/x'))).quota, 1000)
   } else await refused(t, b.setQuota(p('/a'), 1000), 'OperationNotSupported')
   if (can.exchange) {

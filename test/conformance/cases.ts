@@ -9,6 +9,8 @@ import { nodePath, type NodePath } from '../../src/vospace/path.ts'
 export interface Harness {
   readonly backend: Backend
   readonly ids: Ids
+  /** a container that may have a quota; default /a */
+  readonly quotaOn?: NodePath
   readonly dispose: () => Promise<void>
 }
 

@@ -41,6 +41,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/backend': ['src/backend/backend.ts', 'src/backend/trash.ts', 'src/vospace'],
   'src/backend/posix': ['src/backend/backend.ts', 'src/backend/trash.ts', 'src/backend', 'src/libc', 'src/vospace'],
   'src/backend/s3': ['src/backend/backend.ts', 'src/backend/trash.ts', 'src/backend', 'src/store', 'src/vospace'],
+  'src/backend/cephfs': ['src/backend/backend.ts', 'src/backend/posix', 'src/backend', 'src/libc', 'src/vospace'],
   'src/store': ['src/vospace'],
   'src/codec': ['src/vospace'],
   'src/libc': ['src/vospace'],

@@ -1,0 +1,117 @@
+/** A gateway with two storages, one of them CephFS: over HTTP, by its jobs, in a mount, and when it is lost. */
+import { spawn } from 'node:child_process'
+import { chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { fuseSkip } from '../parts.ts'
+import { Quickstart, request, run, sh, type Answer, type Asking } from '../service/running.ts'
+import { MOUNT, skip } from './tree.ts'
+
+interface Written {
+  service: { url: string }
+  backends: Record<string, unknown>
+  namespace: { path: string; backend: string }[]
+  allocations: string[]
+}
+
+const karst = new Quickstart(['--no-mount'])
+const root = skip === false ? mkdtempSync(join(MOUNT ?? '', 'gateway-')) : ''
+t.teardown(async () => {
+  await karst.dispose()
+  if (root !== '') rmSync(root, { recursive: true, force: true })
+})
+
+/** As the quickstart has made it, with `/project` on CephFS. */
+async function configured(): Promise<{ file: string; ca: string; proxy: string }> {
+  const { ca, users } = await karst.start()
+  await karst.stop()
+  const file = join(karst.state, 'config.json')
+  const config = JSON.parse(readFileSync(file, 'utf8')) as Written
+  const { uid } = statSync(join(karst.state, 'tree/home/alice'))
+  config.backends['ceph'] = { type: 'cephfs', root }
+  config.namespace.push({ path: '/project', backend: 'ceph' })
+  config.allocations.push('/project')
+  writeFileSync(file, JSON.stringify(config))
+  for (const name of ['project/survey', 'project/open']) {
+    mkdirSync(join(root, name), { recursive: true })
+    chownSync(join(root, name), uid, uid)
+  }
+  return { file, ca, proxy: users['alice']?.proxy ?? '' }
+}
+
+async function serving(t: Test, file: string): Promise<void> {
+  const child = spawn('bin/karst', ['serve', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (output += String(part)))
+  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
+  t.teardown(async () => {
+    child.kill('SIGTERM')
+    await ended
+  })
+  for (let waited = 0; !output.includes('karst serves'); waited += 50) {
+    if (child.exitCode !== null || waited > 60_000) throw new Error(output)
+    await new Promise((done) => setTimeout(done, 50))
+  }
+}
+
+t.test('a gateway over a tree and CephFS', { skip }, async (t) => {
+  const { file, ca, proxy } = await configured()
+  await serving(t, file)
+  const { service } = JSON.parse(readFileSync(file, 'utf8')) as Written
+  const ask = (path: string, asking: Asking = {}): Promise<Answer> => request(service.url + path, ca, proxy, asking)
+
+  await t.test('both are listed, and bytes go where the path says', async (t) => {
+    t.match((await ask('/nodes/')).body.toString(), /karst\/project"/)
+    t.equal((await ask('/files/project/survey/f', { method: 'PUT', body: 'on ceph' })).status, 201)
+    t.equal(readFileSync(join(root, 'project/survey/f'), 'utf8'), 'on ceph')
+    t.equal((await ask('/files/project/survey/f')).body.toString(), 'on ceph')
+    t.equal((await ask('/nodes/project/survey/.snap')).status, 403)
+  })
+
+  await t.test('a quota refuses with numbers, and is shown', async (t) => {
+    await sh(`setfattr -n ceph.quota.max_bytes -v 5000000 '${root}/project/survey'`)
+    const refused = await ask('/files/project/survey/big', { method: 'PUT', body: Buffer.alloc(6_000_000) })
+    t.equal(refused.status, 413)
+    t.match(refused.body.toString(), /QuotaExceeded: 6000000 bytes more do not fit .* quota, \d+ bytes/)
+    t.match((await ask('/nodes/project/survey')).body.toString(), /core#quota"[^>]*>5000000</)
+  })
+
+  await t.test('a move from one to the other takes the bytes along', async (t) => {
+    t.equal((await ask('/files/home/alice/m', { method: 'PUT', body: 'moves' })).status, 201)
+    const moved = async (from: string, to: string): Promise<string> => {
+      const [target, direction] = [from, to].map((path) => `vos://karst.local~karst${path}`)
+      const body = `<vos:transfer xmlns:vos="http://www.ivoa.net/xml/VOSpace/v2.0" version="2.1"><vos:target>${target}</vos:target><vos:direction>${direction}</vos:direction><vos:keepBytes>false</vos:keepBytes></vos:transfer>`
+      const made = await ask('/transfers?PHASE=RUN', { method: 'POST', headers: { 'content-type': 'text/xml' }, body })
+      const job = new URL(made.headers.get('location') ?? '').pathname.replace(/^\/karst/, '')
+      return /<uws:phase>(\w+)</.exec((await ask(`${job}?WAIT=20`)).body.toString())?.[1] ?? ''
+    }
+    t.equal(await moved('/home/alice/m', '/project/survey/moved'), 'COMPLETED')
+    t.equal(readFileSync(join(root, 'project/survey/moved'), 'utf8'), 'moves')
+    t.equal((await ask('/nodes/home/alice/m')).status, 404)
+    // within CephFS, a directory into a quota: EXDEV as well
+    await sh(`mkdir '${root}/project/open/d' && chown --reference='${root}/project/open' '${root}/project/open/d'`)
+    t.equal((await ask('/files/project/open/d/f', { method: 'PUT', body: 'below' })).status, 201)
+    t.equal(await moved('/project/open/d', '/project/survey/came'), 'COMPLETED')
+    t.equal(readFileSync(join(root, 'project/survey/came/f'), 'utf8'), 'below')
+    t.equal((await ask('/nodes/project/open/d')).status, 404)
+  })
+
+  await t.test('in a mount it is a file system', { skip: await fuseSkip() }, async (t) => {
+    const place = mkdtempSync('/tmp/karst-ceph-place-')
+    const env = { KARST_MOUNT_STATE: join(karst.folder, 'driver') }
+    const words = ['--ca', ca, '--url', service.url, '--certificate', proxy]
+    const said = await run('bin/karst', ['mount', 'vos://karst.local~karst/project/survey', place, ...words], { env })
+    t.equal(said.code, 0, said.stderr)
+    t.teardown(async () => {
+      await run('bin/karst', ['umount', place], { env })
+      rmSync(place, { recursive: true, force: true })
+    })
+    t.equal(await sh(`cat '${place}/f'`), 'on ceph')
+    await sh(`cd '${place}' && mkdir d && echo mounted > d/g && mv d e && ln -s e/g l && sync e/g`)
+    t.equal(readFileSync(join(root, 'project/survey/e/g'), 'utf8'), 'mounted\n')
+    const full = await run('sh', ['-c', `head -c 8000000 /dev/zero > '${place}/big'`])
+    t.match(full.stderr, /quota exceeded/i)
+  })
+
+  t.match((await ask('/availability')).body.toString(), /<vosi:available>true</)
+})
