@@ -103,7 +103,9 @@ void t.test('many operations leave nothing behind', { skip }, async (t) => {
     const spool = fs
       .readdirSync(path.join(state, 'spool'))
       .flatMap((id) => fs.readdirSync(path.join(state, 'spool', id)))
+    const [, kilobytes] = /^VmRSS:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
     return {
+      memory: Number(kilobytes) >> 10,
       descriptors,
       inodes: mounted?.inodes ?? 0,
       open: mounted?.openFiles,
@@ -112,11 +114,13 @@ void t.test('many operations leave nothing behind', { skip }, async (t) => {
       spool,
     }
   }
-  await churn(200)
+  await churn(1000)
   const before = await looked()
-  await churn(4000)
+  await churn(3600)
   const after = await until(looked, ({ inodes, open }) => open === 0 && inodes <= before.inodes + 5)
   t.ok(after.count - before.count > 30_000, `${after.count - before.count} requests`)
+  // heaps are let grow a little; a request that left a kilobyte would show
+  t.ok(after.memory <= before.memory + 32, `${before.memory} MiB, then ${after.memory} MiB`)
   t.ok(after.descriptors <= before.descriptors + 25, `${before.descriptors} then ${after.descriptors} descriptors`)
   t.ok(after.inodes <= before.inodes + 5, `${before.inodes} then ${after.inodes} nodes`)
   t.same([after.open, after.spool, after.record], [0, ['journal'], 1])
