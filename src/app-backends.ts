@@ -1,7 +1,7 @@
 /** The part of the composition root that is about storage: makes the backend that an entry of the configuration describes. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Logger } from 'pino'
+import { pino, type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
 import { CephFsBackend } from './backend/cephfs/cephfs.ts'
 import { PosixBackend } from './backend/posix/posix.ts'
@@ -10,10 +10,11 @@ import { RoutedBackend } from './backend/routed.ts'
 import { Routes } from './backend/routes.ts'
 import { Bucket } from './backend/s3/bucket.ts'
 import { s3Client } from './backend/s3/client.ts'
-import { S3Backend } from './backend/s3/s3.ts'
+import { checkStore, type CheckCounts, type Finding } from './backend/s3/check.ts'
+import { S3Backend, type S3Options } from './backend/s3/s3.ts'
 import { type CephFsBackendConfig, type PosixBackendConfig, type S3BackendConfig } from './config-backends.ts'
 import { ConfigError, type Config } from './config.ts'
-import { type Store } from './store/store.ts'
+import { openStore, type Store } from './store/store.ts'
 import { isFault } from './vospace/fault.ts'
 import { isWithin, type NodePath } from './vospace/path.ts'
 
@@ -88,10 +89,41 @@ function makeTree(backend: PosixBackendConfig | CephFsBackendConfig, { name, con
   return new CephFsBackend({ tree, root, allocationParents: config.allocations, ...(pool !== undefined && { pool }) })
 }
 
-function makeS3(backend: S3BackendConfig, { name, config, store, logger }: Parts): S3Backend {
+function makeS3(backend: S3BackendConfig, parts: Parts): S3Backend {
+  const { endpoint, bucket, prefix } = backend
+  parts.logger.info({ backend: parts.name, endpoint, bucket, prefix }, 'S3 backend')
+  return new S3Backend(s3Options(backend, parts))
+}
+
+/** Whether catalog and bucket agree, of every backend that has both. ConfigError: a backend cannot be looked at. */
+export async function checkStorages(
+  config: Config,
+  options: { readonly repair: boolean; readonly found: (name: string, finding: Finding) => void },
+): Promise<ReadonlyMap<string, CheckCounts>> {
+  const counts = new Map<string, CheckCounts>()
+  const store = openStore(join(config.state, 'karst.db'))
+  try {
+    for (const [name, backend] of Object.entries(config.backends)) {
+      if (backend.type !== 's3') continue
+      const found = (finding: Finding): void => options.found(name, finding)
+      const checked = s3Options(backend, { name, config, store, logger: pino({ level: 'silent' }) })
+      try {
+        counts.set(name, await checkStore(checked, { repair: options.repair, found }))
+      } catch (error) {
+        throw new ConfigError(`storage profile ${name}: ${(error as Error).message}`, { cause: error })
+      } finally {
+        checked.bucket.close()
+      }
+    }
+  } finally {
+    store.close()
+  }
+  return counts
+}
+
+function s3Options(backend: S3BackendConfig, { name, config, store, logger }: Parts): S3Options {
   const { prefix, partBytes, parallelParts, copyBytes, graceSeconds, capacity } = backend
-  logger.info({ backend: name, endpoint: backend.endpoint, bucket: backend.bucket, prefix }, 'S3 backend')
-  return new S3Backend({
+  return {
     bucket: bucketOf(name, backend),
     prefix,
     catalog: join(config.state, `catalog-${name}.db`),
@@ -102,7 +134,7 @@ function makeS3(backend: S3BackendConfig, { name, config, store, logger }: Parts
     graceSeconds,
     logger: logger.child({ backend: name }),
     ...(capacity !== undefined && { capacity }),
-  })
+  }
 }
 
 function bucketOf(name: string, backend: S3BackendConfig): Bucket {

@@ -44,6 +44,8 @@ import { type NodePath } from './vospace/path.ts'
 import { TRANSFERS } from './vospace/transfer.ts'
 import { service } from './vospace/uri.ts'
 
+export { checkStorages } from './app-backends.ts'
+
 /** A running gateway. */
 export interface Gateway {
   /** the service base, as configured */

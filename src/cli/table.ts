@@ -8,6 +8,7 @@ const LOADERS: Readonly<Record<string, () => Promise<Command>>> = {
   umount: async () => (await import('./mount.ts')).umount,
   'mount-helper': async () => (await import('./mount-helper.ts')).mountHelper,
   proxy: async () => (await import('./proxy.ts')).proxy,
+  check: async () => (await import('./check.ts')).check,
   trash: async () => (await import('./trash.ts')).trash,
   groups: async () => (await import('./groups.ts')).groups,
   share: async () => (await import('./share.ts')).share,

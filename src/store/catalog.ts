@@ -208,9 +208,10 @@ export class Catalog {
     return rowOf(this.#database.get('SELECT * FROM nodes WHERE key = ?', key))
   }
 
-  /** Data nodes that have an object, in the order of keys, after that key. */
-  keyed(after: string, limit: number): NodeRow[] {
-    return rowsOf(this.#database.all('SELECT * FROM nodes WHERE key > ? ORDER BY key LIMIT ?', after, limit))
+  /** Data nodes whose objects have keys after one and up to another, in the order of keys. */
+  keyed(after: string, until: string, limit: number): NodeRow[] {
+    const sql = 'SELECT * FROM nodes WHERE key > ? AND key <= ? ORDER BY key LIMIT ?'
+    return rowsOf(this.#database.all(sql, after, until, limit))
   }
 
   /** Throws InternalFault or ServiceBusy when nothing can be written now. */

@@ -94,7 +94,7 @@ export class S3Backend implements Backend {
     if (this.#opened !== undefined) return
     await this.#options.bucket.probe()
     await mkdir(this.#options.spool, { recursive: true, mode: 0o700 })
-    this.#opened = open(this.#options)
+    this.#opened = openStore(this.#options)
     this.#opened.garbage.start()
   }
 
@@ -244,6 +244,11 @@ export class S3Backend implements Backend {
     return bucket.presign(row.key, options.direction, seconds)
   } // prettier-ignore
 
+  /** Key of the object of a data node; undefined: it has no bytes. For who looks into the bucket besides. */
+  objectOf(path: NodePath): string | undefined {
+    return this.#tree.need({ path }, 'data').row.key ?? undefined
+  }
+
   get #open(): Opened {
     if (this.#opened === undefined) throw new Fault('ServiceBusy', 'the store is not started')
     return this.#opened
@@ -316,13 +321,14 @@ export class S3Backend implements Backend {
   }
 }
 
-interface Opened {
+export interface Opened {
   readonly tree: Tree
   readonly garbage: Garbage
   readonly trash: Trash
 }
 
-function open(options: S3Options): Opened {
+/** Catalog, rules and garbage of a store; nothing is under way yet. InternalFault: the catalog cannot be used. */
+export function openStore(options: S3Options): Opened {
   const catalog = new Catalog(options.catalog)
   const { ids, allocationParents, capacity, bucket, graceSeconds, logger, prefix } = options
   const isOurs = (key: string): boolean => key.startsWith(prefix)

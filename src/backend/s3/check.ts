@@ -1,0 +1,124 @@
+/** Whether catalog and bucket agree, object by object; and what of it can be put right. */
+import { type NodeRow } from '../../store/catalog.ts'
+import { type Bucket, type ListedObject } from './bucket.ts'
+import { openStore, type S3Options } from './s3.ts'
+import { type Tree } from './tree.ts'
+
+export interface Finding {
+  /**
+   * `orphan`: an object that no node has; `upload`: parts of one; `dangling`: a node whose object is gone, and with it its bytes;
+   * `different`: a node whose object has other bytes than were written.
+   */
+  readonly kind: 'orphan' | 'upload' | 'dangling' | 'different'
+  /** of the object, or of the node where there is one */
+  readonly what: string
+  readonly repaired: boolean
+}
+
+export interface CheckOptions {
+  /** Orphans and uploads are deleted, and dangling nodes removed; what is different stays. */
+  readonly repair: boolean
+  readonly found: (finding: Finding) => void
+}
+
+export interface CheckCounts {
+  readonly objects: number
+  /** known to go, or being written */
+  readonly waiting: number
+}
+
+/** Rows that are looked at in one go. */
+const LOT = 1000
+
+/** Beside a running gateway too: what is being written is written down before it is there. Rejects when one of the two cannot be read. */
+export async function checkStore(options: S3Options, { repair, found }: CheckOptions): Promise<CheckCounts> {
+  const { bucket, prefix } = options
+  await bucket.probe()
+  const { tree, garbage } = openStore(options)
+  try {
+    if (repair) await garbage.sweep()
+    const check = new Check(tree, bucket, repair, found)
+    let objects = 0
+    let last = ''
+    for await (const page of bucket.list(prefix)) {
+      objects += page.length
+      for (const object of page) await check.object(object)
+      const end = page.at(-1)?.key
+      if (end === undefined) continue
+      await check.rows(last, end, new Set(page.map(({ key }) => key)))
+      last = end
+    }
+    await check.rows(last, prefixEnd(prefix), new Set())
+    for await (const { key, upload } of bucket.uploads(prefix)) await check.upload(key, upload)
+    return { objects, waiting: tree.catalog.intents.count() }
+  } finally {
+    tree.catalog.close()
+  }
+}
+
+class Check {
+  readonly #tree: Tree
+  readonly #bucket: Bucket
+  readonly #repair: boolean
+  readonly #found: (finding: Finding) => void
+
+  constructor(tree: Tree, bucket: Bucket, repair: boolean, found: (finding: Finding) => void) {
+    this.#tree = tree
+    this.#bucket = bucket
+    this.#repair = repair
+    this.#found = found
+  }
+
+  async object({ key, size, etag }: ListedObject): Promise<void> {
+    const { catalog } = this.#tree
+    // it was listed before this, and a commit takes it from the one to the other: in none of them it never was
+    const { row, isKnown } = catalog.transaction(() => ({ row: catalog.withKey(key), isKnown: catalog.intents.has(key) }))
+    if (row !== undefined && (row.size !== size || row.etag !== etag)) this.#tell('different', this.#nameOf(row), false)
+    if (row !== undefined || isKnown) return
+    if (this.#repair) await this.#bucket.remove(key)
+    this.#tell('orphan', key, this.#repair)
+  } // prettier-ignore
+
+  async upload(key: string, upload: string): Promise<void> {
+    if (this.#tree.catalog.intents.has(key)) return
+    if (this.#repair) await this.#bucket.abortUpload(key, upload)
+    this.#tell('upload', key, this.#repair)
+  }
+
+  /** Nodes with keys after `from`, up to `until`, whose objects are not among those listed. */
+  async rows(from: string, until: string, listed: ReadonlySet<string>): Promise<void> {
+    const { catalog } = this.#tree
+    for (let after = from; ; ) {
+      const lot = catalog.keyed(after, until, LOT)
+      for (const row of lot) if (!listed.has(row.key ?? '')) await this.#missing(row)
+      const last = lot.at(-1)?.key
+      if (lot.length < LOT || last === undefined || last === null) return
+      after = last
+    }
+  } // prettier-ignore
+
+  async #missing(row: NodeRow): Promise<void> {
+    // it may have been written since the page was listed
+    if (row.key === null || (await this.#bucket.head(row.key)) !== undefined) return
+    const { catalog } = this.#tree
+    const name = this.#nameOf(row)
+    const isStill = catalog.transaction(() => {
+      const now = catalog.byId(row.id)
+      if (now?.key !== row.key) return false
+      if (this.#repair) this.#tree.drop(now, name)
+      return true
+    })
+    if (isStill) this.#tell('dangling', name, this.#repair)
+  }
+
+  #nameOf(row: NodeRow): string {
+    return this.#tree.pathOf(row.id) ?? `${row.name} (in the trash)`
+  }
+
+  #tell(kind: Finding['kind'], what: string, repaired: boolean): void {
+    this.#found({ kind, what, repaired })
+  }
+}
+
+/** The first key that is after all that begin so: a prefix ends with a slash. */
+const prefixEnd = (prefix: string): string => `${prefix.slice(0, -1)}0`
