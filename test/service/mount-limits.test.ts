@@ -60,6 +60,14 @@ for name in ('.karst', 'a\\x01b', 'line\\nbreak', ' ', '...', 'per%41cent', 'plu
   )
 })
 
+t.test('attributes are text: what is none is refused, and no part of it is kept', { skip }, async (t) => {
+  const told = await python(`
+open('noted', 'w').close()
+for value in (b'word', b'\\xff\\x00', b'x' * 70000, 'gr\xfc\xdfe \u661f'.encode()):
+    print(attempt(os.setxattr, 'noted', 'user.note', value), os.getxattr('noted', 'user.note').decode())`)
+  t.same(told, ['done word', 'Invalid argument word', 'Argument list too long word', 'done gr\xfc\xdfe \u661f'])
+})
+
 t.test('a folder of 100,000 entries is listed, changed and removed from', { skip }, async (t) => {
   mkdirSync(join(tree(), 'crowd'))
   await sh(`cd '${tree()}/crowd'; seq -w 0 99999 | xargs touch`)

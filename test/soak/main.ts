@@ -11,7 +11,7 @@ import { js } from '../mount/driver-harness.ts'
 import { ownerOf } from '../mount/killing.ts'
 import { Quickstart, run } from '../service/running.ts'
 
-/** Rounds of one program; each makes some 120 operations, and seven of them change something at the gateway. */
+/** Rounds of one program; each makes some 400 operations, and seven of them change something at the gateway. */
 const ROUNDS = 100
 
 /** What programs do to files, folders, links, names that are open, and locks: nothing of it is left. */
@@ -19,7 +19,7 @@ const CHURN = `const dir = argv[0] + '/' + process.pid, piece = Buffer.alloc(700
   fs.mkdirSync(dir)
   for (let i = 0; i < ${ROUNDS}; i++) {
     const f = dir + '/n' + (i % 50), fd = fs.openSync(f, 'w+')
-    for (let n = 0; n < 70; n++) fs.writeSync(fd, piece, 0, 1 + (i + n) % 700, n * 500)
+    for (let n = 0; n < 350; n++) fs.writeSync(fd, piece, 0, 1 + (i + n) % 700, n * 200)
     fs.fsyncSync(fd); fs.ftruncateSync(fd, i % 100); fs.closeSync(fd)
     for (let n = 0; n < 4; n++) { fs.readFileSync(f); attempt(() => fs.statSync(f + 'no' + n)) }
     fs.appendFileSync(f, 'more'); fs.renameSync(f, f + 'r'); attempt(() => fs.statSync(f)); fs.chmodSync(f + 'r', 0o600)
