@@ -23,7 +23,8 @@ import { loadMount } from './resume.ts'
 import { recordSupervisor, StateDirectory, StateInUse } from './state.ts'
 import { startSupervisor, STORE_ENDS } from './supervisor.ts'
 
-const READ_AHEAD = 256 << 20
+/** Bytes; the whole process is to stay below 250 MiB with twenty mounts that read, and garbage counts until it is collected. */
+const READ_AHEAD = 24 << 20
 
 /** The mounts of one process. */
 export class Driver {

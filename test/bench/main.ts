@@ -5,6 +5,7 @@ import { httpBench } from './http.ts'
 import { identityBench } from './identity.ts'
 import { jobsBench } from './jobs.ts'
 import { listingBench } from './listing.ts'
+import { mountBench } from './mount.ts'
 import { type BenchRow } from './row.ts'
 import { statBench } from './stat.ts'
 import { tableOf } from './table.ts'
@@ -14,6 +15,7 @@ const SUITES: Readonly<Record<string, () => Promise<BenchRow[]>>> = {
   identity: identityBench,
   stat: statBench,
   fuse: fuseBench,
+  mount: mountBench,
   jobs: jobsBench,
   delete: deleteBench,
   listing: listingBench,

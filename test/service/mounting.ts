@@ -46,10 +46,10 @@ export function folder(name: string): string {
   return fs.mkdtempSync(path.join(os.tmpdir(), `karst-bench-${name}-`))
 }
 
-/** Ours: a container of the gateway, by `karst mount` as a user calls it. */
-export function karst(report: QuickstartReport, node: string): Mounting & { readonly state: string } {
+/** Ours: a container of the gateway, by `karst mount` as a user calls it; with others in one driver where they share its state directory. */
+export function karst(report: QuickstartReport, node: string, shared?: string): Mounting & { readonly state: string } {
   const dir = folder('karst')
-  const state = folder('state')
+  const state = shared ?? folder('state')
   const env = { ...process.env, KARST_MOUNT_STATE: state, KARST_URL: report.url, KARST_CA: report.ca }
   const uri = `vos://karst.local~karst${node}`
   const unmount = () => call(LAUNCHER, ['umount', dir], env)
@@ -58,9 +58,11 @@ export function karst(report: QuickstartReport, node: string): Mounting & { read
     mount: () => call(LAUNCHER, ['mount', uri, dir, '--certificate', report.users['alice']?.proxy ?? ''], env),
     end: async () => {
       if (await isMounted(dir)) await unmount()
+      fs.rmSync(dir, { recursive: true, force: true })
+      if (shared !== undefined) return
       // the driver goes with its last mount
       await until(() => !fs.existsSync(path.join(state, 'driver.lock')), 'the end of the driver')
-      for (const one of [dir, state]) fs.rmSync(one, { recursive: true, force: true })
+      fs.rmSync(state, { recursive: true, force: true })
     },
   }
 }
