@@ -30,9 +30,18 @@ export interface Storages {
 export function storagesOf(config: Config, store: Store, logger: Logger): Storages {
   const names = Object.keys(config.backends)
   const byName = new Map(names.map((name) => [name, makeBackend(name, config, store, logger)]))
+  const placed = store.placements.all()
+  for (const { path, backend } of placed) {
+    if (!byName.has(backend))
+      throw new ConfigError(`backends: ${path} was brought to ${backend}, which is not there any more`)
+  }
   const [only, ...more] = byName.values()
   if (only !== undefined && more.length === 0) return { backend: only, byName }
-  const routed = new RoutedBackend(new Routes(byName, config.namespace), { allocationParents: config.allocations })
+  const lines = config.namespace.filter(({ path }) => placed.every((one) => one.path !== path))
+  const routed = new RoutedBackend(new Routes(byName, [...lines, ...placed]), {
+    allocationParents: config.allocations,
+    keep: (path, backend) => store.placements.keep(path, backend),
+  })
   return { backend: routed, byName, routed }
 }
 

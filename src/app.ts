@@ -30,6 +30,7 @@ import { ACCOUNTS, accountsKind } from './space/account-jobs.ts'
 import { type People } from './space/access.ts'
 import { ChangeStreams } from './space/change-stream.ts'
 import { Leases } from './space/leases.ts'
+import { MIGRATIONS, migrationKind } from './space/migrate.ts'
 import { Preauth } from './space/preauth.ts'
 import { ASYNC_DELETE, ASYNC_SETPROPS, deleteKind, setpropsKind } from './space/recursive-jobs.ts'
 import { DEFAULT_RULES, type Space } from './space/space.ts'
@@ -332,6 +333,7 @@ function registerJobs(runner: JobRunner, services: TransferServices): void {
   runner.register(TRANSFERS, transferKind(services))
   runner.register(ASYNC_DELETE, deleteKind(services.space))
   runner.register(ASYNC_SETPROPS, setpropsKind(services.space))
+  runner.register(MIGRATIONS, migrationKind(services.space))
 }
 
 async function tlsFiles(config: Config): Promise<{ cert: string; key: string }> {

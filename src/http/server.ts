@@ -23,6 +23,7 @@ import { nodes } from './nodes.ts'
 import { auditRefusal, within } from './origin.ts'
 import { partitions } from './partitions.ts'
 import { posix } from './posix.ts'
+import { migrations } from './migrations.ts'
 import { recursive } from './recursive.ts'
 import { registry } from './registry.ts'
 import { requestLine } from './request-log.ts'
@@ -52,6 +53,7 @@ const FAMILIES = [
   synctrans,
   transfers,
   recursive,
+  migrations,
   sharing,
   trash,
   users,

@@ -10,6 +10,7 @@ import { JOBS_1, JOBS_2, JOBS_3 } from './jobs.ts'
 import { IDENTITIES_1 } from './numbers.ts'
 import { OPERATIONS_1 } from './operations.ts'
 import { SCRATCHES_1 } from './scratches.ts'
+import { PLACEMENTS_1 } from './placements.ts'
 import { USERS_2 } from './users.ts'
 
 export const MIGRATIONS: readonly string[] = [
@@ -26,6 +27,7 @@ export const MIGRATIONS: readonly string[] = [
   CHANGES_2,
   LEASES_1,
   SCRATCHES_1,
+  PLACEMENTS_1,
 ]
 
 /** What a file of ours is: SQLite's `application_id`, its schema in steps, and its name in what people read. */

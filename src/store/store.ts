@@ -10,6 +10,7 @@ import { MappedNumbers } from './mapped-numbers.ts'
 import { STORE } from './migrations.ts'
 import { openFile } from './open-file.ts'
 import { Operations } from './operations.ts'
+import { Placements } from './placements.ts'
 import { StoredScratches } from './scratches.ts'
 import { Users } from './users.ts'
 
@@ -22,6 +23,7 @@ export interface Store {
   readonly leases: StoredLeases
   readonly delegations: StoredDelegations
   readonly scratches: StoredScratches
+  readonly placements: Placements
   /** numbers that another service has given */
   readonly mapped: MappedNumbers
   readonly ids: () => StoredIds
@@ -55,7 +57,8 @@ export function openStore(file: string, { isForeignGroup = () => false }: StoreO
     const leases = new StoredLeases(quick)
     const delegations = new StoredDelegations(durable)
     const scratches = new StoredScratches(durable)
-    const kept = { users, groups, operations, changes, jobs, leases, delegations, scratches, mapped }
+    const placements = new Placements(durable)
+    const kept = { users, groups, operations, changes, jobs, leases, delegations, scratches, placements, mapped }
     return { ...kept, ids: () => ids, probe: () => probe(quick), close }
   } catch (error) {
     close()

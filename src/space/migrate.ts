@@ -1,0 +1,123 @@
+/**
+ * A container brought to another storage profile, under the path that it has: its copy grows in the other storage, where nobody sees it; then
+ * changes are refused for a moment, what has changed since comes over, and from one step to the next the other storage keeps it.
+ */
+import { type Backend, type Profiles } from '../backend/backend.ts'
+import { type Ending, type JobContext, type Kind } from '../jobs/kind.ts'
+import { keeperOf } from '../vospace/allocation.ts'
+import { Fault, isFault } from '../vospace/fault.ts'
+import { isWithin, ROOT, type NodePath } from '../vospace/path.ts'
+import { localPath } from '../vospace/uri.ts'
+import { carryTree, entryIn, removeWhole } from './carry.ts'
+import { entryAt } from './resolve.ts'
+import { type Space } from './space.ts'
+
+/** Name of the kind, and of its list. */
+export const MIGRATIONS = 'migrations'
+
+interface Checkpoint {
+  readonly path: NodePath
+  /** profiles */
+  readonly from: string
+  readonly to: string
+}
+
+/** For JobRunner.register(MIGRATIONS, ...): jobs of administrators with the parameters `target`, a node URI, and `profile`. */
+export function migrationKind(space: Space): Kind {
+  return {
+    run: async (context) => {
+      try {
+        return await run(space, context)
+      } catch (error) {
+        // interrupted, it goes on later
+        if (context.signal.aborted || !isFault(error) || error.fault === 'InternalFault') throw error
+        // no client of the standard looks at these: so they say what is to be done
+        return { phase: 'ERROR', error: `${error.fault}: ${error.detail}` }
+      }
+    },
+    undo: async ({ checkpoint }) => {
+      const { profiles } = space.backend
+      const noted = checkpoint as Checkpoint
+      if (profiles === undefined || profiles.of(noted.path) === noted.to) return
+      await removeWhole(storageOf(profiles, noted.to), noted.path)
+    },
+  }
+}
+
+async function run(space: Space, context: JobContext): Promise<Ending> {
+  const { profiles } = space.backend
+  const { target, profile } = context.job.parameters ?? {}
+  if (!context.caller.admin) throw new Fault('PermissionDenied', 'only an administrator may')
+  if (target === undefined || profile === undefined)
+    throw new Fault('InvalidArgument', 'which node, and to which profile?')
+  if (profiles === undefined) throw new Fault('OperationNotSupported', 'there is one storage here, and no other')
+  const noted = context.checkpoint as Checkpoint | undefined
+  const plan = noted ?? (await planned(space, profiles, localPath(space.service, target), profile))
+  if (plan.from === plan.to) return {}
+  context.save(plan)
+  if (profiles.of(plan.path) === plan.from) await bring(space, profiles, plan, context)
+  else await removeWhole(storageOf(profiles, plan.from), plan.path)
+  return { results: [{ id: 'profile', href: `final:${plan.to}` }] }
+}
+
+/** What is to be done, when it can be. */
+async function planned(space: Space, profiles: Profiles, path: NodePath, to: string): Promise<Checkpoint> {
+  if (!profiles.names.includes(to)) {
+    throw new Fault('InvalidArgument', `there is no profile ${to}; there is ${profiles.names.join(', ')}`)
+  }
+  if ((await entryAt(space, path))?.type !== 'container') throw new Fault('NodeNotFound', `${path} is no container`)
+  if (path === ROOT) throw new Fault('InvalidArgument', 'the root stays where it is')
+  if (profiles.hasSeamBelow(path)) throw new Fault('InvalidArgument', `below ${path} another storage begins`)
+  const plan = { path, from: profiles.of(path), to }
+  if (plan.from === to) return plan
+  await refuseTrash(space, profiles, plan)
+  if ((await entryIn(storageOf(profiles, to), path)) !== undefined) {
+    throw new Fault('DuplicateNode', `${to} has something at ${path} already`)
+  }
+  return plan
+}
+
+async function bring(space: Space, profiles: Profiles, plan: Checkpoint, context: JobContext): Promise<void> {
+  const { path } = plan
+  const { signal } = context
+  const from = { backend: storageOf(profiles, plan.from), path }
+  const to = { backend: storageOf(profiles, plan.to), path }
+  await profiles.prepare(path, plan.to)
+  await carryTree(from, to, { signal, progress: (done) => context.progress(done) })
+  const before = await entryAt(space, path)
+  const held = await profiles.hold(path)
+  try {
+    await refuseTrash(space, profiles, plan)
+    await carryTree(from, to, { signal })
+    profiles.assign(path, plan.to)
+  } finally {
+    held.release()
+  }
+  const after = await entryAt(space, path)
+  if (before !== undefined) space.changes.append({ id: before.id, path, kind: 'removed' })
+  if (after !== undefined) space.changes.append({ id: after.id, path, kind: 'made' })
+  await held.remove()
+}
+
+function storageOf(profiles: Profiles, name: string): Backend {
+  const storage = profiles.storage(name)
+  if (storage === undefined) throw new Fault('InvalidArgument', `there is no profile ${name}`)
+  return storage
+}
+
+/** NodeBusy: what was deleted there could not come back, since a trash is of one storage. */
+async function refuseTrash({ rules }: Space, profiles: Profiles, { path, from }: Checkpoint): Promise<void> {
+  const { trash } = storageOf(profiles, from)
+  const keepers = new Set([path, keeperOf(path, rules.allocationParents), ROOT])
+  for (const keeper of keepers) {
+    try {
+      for await (const note of trash?.list(keeper) ?? []) {
+        if (keeper === path || (isWithin(note.path, path) && note.path !== path)) {
+          throw new Fault('NodeBusy', `${note.path} waits in the trash: restore it, or empty the trash, and try again`)
+        }
+      }
+    } catch (error) {
+      if (!isFault(error, 'NodeNotFound', 'ContainerNotFound')) throw error
+    }
+  }
+}

@@ -1,0 +1,107 @@
+/** Two storages in one namespace: served, listed, and a home brought from one to the other by `karst migrate`, for good. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { Quickstart, request, run, type Answer, type Asking, type Ended } from './running.ts'
+
+interface Written {
+  service: { url: string }
+  backends: Record<string, { type: string; root: string }>
+  namespace: { path: string; backend: string }[]
+  administrators?: string[]
+}
+
+const karst = new Quickstart(['--no-mount'])
+const fast = join(karst.folder, 'fast')
+const file = join(karst.state, 'config.json')
+let ca = ''
+let people: Readonly<Record<string, { readonly proxy: string } | undefined>> = {}
+let served: ChildProcess | undefined
+
+const written = (): Written => JSON.parse(readFileSync(file, 'utf8')) as Written
+
+async function serve(): Promise<void> {
+  const child = spawn('bin/karst', ['serve', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] })
+  served = child
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (output += String(part)))
+  for (let waited = 0; !output.includes('karst serves'); waited += 50) {
+    if (child.exitCode !== null || waited > 60_000) throw new Error(output)
+    await new Promise((done) => setTimeout(done, 50))
+  }
+}
+
+async function stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+  const child = served
+  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
+  child.kill(signal)
+  await ended
+}
+
+t.before(async () => {
+  const report = await karst.start()
+  ca = report.ca
+  people = report.users
+  await karst.stop()
+  mkdirSync(fast)
+  const config = written()
+  config.backends['fast'] = { type: 'posix', root: fast }
+  config.namespace.push({ path: '/scratch', backend: 'fast' })
+  config.administrators = ['bob']
+  writeFileSync(file, JSON.stringify(config))
+  await serve()
+})
+t.teardown(async () => {
+  await stop()
+  await karst.dispose()
+})
+
+const ask = (user: string, path: string, asking: Asking = {}): Promise<Answer> =>
+  request(written().service.url + path, ca, people[user]?.proxy ?? '', asking)
+
+const migrate = (user: string, uri: string, to: string): Promise<Ended> => {
+  const { url } = written().service
+  const words = ['--url', url, '--ca', ca, '--certificate', people[user]?.proxy ?? '']
+  return run('bin/karst', ['migrate', `vos://karst.local~karst${uri}`, '--to', to, ...words])
+}
+
+t.test('what is kept elsewhere is listed, and says which storage is lost', async (t) => {
+  t.match((await ask('alice', '/nodes/')).body.toString(), /karst\/scratch"/)
+  t.ok(existsSync(join(fast, 'scratch')))
+  t.match((await ask('alice', '/availability')).body.toString(), /<vosi:available>true</)
+})
+
+t.test('a home is brought to another storage, and stays there over a restart', async (t) => {
+  t.equal((await ask('alice', '/files/home/alice/kept', { method: 'PUT', body: 'as it was' })).status, 201)
+  t.match(await migrate('alice', '/home/alice', 'fast'), { code: 1, stderr: /PermissionDenied/ })
+  t.match(await migrate('bob', '/home/alice', 'none'), { code: 1, stderr: /there is no profile none/ })
+  t.match(await migrate('bob', '/home/alice', 'fast'), { code: 0, stdout: /\/home\/alice is kept by fast: \d+ nodes/ })
+  const look = async (): Promise<void> => {
+    t.equal((await ask('alice', '/files/home/alice/kept')).body.toString(), 'as it was')
+    t.equal((await ask('bob', '/files/home/alice/kept')).status, 403)
+    t.equal(readFileSync(join(fast, 'home/alice/kept'), 'utf8'), 'as it was')
+    t.notOk(existsSync(join(written().backends['main']?.root ?? '', 'home/alice')))
+  }
+  await look()
+  await stop('SIGKILL')
+  await serve()
+  await look()
+  t.equal((await ask('alice', '/files/home/alice/more', { method: 'PUT', body: 'x' })).status, 201)
+  t.ok(existsSync(join(fast, 'home/alice/more')))
+  t.equal(
+    (await ask('alice', '/nodes/home/alice', { method: 'DELETE' })).status,
+    403,
+    'where a storage begins it stays',
+  )
+  t.match(await migrate('bob', '/home/alice', 'main'), { code: 0 })
+  t.notOk(existsSync(join(fast, 'home/alice')))
+})
+
+t.test('a storage that is not there any more is named', async (t) => {
+  await stop()
+  const config = written()
+  writeFileSync(file, JSON.stringify({ ...config, backends: { ...config.backends, fast: { type: 'posix', root: join(karst.folder, 'gone') } } })) // prettier-ignore
+  t.match(await run('bin/karst', ['serve', '--config', file]), { code: 1, stderr: /gone/ })
+})
