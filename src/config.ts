@@ -355,6 +355,19 @@ export function mountEnvironment(env: NodeJS.ProcessEnv = process.env): {
   }
 }
 
+/** What a session takes from whoever starts it: all but what says where the launcher's own things are. `runtime`: a folder in memory. */
+export function sessionEnvironment(env: NodeJS.ProcessEnv = process.env): {
+  runtime?: string
+  variables: Record<string, string>
+} {
+  const kept = Object.entries(env).filter(
+    ([name]) => !/^(KARST_.*|X509_.*|XDG_RUNTIME_DIR|NODE_COMPILE_CACHE)$/.test(name),
+  )
+  const variables = Object.fromEntries(kept.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))
+  const runtime = named(env['XDG_RUNTIME_DIR'])
+  return { ...(runtime !== undefined && { runtime }), variables }
+}
+
 /** Where grid tools look for credentials: the proxy, and what a proxy is made from (X509_USER_PROXY, X509_USER_CERT, X509_USER_KEY). */
 export function proxyEnvironment(env: NodeJS.ProcessEnv = process.env): {
   proxy: string

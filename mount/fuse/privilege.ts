@@ -31,7 +31,8 @@ export async function whyNoFuse(): Promise<string | null> {
   return whyNoFusermount()
 }
 
-async function whyNoDevice(): Promise<string | null> {
+/** Why /dev/fuse cannot be opened, one sentence; null when it can. */
+export async function whyNoDevice(): Promise<string | null> {
   try {
     await (await open(DEVICE, constants.O_RDWR)).close()
     return null

@@ -20,7 +20,9 @@ export async function run(commands: readonly Command[], words: readonly string[]
     complain(`karst: there is no command ${name}\n\n${overview(commands)}`)
     return 2
   }
-  if (rest.includes('--help') || rest.includes('-h')) {
+  // what stands after -- is another program's
+  const own = rest.includes('--') ? rest.slice(0, rest.indexOf('--')) : rest
+  if (own.includes('--help') || own.includes('-h')) {
     say(`${command.summary}\n\nusage: ${command.usage}`)
     return 0
   }

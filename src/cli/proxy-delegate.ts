@@ -8,7 +8,7 @@ import { type Credential, readCredential } from '../identity/pem.ts'
 import { Fault } from '../vospace/fault.ts'
 import { say, UsageError } from './command.ts'
 import { present } from './proxy-info.ts'
-import { hoursIn } from './proxy-init.ts'
+import { hoursIn } from './proxy-hours.ts'
 
 export interface DelegateWords {
   readonly certificate?: string | undefined

@@ -10,6 +10,7 @@ import { describeCredential, type ProxyReport } from '../identity/proxy-report.t
 import { Fault } from '../vospace/fault.ts'
 import { complain, say, UsageError } from './command.ts'
 import { passphraseFrom } from './passphrase.ts'
+import { hoursIn } from './proxy-hours.ts'
 
 /** As written on the command line; absent: the default. */
 export interface InitWords {
@@ -56,14 +57,6 @@ export function shapeOf(words: InitWords): ProxyShape {
     ...(newKey !== undefined && { newKey }),
     ...(pathLen !== undefined && { pathLen: Number(pathLen) }),
   }
-}
-
-/** Hours above 0, as a decimal number. UsageError for anything else. */
-export function hoursIn(option: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  const hours = Number(text)
-  if (!/^\d{1,6}(\.\d+)?$/.test(text) || hours === 0) throw new UsageError(`${option} is a number of hours above 0`)
-  return hours
 }
 
 /** Certificate, key and chain, from the files named or from where grid tools look. Faults as readCredentialFiles. */

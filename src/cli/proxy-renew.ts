@@ -4,7 +4,8 @@ import { proxyEnvironment } from '../config.ts'
 import { readCredential, writeCredential } from '../identity/pem.ts'
 import { describeCredential, type ProxyReport } from '../identity/proxy-report.ts'
 import { Fault } from '../vospace/fault.ts'
-import { hoursIn, type InitWords, makeProxy, readSource, shapeOf, sourceFiles, tell } from './proxy-init.ts'
+import { hoursIn } from './proxy-hours.ts'
+import { type InitWords, makeProxy, readSource, shapeOf, sourceFiles, tell } from './proxy-init.ts'
 
 const DEFAULT_WITHIN = 4
 

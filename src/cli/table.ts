@@ -6,6 +6,7 @@ const LOADERS: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./serve.ts')).serve,
   mount: async () => (await import('./mount.ts')).mount,
   umount: async () => (await import('./mount.ts')).umount,
+  session: async () => (await import('./session.ts')).session,
   'mount-helper': async () => (await import('./mount-helper.ts')).mountHelper,
   proxy: async () => (await import('./proxy.ts')).proxy,
   check: async () => (await import('./check.ts')).check,

@@ -30,11 +30,13 @@ export interface Terms {
 export async function mountTerms(mounts: Mounts, caller: Caller, asked: PartitionAsked, url: string): Promise<Terms> {
   const granted = await mounts.partitions.negotiate(caller, asked)
   const { path, access } = granted
-  return { granted, document: documentOf(granted, mounts.tokens.issue(caller, { path, access }), caller, url) }
+  const groups = mounts.partitions.groupsOf(caller)
+  const user = { name: caller.user, uid: caller.uid, gid: caller.gid, groups }
+  return { granted, document: documentOf(granted, mounts.tokens.issue(caller, { path, access }), user, url) }
 }
 
 /** Times are ISO 8601. */
-function documentOf(granted: Granted, issued: IssuedToken, { user, uid, gid }: Caller, url: string): Terms['document'] {
+function documentOf(granted: Granted, issued: IssuedToken, user: object, url: string): Terms['document'] {
   const { bind, until, name, uri, mount } = granted
   const at = (time: number): string => new Date(time).toISOString()
   const variable = variableOf(name)
@@ -44,7 +46,7 @@ function documentOf(granted: Granted, issued: IssuedToken, { user, uid, gid }: C
     endpoint: url,
     credential: { type: 'bearer', token: issued.token, expires: at(issued.expires), renew: at(issued.renew) },
     ...(until !== undefined && { until: at(until) }),
-    user: { name: user, uid, gid },
+    user,
     environment: {
       KARST_URL: url,
       [`KARST_${variable}_PATH`]: mount,

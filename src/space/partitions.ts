@@ -149,6 +149,14 @@ export class Partitions {
       this.#scratches.leave(nodePath(path), member)
   }
 
+  /** The caller's groups that have a number: a session has them where the kernel decides. */
+  groupsOf(caller: Caller): readonly { readonly uri: string; readonly gid: number }[] {
+    return [...caller.groups].flatMap((uri) => {
+      const gid = this.#space.ids.gidOf(uri)
+      return gid === undefined ? [] : [{ uri, gid }]
+    })
+  }
+
   async #chainFor(caller: Caller, path: NodePath, asked: string): Promise<Chain> {
     try {
       const chain = chainOf(await find(this.#space, caller, path, { leaf: 'target', way: 'follow' }))

@@ -1,0 +1,101 @@
+// The partitions of a session as mounts that stand nowhere yet: FUSE served by the driver of the node, or a bind of what the node has itself.
+import * as fs from 'node:fs'
+import path from 'node:path'
+import { Fault } from '../../src/vospace/fault.ts'
+import { detachedBind, detachedFuse } from '../../src/libc/namespace.ts'
+import { LibcError } from '../../src/libc/ffi.ts'
+import { mountCommand } from '../command.ts'
+import { mountByFusermount } from '../fuse/mount-fusermount.ts'
+import { MountError } from '../fuse/mount-options.ts'
+import { DEVICE } from '../fuse/mount-root.ts'
+import { type Agreed } from './terms.ts'
+import { type RunFolder, writeWhole } from './run-folder.ts'
+import { type Way } from './ways.ts'
+
+export interface MountWith {
+  readonly run: RunFolder
+  readonly way: Way
+  readonly url: string
+  readonly ca?: string
+  readonly stateDir: string
+  /** as the kernel of this namespace numbers them */
+  readonly uid: number
+  readonly gid: number
+  /** where the file systems of backends are on this node */
+  readonly binds: Readonly<Record<string, string>>
+  /** seconds that the gateway is waited for */
+  readonly timeout?: number
+}
+
+export interface PreparedMount extends Agreed {
+  /** descriptor of a mount to attach; undefined: it stands where it shall already */
+  readonly mounted: number | undefined
+  /** under which the driver has it; undefined: a bind */
+  readonly driverDir: string | undefined
+}
+
+/** Where the driver reads the credential of a partition. */
+export const tokenFile = (run: RunFolder, index: number): string => run.driver(`token-${index}`)
+
+/** Throws Faults, MountError. */
+export async function prepareMount(agreed: Agreed, index: number, how: MountWith): Promise<PreparedMount> {
+  const { terms } = agreed
+  writeWhole(tokenFile(how.run, index), terms.credential.token, 0o600)
+  try {
+    const source = bindSource(agreed, how)
+    if (source !== undefined)
+      return { ...agreed, mounted: detachedBind(source, terms.access === 'read'), driverDir: undefined }
+    return await fuseMount(agreed, index, how)
+  } catch (error) {
+    if (!(error instanceof LibcError)) throw error
+    throw new MountError(
+      `the partition ${agreed.planned.partition} cannot be mounted at ${agreed.at}: ${error.message}`,
+      error.code,
+      { cause: error },
+    )
+  }
+}
+
+async function fuseMount(agreed: Agreed, index: number, how: MountWith): Promise<PreparedMount> {
+  const { terms, at } = agreed
+  const { run, way, uid, gid, url, ca, stateDir, timeout } = how
+  const readOnly = terms.access === 'read'
+  const isHere = way === 'fusermount'
+  const device = isHere ? await byFusermount(agreed, readOnly) : fs.openSync(DEVICE, 'r+')
+  try {
+    const mounted = isHere ? undefined : detachedFuse({ device, source: terms.uri, uid, gid, readOnly })
+    const driverDir = isHere ? at : path.join(run.path, 'at', String(index))
+    await mountCommand({
+      ...{ uri: terms.uri, dir: driverDir, url, stateDir, fd: device, uid, gid, readOnly },
+      ...{ tokenFile: tokenFile(run, index), foreground: false, allowOther: false },
+      ...(ca !== undefined && { ca }),
+      ...(timeout !== undefined && { timeout }),
+    })
+    return { ...agreed, mounted, driverDir }
+  } finally {
+    // the driver has its own; with this one open a mount would outlive it
+    fs.closeSync(device)
+  }
+}
+
+async function byFusermount({ at, terms }: Agreed, readOnly: boolean): Promise<number> {
+  fs.mkdirSync(at, { recursive: true })
+  return (await mountByFusermount(at, { fsname: terms.uri, readOnly })).fd
+}
+
+/**
+ * Where the node has the container, if whom the command runs as is whom the gateway means; undefined: it is not for binds. No link is on the way
+ * below what the node's administrator has named.
+ */
+function bindSource({ terms, planned }: Agreed, { binds, way, uid }: MountWith): string | undefined {
+  const root = terms.bind === undefined ? undefined : binds[terms.bind.backend]
+  if (terms.bind === undefined || root === undefined || way !== 'root' || uid !== terms.user.uid) return undefined
+  const real = fs.realpathSync(root)
+  const source = path.join(real, terms.bind.path)
+  const found = fs.existsSync(source) ? fs.realpathSync(source) : undefined
+  if (found === source && fs.statSync(source).isDirectory()) return source
+  throw new Fault(
+    'NodeNotFound',
+    `the partition ${planned.partition} is not at ${source} of this node: is that the file system of the backend ${terms.bind.backend}?`,
+  )
+}

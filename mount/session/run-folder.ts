@@ -1,0 +1,149 @@
+// What a session keeps while it lives: a folder in memory with its credentials, and the note by which whoever comes after a killed launcher ends it.
+import { randomUUID } from 'node:crypto'
+import * as fs from 'node:fs'
+import path from 'node:path'
+import { Fault } from '../../src/vospace/fault.ts'
+
+/** statfs(2): what is in memory, and never on a disk. */
+const IN_MEMORY = [0x01021994, 0x858458f6]
+
+/** The end of a session needs no more than this. */
+export interface SessionNote {
+  readonly session: string
+  /** this container of the session */
+  readonly member: string
+  /** of the driver */
+  readonly stateDir: string
+  /** under which names the driver has its mounts */
+  readonly mounts: readonly string[]
+  /** of this thread's mount namespace: whoever is left in it is ended. Absent: they run in the one of the launcher */
+  readonly namespace?: string
+  /** where scratch is to be given back, with the proxy or token of the session */
+  readonly scratch?: {
+    readonly url: string
+    readonly ca?: string
+    readonly certificate?: string
+    readonly tokenFile?: string
+  }
+}
+
+const FOLDERS = ['driver', 'own', 'etc', 'certificates', 'hold'] as const
+
+export class RunFolder {
+  readonly path: string
+
+  private constructor(dir: string) {
+    this.path = dir
+  }
+
+  /** For a user; `runtime`: their folder in memory, where they have one. InvalidArgument where nothing is in memory, PermissionDenied. */
+  static make(uid: number, runtime: string | undefined): RunFolder {
+    const places = [...(uid === 0 ? ['/run'] : []), ...(runtime === undefined ? [] : [runtime]), '/dev/shm']
+    const base = places.find(isInMemory)
+    if (base === undefined)
+      throw new Fault(
+        'InvalidArgument',
+        `credentials of a session are kept in memory, and none of ${places.join(', ')} is a tmpfs that can be written`,
+      )
+    const parent = path.join(base, uid === 0 ? 'karst-sessions' : `karst-sessions-${uid}`)
+    fs.mkdirSync(parent, { recursive: true, mode: 0o711 })
+    const { uid: owner, mode } = fs.lstatSync(parent)
+    // in /dev/shm anybody may have made it before
+    if (owner !== process.geteuid?.() || (mode & 0o022) !== 0)
+      throw new Fault('PermissionDenied', `${parent} is somebody else's: remove it`)
+    const run = new RunFolder(path.join(parent, randomUUID()))
+    fs.mkdirSync(run.path, { mode: 0o711 })
+    for (const name of FOLDERS) fs.mkdirSync(path.join(run.path, name), { mode: name === 'driver' ? 0o700 : 0o711 })
+    return run
+  }
+
+  static at(dir: string): RunFolder {
+    return new RunFolder(dir)
+  }
+
+  /** Read by the driver alone. */
+  driver(name: string): string {
+    return path.join(this.path, 'driver', name)
+  }
+
+  /** The session's own. */
+  own(name: string): string {
+    return path.join(this.path, 'own', name)
+  }
+
+  certificate(name: string): string {
+    return path.join(this.path, 'certificates', name)
+  }
+
+  etc(name: string): string {
+    return path.join(this.path, 'etc', name)
+  }
+
+  get hold(): string {
+    return path.join(this.path, 'hold')
+  }
+
+  note(note: SessionNote): void {
+    writeWhole(path.join(this.path, 'session.json'), JSON.stringify(note), 0o600)
+  }
+
+  /** undefined: the session has ended, or has not begun. */
+  noted(): SessionNote | undefined {
+    try {
+      return JSON.parse(fs.readFileSync(path.join(this.path, 'session.json'), 'utf8')) as SessionNote
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+      throw error
+    }
+  }
+
+  /**
+   * Never what lies below a mount: only files of ours and empty directories go, one by one. The note goes first, since with it the session has
+   * ended. Answers whether nothing is left.
+   */
+  remove(): boolean {
+    fs.rmSync(path.join(this.path, 'session.json'), { force: true })
+    for (const folder of FOLDERS) {
+      const dir = path.join(this.path, folder)
+      for (const name of fs.existsSync(dir) ? fs.readdirSync(dir) : []) removeOne(path.join(dir, name))
+      removeOne(dir)
+    }
+    for (const name of fs.existsSync(this.path) ? fs.readdirSync(this.path) : []) removeOne(path.join(this.path, name))
+    return removeOne(this.path)
+  }
+}
+
+function isInMemory(dir: string): boolean {
+  try {
+    fs.accessSync(dir, fs.constants.W_OK)
+    return IN_MEMORY.includes(fs.statfsSync(dir).type)
+  } catch {
+    return false // not there, or not ours to write
+  }
+}
+
+function removeOne(place: string): boolean {
+  try {
+    if (fs.lstatSync(place).isDirectory()) fs.rmdirSync(place)
+    else fs.unlinkSync(place)
+    return true
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') return true
+    if (code === 'EBUSY' || code === 'ENOTEMPTY') return false
+    throw error
+  }
+}
+
+/** Readers see the old file or the new one. */
+export function writeWhole(
+  file: string,
+  text: string,
+  mode: number,
+  owner?: { readonly uid: number; readonly gid: number },
+): void {
+  const draft = `${file}.${process.pid}.new`
+  fs.writeFileSync(draft, text, { mode, flag: 'wx' })
+  if (owner !== undefined) fs.chownSync(draft, owner.uid, owner.gid)
+  fs.renameSync(draft, file)
+}

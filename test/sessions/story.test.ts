@@ -1,0 +1,128 @@
+/** The first page of README: sessions of a user see one home; others see what is shared with them and no more. */
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { fuseSkip, needs } from '../parts.ts'
+import { leftOver, nothingLeft, Place, UID } from './place.ts'
+
+const skip = needs('root with CAP_SYS_ADMIN', 'setpriv', 'unshare') || (await fuseSkip())
+const place = new Place()
+if (skip === false) {
+  t.before(() => place.start())
+  t.teardown(() => place.dispose())
+}
+
+t.test(
+  'two containers of a user at once see the same home and scratch, as uid 1000 without rights',
+  { skip },
+  async (t) => {
+    const words = ['--partition', 'home', '--partition', 'scratch', '--id', 'story']
+    const first = place.running(
+      t,
+      [...words, '--partition', 'dataset:sample'],
+      `
+    id -u; grep -h -E '^Cap(Prm|Eff|Bnd|Amb):|^NoNewPrivs' /proc/self/status; pwd; env
+    stat -c 'proxy %a %u' "$X509_USER_PROXY"; stat -f -c 'in %T' "$X509_USER_PROXY"; ls "$KARST_SAMPLE_PATH"
+    touch "$KARST_SAMPLE_PATH/x" 2>&1 || true
+    echo 'from A' > "$HOME/note"; echo 'scratch of A' > "$SCRATCH/s"; echo ready; read -r line; cat "$HOME/reply"`,
+    )
+    await first.says('ready\n')
+    const second = await place.session(
+      words,
+      `cat "$HOME/note" "$SCRATCH/s"; echo 'from B' > "$HOME/reply"; test ! -e /datasets/sample`,
+    )
+    t.match(
+      second,
+      { code: 0, stdout: 'from A\nscratch of A\n', stderr: '' },
+      'and no dataset, which it did not ask for',
+    )
+    first.tell('go on')
+    t.equal(await first.ended, 0, first.output)
+    t.match(first.output, /from B\n$/)
+    t.match(first.output, new RegExp(`^${UID}\\n(Cap\\w+:\\t0+\\n){4}NoNewPrivs:\\t1\\n/home/alice\\n`))
+    for (const line of [
+      'HOME=/home/alice',
+      'SCRATCH=/scratch',
+      'KARST_HOME_PATH=/home/alice',
+      'KARST_SAMPLE_URI=vos://karst.local~karst/datasets/sample',
+      'KARST_SESSION=story',
+      `KARST_URL=${place.karst.report.url}`,
+    ])
+      t.ok(first.output.includes(`\n${line}\n`), line)
+    t.match(
+      first.output,
+      /\nX509_CERT_DIR=\/.*\nproxy 600 1000\nin tmpfs\nREADME.txt\nstars.fits\n.*Read-only file system/s,
+    )
+    t.same(leftOver(), [])
+    t.notOk(existsSync('/datasets/sample'), 'nothing was made on this machine')
+    t.equal(readFileSync(join(place.tree, 'home/alice/note'), 'utf8'), 'from A\n')
+    await nothingLeft()
+    t.notOk(existsSync(join(place.tree, 'scratch/alice~story')), 'the scratch goes with the last container')
+  },
+)
+
+t.test('bob’s session sees the shared project, and not alice’s home', { skip }, async (t) => {
+  const home = 'vos://karst.local~karst/home/alice'
+  const script = `echo bob > /projects/demo/by-bob; ls /home; test ! -e /home/alice && id -un`
+  const words = ['--partition', 'home', '--partition', 'project:demo']
+  const said = await place.session(words, script, { user: 'bob' })
+  t.match(said, { code: 0, stdout: /^bob\n/, stderr: '' })
+  t.equal(readFileSync(join(place.tree, 'projects/demo/by-bob'), 'utf8'), 'bob\n')
+  await place.karst.curl(
+    'alice',
+    '/share',
+    '-H',
+    'Content-Type: application/json',
+    '-d',
+    JSON.stringify({ path: '/home/alice', remove: ['collaborators'] }),
+  )
+  const refused = await place.session(['--partition', home], 'true', { user: 'bob' })
+  t.match(refused, {
+    code: 1,
+    stderr: /PermissionDenied: the partition vos:\/\/karst.local~karst\/home\/alice: bob may not list \/home\/alice/,
+  })
+  t.same(leftOver(), [])
+})
+
+t.test('the exit code is the command’s, and signals are passed on', { skip }, async (t) => {
+  t.equal((await place.session(['--partition', 'home'], 'exit 7')).code, 7)
+  const waiting = place.running(
+    t,
+    ['--partition', 'home'],
+    `trap 'echo told > "$HOME/told"; exit 9' TERM; echo ready; while :; do sleep 0.05; done`,
+  )
+  await waiting.says('ready\n')
+  waiting.child.kill('SIGTERM')
+  t.equal(await waiting.ended, 9)
+  t.equal(readFileSync(join(place.tree, 'home/alice/told'), 'utf8'), 'told\n')
+  t.same(leftOver(), [])
+})
+
+t.test('what cannot be had is one sentence, and nothing is left', { skip }, async (t) => {
+  const cases: [string[], Record<string, string>, RegExp][] = [
+    [
+      ['--partition', 'dataset:none'],
+      {},
+      /NodeNotFound: the partition dataset:none: there is no partition dataset:none .*GET \/partitions lists/,
+    ],
+    [
+      ['--partition', 'home'],
+      { KARST_URL: 'https://localhost:9/karst' },
+      /ServiceBusy: the partition home: .*ECONNREFUSED/,
+    ],
+    [['--partition', 'home'], { X509_USER_PROXY: '/dev/null' }, /karst session: .+\n$/],
+    [['--partition', 'home', '--user', 'root'], {}, /a session does not run as root/],
+    [
+      ['--manifest', 'package.json'],
+      {},
+      /InvalidArgument: package.json: the document must NOT have additional properties \("name"\)/,
+    ],
+  ]
+  for (const [words, env, why] of cases) {
+    const { code, stderr } = await place.session(words, 'true', { env })
+    t.equal(code, 1, words.join(' '))
+    t.match(stderr, why)
+    t.equal(stderr.trim().split('\n').length, 1, stderr)
+  }
+  t.same(leftOver(), [])
+})
