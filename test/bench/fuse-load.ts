@@ -1,4 +1,6 @@
-// The load of the FUSE benchmark, in a process apart from the servers: `node fuse-load.ts CASE DIR` prints a rate.
+// The load of the FUSE benchmark, in a process apart from the servers: `node fuse-load.ts CASE DIR [PID]` prints a rate.
+// With the server's process id it is a rate per second of processor time, the server's and this process's: what they
+// take of a clock when both share one CPU that nobody else uses.
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -9,9 +11,25 @@ const READS = 30000
 const READERS = 4
 const CREATES = 4000
 
+const [what, dir = '', server] = process.argv.slice(2)
+
+/** Nanoseconds, of the clock or of the processor. */
+function now(): number {
+  return server === undefined ? performance.now() * 1e6 : processorTime(server) + processorTime('self')
+}
+
+/** What all threads of a process have had of the processors; /proc/PID/stat counts hundredths of a second, too coarse here. */
+function processorTime(pid: string): number {
+  const times = fs.readdirSync(`/proc/${pid}/task`).map((thread) => {
+    const [had] = fs.readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'latin1').split(' ')
+    return Number(had)
+  })
+  return times.reduce((sum, time) => sum + time, 0)
+}
+
 /** Operations a second. */
-function rate(operations: number, since: bigint): number {
-  return (operations * 1e9) / Number(process.hrtime.bigint() - since)
+function rate(operations: number, since: number): number {
+  return (operations * 1e9) / (now() - since)
 }
 
 /** Random reads past the page cache, one after the other. */
@@ -25,7 +43,7 @@ function readRandomly(dir: string, count: number): number {
     }
   }
   for (let i = 0; i < count / 10; i++) once()
-  const since = process.hrtime.bigint()
+  const since = now()
   for (let i = 0; i < count; i++) once()
   return rate(count, since)
 }
@@ -38,14 +56,14 @@ async function readConcurrently(dir: string): Promise<number> {
 
 /** Files made and closed. */
 function create(dir: string): number {
-  const since = process.hrtime.bigint()
+  const since = now()
   for (let i = 0; i < CREATES; i++) fs.closeSync(fs.openSync(path.join(dir, 'new', `file-${process.pid}-${i}`), 'wx'))
   return rate(CREATES, since)
 }
 
 /** Files listed. */
 async function list(dir: string): Promise<number> {
-  const since = process.hrtime.bigint()
+  const since = now()
   const text = await output(['ls', '-lR', path.join(dir, 'tree')])
   const listed = rate(FOLDERS * FILES, since)
   const lines = text.split('\n').filter((line) => line.includes(' file-')).length
@@ -66,7 +84,6 @@ function output([program = '', ...args]: readonly string[]): Promise<string> {
   })
 }
 
-const [what, dir = ''] = process.argv.slice(2)
 if (what === 'read-1') console.log(readRandomly(dir, READS))
 else if (what === 'read-4') console.log(await readConcurrently(dir))
 else if (what === 'create') console.log(create(dir))
