@@ -58,7 +58,7 @@ export function scratch(place: S3Place): S3Scratch {
       spool: join(dir, 'spool'),
       ids,
       allocationParents: [],
-      settings: { partBytes: 5 * 2 ** 20, concurrency: 3, copyBytes: 6 * 2 ** 20 },
+      settings: { partBytes: 5 * 2 ** 20, concurrency: 3, copyBytes: 10 * 2 ** 20 },
       graceSeconds: 0,
       ...options,
     })

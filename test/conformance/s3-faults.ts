@@ -46,7 +46,7 @@ export async function findings(place: S3Place, { dir, prefix }: S3Scratch, repai
     spool: join(dir, 'spool'),
     ids,
     allocationParents: [],
-    settings: { partBytes: 5 * MIB, concurrency: 3, copyBytes: 6 * MIB },
+    settings: { partBytes: 5 * MIB, concurrency: 3, copyBytes: 10 * MIB },
     graceSeconds: 0,
   }
   await checkStore(options, { repair, found: (one) => found.push(one) })

@@ -19,7 +19,7 @@ import {
 } from './upload.ts'
 
 export interface ComposeSettings extends UploadSettings {
-  /** the most bytes that the server copies in one request */
+  /** the most bytes that the server copies in one request; 10 MiB or more, so that a half is not too small for a part */
   readonly copyBytes: number
 }
 
