@@ -147,7 +147,7 @@ function s3Options(backend: S3BackendConfig, { name, config, store, logger }: Pa
 }
 
 function bucketOf(name: string, backend: S3BackendConfig): Bucket {
-  const { endpoint, region, pathStyle, checksums, signPayload, attempts, timeout, ca, direct } = backend
+  const { endpoint, region, pathStyle, checksums, signPayload, attempts, timeout, ca } = backend
   const credentials = readCredentials(name, backend.credentials)
   const settings = { region, credentials, pathStyle, checksums, signPayload, attempts, timeout }
   const options = { ...settings, ...(ca !== undefined && { ca: readFileSync(ca, 'utf8') }) }
@@ -155,7 +155,6 @@ function bucketOf(name: string, backend: S3BackendConfig): Bucket {
     client: s3Client({ ...options, endpoint }),
     name: backend.bucket,
     etagIsMd5: backend.etag === 'md5',
-    ...(direct !== undefined && { outside: s3Client({ ...options, endpoint: direct.endpoint }) }),
   })
 }
 

@@ -54,14 +54,12 @@ export interface S3BackendConfig {
   readonly copyBytes: number
   readonly graceSeconds: number
   readonly capacity?: number
-  /** absent: all bytes go through the gateway */
-  readonly direct?: { readonly endpoint: string }
 }
 
 type Required = 'endpoint' | 'bucket' | 'credentials'
 
 export type S3BackendDocument = { type: 's3' } & Pick<S3BackendConfig, Required> &
-  Partial<Omit<S3BackendConfig, Required | 'type' | 'direct'>> & { direct?: { endpoint?: string } }
+  Partial<Omit<S3BackendConfig, Required | 'type'>>
 
 const MIB = 2 ** 20
 
@@ -84,13 +82,12 @@ const S3_DEFAULTS = {
 /** With its defaults; `file` makes names of files absolute. */
 export function backendConfig(document: BackendDocument, file: (path: string) => string): BackendConfig {
   if (document.type !== 's3') return { ...document, root: file(document.root), mode: document.mode ?? 'auto' }
-  const { direct, ca, credentials, ...given } = document
+  const { ca, credentials, ...given } = document
   return {
     ...S3_DEFAULTS,
     ...given,
     credentials: file(credentials),
     ...(ca !== undefined && { ca: file(ca) }),
-    ...(direct !== undefined && { direct: { endpoint: direct.endpoint ?? given.endpoint } }),
   }
 }
 

@@ -22,15 +22,12 @@ import {
   UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
-import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { Fault } from '../../vospace/fault.ts'
 import { asking, isMissing, refusal } from './refusal.ts'
 
 export interface BucketOptions {
   readonly client: S3Client
   readonly name: string
-  /** Signs URLs for clients, who may have another way to the server; undefined: they have none. */
-  readonly outside?: S3Client
   /** Whether the ETag of an object put in one piece is its MD5; not so where the server encrypts with keys of its own. */
   readonly etagIsMd5: boolean
 }
@@ -54,20 +51,17 @@ export interface Part {
 
 export class Bucket {
   readonly name: string
-  readonly outside: S3Client | undefined
   readonly #client: S3Client
   readonly #etagIsMd5: boolean
 
-  constructor({ client, name, outside, etagIsMd5 }: BucketOptions) {
+  constructor({ client, name, etagIsMd5 }: BucketOptions) {
     this.name = name
-    this.outside = outside
     this.#client = client
     this.#etagIsMd5 = etagIsMd5
   }
 
   close(): void {
     this.#client.destroy()
-    this.outside?.destroy()
   }
 
   /** Rejects when the bucket cannot be used. */
@@ -231,15 +225,6 @@ export class Bucket {
       yield (page.Contents ?? []).map((found) => listed(found, page.EncodingType === 'url'))
       token = page.IsTruncated === true ? page.NextContinuationToken : undefined
     } while (token !== undefined)
-  }
-
-  /** A URL for somebody who has no key: GET of an object, or PUT of a new one. */
-  async presign(key: string, direction: 'read' | 'write', seconds: number): Promise<URL> {
-    const { outside } = this
-    if (outside === undefined) throw new Fault('OperationNotSupported', 'no direct URLs')
-    const where = { Bucket: this.name, Key: key }
-    const command = direction === 'read' ? new GetObjectCommand(where) : new PutObjectCommand(where)
-    return new URL(await getSignedUrl(outside, command, { expiresIn: seconds }))
   }
 
   #source(key: string): string {

@@ -10,7 +10,7 @@ export interface GarbageLog {
 export interface GarbageOptions {
   readonly catalog: Catalog
   readonly bucket: Bucket
-  /** seconds that an object stays after its node went: for who reads it by a presigned URL, or through another gateway */
+  /** seconds that an object stays after its node went: for who reads it through another gateway */
   readonly graceSeconds: number
   readonly isOurs: (key: string) => boolean
   readonly log?: GarbageLog | undefined

@@ -52,7 +52,7 @@ export interface S3Options {
   readonly ids: Ids
   readonly allocationParents: readonly NodePath[]
   readonly settings: ComposeSettings
-  /** seconds that a replaced or removed object stays in the bucket; presigned URLs are good for no longer */
+  /** seconds that a replaced or removed object stays in the bucket */
   readonly graceSeconds: number
   /** bytes that the bucket may hold; undefined: nobody knows an end */
   readonly capacity?: number
@@ -79,7 +79,7 @@ export class S3Backend implements Backend {
       linkProperties: true,
       hardLinks: false,
       quota: true,
-      directUrl: this.#options.bucket.outside !== undefined,
+      directUrl: false,
       reflink: false,
       snapshots: false,
     }
@@ -234,15 +234,9 @@ export class S3Backend implements Backend {
     this.#tree.setQuota(container, bytes)
   }
 
-  async directUrl(path: NodePath, options: { readonly direction: 'read' | 'write'; readonly seconds: number }): Promise<URL> {
-    const { bucket, graceSeconds } = this.#options
-    const refused = new Fault('OperationNotSupported', 'no direct URL for this')
-    if (bucket.outside === undefined || options.direction === 'write') throw refused
-    const { row } = this.#tree.need({ path }, 'data')
-    const seconds = Math.floor(Math.min(options.seconds, graceSeconds))
-    if (row.key === null || seconds < 1) throw refused
-    return bucket.presign(row.key, options.direction, seconds)
-  } // prettier-ignore
+  async directUrl(): Promise<URL> {
+    throw new Fault('OperationNotSupported', 'no direct URLs')
+  }
 
   /** Key of the object of a data node; undefined: it has no bytes. For who looks into the bucket besides. */
   objectOf(path: NodePath): string | undefined {
