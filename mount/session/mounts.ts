@@ -78,8 +78,14 @@ async function fuseMount(agreed: Agreed, index: number, how: MountWith): Promise
   }
 }
 
-async function byFusermount({ at, terms }: Agreed, readOnly: boolean): Promise<number> {
-  fs.mkdirSync(at, { recursive: true })
+async function byFusermount({ at, terms, planned }: Agreed, readOnly: boolean): Promise<number> {
+  try {
+    fs.mkdirSync(at, { recursive: true })
+  } catch (error) {
+    const { code = 'EIO' } = error as NodeJS.ErrnoException
+    const why = `${planned.partition} cannot be mounted at ${at} (${code}): with fusermount3 it takes a directory of one's own; name one in a manifest (at)`
+    throw new MountError(why, code, { cause: error })
+  }
   return (await mountByFusermount(at, { fsname: terms.uri, readOnly })).fd
 }
 

@@ -38,7 +38,8 @@ export class Place {
     const theirs = as === undefined ? { proxy, ca, driver: this.driver } : this.#handed(proxy, ca, as)
     return {
       ...{ KARST_URL: url, KARST_CA: theirs.ca, X509_USER_PROXY: theirs.proxy, KARST_MOUNT_STATE: theirs.driver },
-      ...{ HOME: '/nonexistent', XDG_RUNTIME_DIR: '' },
+      // what the runner of the tests has in every Node would write into folders of root's
+      ...{ HOME: '/nonexistent', XDG_RUNTIME_DIR: '', NODE_OPTIONS: '' },
       ...env,
     }
   }
