@@ -368,6 +368,12 @@ export function sessionEnvironment(env: NodeJS.ProcessEnv = process.env): {
   return { ...(runtime !== undefined && { runtime }), variables }
 }
 
+/** What a session is told by its environment: all of it that is set to something. */
+export function toldEnvironment(env: NodeJS.ProcessEnv = process.env): Record<string, string> {
+  const told = Object.entries(env).flatMap(([name, value = '']) => (value === '' ? [] : [[name, value] as const]))
+  return Object.fromEntries(told.filter(([name]) => /^(HOME|SCRATCH|KARST_.*|X509_.*)$/.test(name)))
+}
+
 /** Where grid tools look for credentials: the proxy, and what a proxy is made from (X509_USER_PROXY, X509_USER_CERT, X509_USER_KEY). */
 export function proxyEnvironment(env: NodeJS.ProcessEnv = process.env): {
   proxy: string

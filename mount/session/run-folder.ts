@@ -27,7 +27,8 @@ export interface SessionNote {
   }
 }
 
-const FOLDERS = ['driver', 'own', 'etc', 'certificates', 'hold'] as const
+/** With their modes: programs list the CAs, and nobody but the driver sees what is its. */
+const FOLDERS = { driver: 0o700, own: 0o711, etc: 0o711, certificates: 0o755, hold: 0o711 } as const
 
 export class RunFolder {
   readonly path: string
@@ -53,7 +54,7 @@ export class RunFolder {
       throw new Fault('PermissionDenied', `${parent} is somebody else's: remove it`)
     const run = new RunFolder(path.join(parent, randomUUID()))
     fs.mkdirSync(run.path, { mode: 0o711 })
-    for (const name of FOLDERS) fs.mkdirSync(path.join(run.path, name), { mode: name === 'driver' ? 0o700 : 0o711 })
+    for (const [name, mode] of Object.entries(FOLDERS)) fs.mkdirSync(path.join(run.path, name), { mode })
     return run
   }
 
@@ -103,7 +104,7 @@ export class RunFolder {
    */
   remove(): boolean {
     fs.rmSync(path.join(this.path, 'session.json'), { force: true })
-    for (const folder of FOLDERS) {
+    for (const folder of Object.keys(FOLDERS)) {
       const dir = path.join(this.path, folder)
       for (const name of fs.existsSync(dir) ? fs.readdirSync(dir) : []) removeOne(path.join(dir, name))
       removeOne(dir)

@@ -7,6 +7,7 @@ const LOADERS: Readonly<Record<string, () => Promise<Command>>> = {
   mount: async () => (await import('./mount.ts')).mount,
   umount: async () => (await import('./mount.ts')).umount,
   session: async () => (await import('./session.ts')).session,
+  doctor: async () => (await import('./doctor.ts')).doctor,
   'mount-helper': async () => (await import('./mount-helper.ts')).mountHelper,
   proxy: async () => (await import('./proxy.ts')).proxy,
   check: async () => (await import('./check.ts')).check,

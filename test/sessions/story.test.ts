@@ -1,12 +1,13 @@
 /** The first page of README: sessions of a user see one home; others see what is shared with them and no more. */
 import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import t from 'tap'
 import { fuseSkip, needs } from '../parts.ts'
 import { leftOver, nothingLeft, Place, UID } from './place.ts'
 
 const skip = needs('root with CAP_SYS_ADMIN', 'setpriv', 'unshare') || (await fuseSkip())
 const place = new Place()
+const KARST = `env -u NODE_OPTIONS ${resolve('bin/karst')}`
 if (skip === false) {
   t.before(() => place.start())
   t.teardown(() => place.dispose())
@@ -24,6 +25,8 @@ t.test(
     id -u; grep -h -E '^Cap(Prm|Eff|Bnd|Amb):|^NoNewPrivs' /proc/self/status; pwd; env
     stat -c 'proxy %a %u' "$X509_USER_PROXY"; stat -f -c 'in %T' "$X509_USER_PROXY"; ls "$KARST_SAMPLE_PATH"
     touch "$KARST_SAMPLE_PATH/x" 2>&1 || true
+    ${KARST} doctor --json; ls -A "$HOME" | grep doctor || true
+    KARST_URL= HOME="$KARST_SAMPLE_PATH" ${KARST} doctor || echo "doctor ended with $?"
     echo 'from A' > "$HOME/note"; echo 'scratch of A' > "$SCRATCH/s"; echo ready; read -r line; cat "$HOME/reply"`,
     )
     await first.says('ready\n')
@@ -49,6 +52,13 @@ t.test(
       `KARST_URL=${place.karst.report.url}`,
     ])
       t.ok(first.output.includes(`\n${line}\n`), line)
+    t.match(
+      first.output,
+      /\n\{"ok":true,"findings":\[\{"name":"user".*"name":"space".*\}\]\}\nok +user/,
+      'nothing is missing',
+    )
+    t.match(first.output, /\nwrong +KARST_URL +is not set\n +fix: .+\n[^]*\nwrong +HOME .*it is read-only\n +fix: .+\n/)
+    t.match(first.output, /\n2 of \d+ are wrong\ndoctor ended with 1\n/)
     t.match(
       first.output,
       /\nX509_CERT_DIR=\/.*\nproxy 600 1000\nin tmpfs\nREADME.txt\nstars.fits\n.*Read-only file system/s,
