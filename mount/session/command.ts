@@ -49,15 +49,30 @@ export function wordsBefore(way: Way, { uid, gid, groups }: SessionUser): readon
 /** In the directory of its name, which nobody but the session's user may enter: root is kept out of their mounts too. */
 const THERE = ['/bin/sh', '-c', 'cd "$1" && shift && exec "$@"', 'karst-session']
 
-/** Runs until the command ends; `before`: what takes its rights. Rejects when it cannot be started. */
+/** By what programs are found and libraries loaded (ld.so(8), and what glibc takes from nobody who gains rights). */
+const BEFORE_MAIN =
+  /^(PATH|LD_.*|GLIBC_TUNABLES|GCONV_PATH|GETCONF_DIR|HOSTALIASES|LOCALDOMAIN|LOCPATH|MALLOC_.*|NIS_PATH|NLSPATH|RES(OLV_HOST_CONF|_OPTIONS)|TMPDIR|TZDIR)$/
+
+export interface Surroundings {
+  readonly env: Readonly<Record<string, string>>
+  /** the launcher's own */
+  readonly launcher: Readonly<Record<string, string>>
+  /** where the command begins */
+  readonly cwd: string
+}
+
+/**
+ * Runs until the command ends; `before`: what takes its rights, and runs with the launcher's libraries and programs until it has. Rejects when it
+ * cannot be started.
+ */
 export function runCommand(
   before: readonly string[],
   command: readonly string[],
-  env: Readonly<Record<string, string>>,
-  cwd: string,
+  { env, launcher, cwd }: Surroundings,
 ): Promise<Ended> {
-  const [program = '', ...rest] = [...before, ...THERE, cwd, ...command]
-  const child = spawn(program, rest, { stdio: 'inherit', env: { ...env }, cwd: '/' })
+  const { early, late } = apart(env, launcher)
+  const [program = '', ...rest] = [...before, ...late, ...THERE, cwd, ...command]
+  const child = spawn(program, rest, { stdio: 'inherit', env: early, cwd: '/' })
   const forget = passSignals(child)
   return new Promise((resolve, reject) => {
     child.once('error', (error) => {
@@ -69,6 +84,21 @@ export function runCommand(
       resolve({ code: code ?? 128 + (SIGNAL_NUMBERS[signal ?? ''] ?? 0) })
     })
   })
+}
+
+/** What a manifest sets of these is set by whoever has no rights any more: as root setpriv would be somebody else's, or load their library. */
+function apart(
+  env: Surroundings['env'],
+  launcher: Surroundings['launcher'],
+): { readonly early: Record<string, string>; readonly late: readonly string[] } {
+  const early: Record<string, string> = {}
+  const late: string[] = []
+  for (const [name, value] of Object.entries(env)) {
+    const own = BEFORE_MAIN.test(name) ? launcher[name] : value
+    if (own !== undefined) early[name] = own
+    if (own !== value) late.push(`${name}=${value}`)
+  }
+  return { early, late: late.length === 0 ? [] : ['env', ...late] }
 }
 
 function passSignals(child: ChildProcess): () => void {

@@ -12,13 +12,18 @@ export interface SessionUser {
   readonly groups: readonly number[]
 }
 
+/** The one above it means nobody to setresuid(2), which then leaves root what it is; larger ones come out as 0. */
+const LAST_ID = 0xffff_fffe
+
 /** Whom a name means where the image has none. */
 const GUEST = { name: 'guest', uid: 1000, gid: 1000 }
 
-/** A name or number of the image, guest, or the user as the gateway numbers them. NodeNotFound, InvalidArgument for root. */
+/** A name or number of the image, guest, or the user as the gateway numbers them. NodeNotFound; InvalidArgument for root, and for what is no number of a user. */
 export function sessionUser(asked: string | number | undefined, user: Terms['user'], passwd: string): SessionUser {
   const found = asked === undefined ? user : named(String(asked), user.name, passwd)
   if (found.uid === 0) throw new Fault('InvalidArgument', 'a session does not run as root: name another user (--user)')
+  if (![found.uid, found.gid].every((one) => Number.isInteger(one) && one >= 0 && one <= LAST_ID))
+    throw new Fault('InvalidArgument', `a session cannot run as ${found.uid}:${found.gid}: numbers end at ${LAST_ID}`)
   const isTheirs = found.uid === user.uid
   const { name, uid, gid } = found
   return { name, uid, gid, groups: isTheirs ? user.groups.map((group) => group.gid) : [] }

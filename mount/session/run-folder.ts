@@ -144,7 +144,13 @@ export function writeWhole(
   owner?: { readonly uid: number; readonly gid: number },
 ): void {
   const draft = `${file}.${process.pid}.new`
-  fs.writeFileSync(draft, text, { mode, flag: 'wx' })
-  if (owner !== undefined) fs.chownSync(draft, owner.uid, owner.gid)
-  fs.renameSync(draft, file)
+  try {
+    fs.writeFileSync(draft, text, { mode, flag: 'wx' })
+    if (owner !== undefined) fs.chownSync(draft, owner.uid, owner.gid)
+    fs.renameSync(draft, file)
+  } catch (error) {
+    // where there was no room: else the next one would fail of what is left of this one
+    fs.rmSync(draft, { force: true })
+    throw error
+  }
 }

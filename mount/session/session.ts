@@ -11,7 +11,8 @@ import { certificateFolder, renewing, writeProxy } from './credential.ts'
 import { runCommand, wordsBefore } from './command.ts'
 import { finishSession, watchOver } from './finish.ts'
 import { accountFiles, type SessionUser, sessionUser } from './identity-files.ts'
-import { prepareMount, tokenFile, type MountWith, type PreparedMount } from './mounts.ts'
+import { prepareMount, type MountWith, type PreparedMount } from './mounts.ts'
+import { renewTokens } from './renewals.ts'
 import { checkPlaces, type Manifest, type PlannedPartition } from './plan.ts'
 import { makeRoom } from './room.ts'
 import { RunFolder, type SessionNote, writeWhole } from './run-folder.ts'
@@ -170,11 +171,14 @@ async function within(options: SessionOptions, parts: Parts): Promise<number> {
           () => writeProxy(proxy),
           (error) => options.tell(`the proxy could not be renewed: ${String(error)}`),
         ),
-    renewTokens(options, parts),
+    ...renewTokens(options, parts),
   ]
   try {
     const before = wordsBefore(way, owner.user)
-    return (await runCommand(before, options.command, environment, environment['HOME'] ?? '/')).code
+    // HOME may be the launcher's, where the user is not let in
+    const cwd = mounts.find(isHome)?.at ?? '/'
+    const surroundings = { env: environment, launcher: options.environment, cwd }
+    return (await runCommand(before, options.command, surroundings)).code
   } finally {
     stop.forEach((end) => end())
   }
@@ -220,6 +224,8 @@ function arrange(run: RunFolder, mounts: readonly PreparedMount[], user: Session
   }
 }
 
+const isHome = ({ terms }: Pick<Agreed, 'terms'>): boolean => terms.kind === 'user' && terms.name === 'home'
+
 /** README has the table. */
 function environmentOf(
   { environment, manifest, url, ca, certificate }: SessionOptions,
@@ -246,27 +252,8 @@ function environmentOf(
     const variable = variableOf(terms.name)
     found[`KARST_${variable}_PATH`] = at
     found[`KARST_${variable}_URI`] = terms.uri
-    if (terms.kind === 'user' && terms.name === 'home') found['HOME'] = at
+    if (isHome({ terms })) found['HOME'] = at
     if (terms.kind === 'scratch') found['SCRATCH'] = at
   }
   return found
-}
-
-/** New credentials for the partitions, which tells the gateway too that the session goes on. */
-function renewTokens(options: SessionOptions, { run, name, agreed }: Parts): () => void {
-  const soonest = (all: readonly Agreed[]): number =>
-    Math.min(...all.map(({ terms }) => Date.parse(terms.credential.renew)))
-  if (agreed.length === 0) return () => undefined
-  const renew = async (): Promise<number> => {
-    const renewed: Agreed[] = []
-    for (const [i, { planned }] of agreed.entries()) {
-      const again = await negotiate(options.ask, planned, name, [])
-      writeWhole(tokenFile(run, i), again.terms.credential.token, 0o600)
-      renewed.push(again)
-    }
-    return soonest(renewed)
-  }
-  return renewing(soonest(agreed), renew, (error) =>
-    options.tell(`the credentials of the partitions could not be renewed, and are tried again: ${String(error)}`),
-  )
 }

@@ -96,6 +96,8 @@ t.test('bob’s session sees the shared project, and not alice’s home', { skip
 
 t.test('the exit code is the command’s, and signals are passed on', { skip }, async (t) => {
   t.equal((await place.session(['--partition', 'home'], 'exit 7')).code, 7)
+  const homeless = await place.session(['--partition', 'dataset:sample'], 'pwd')
+  t.match(homeless, { code: 0, stdout: '/\n' }, 'a HOME that the launcher has and the user has not')
   const waiting = place.running(
     t,
     ['--partition', 'home'],
