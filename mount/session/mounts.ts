@@ -4,6 +4,7 @@ import path from 'node:path'
 import { Fault } from '../../src/vospace/fault.ts'
 import { detachedBind, detachedFuse } from '../../src/libc/namespace.ts'
 import { LibcError } from '../../src/libc/ffi.ts'
+import { O_PATH, openBeneath } from '../../src/libc/openat.ts'
 import { mountCommand } from '../command.ts'
 import { mountByFusermount } from '../fuse/mount-fusermount.ts'
 import { MountError } from '../fuse/mount-options.ts'
@@ -42,9 +43,8 @@ export async function prepareMount(agreed: Agreed, index: number, how: MountWith
   const { terms } = agreed
   writeWhole(tokenFile(how.run, index), terms.credential.token, 0o600)
   try {
-    const source = bindSource(agreed, how)
-    if (source !== undefined)
-      return { ...agreed, mounted: detachedBind(source, terms.access === 'read'), driverDir: undefined }
+    const mounted = bound(agreed, how)
+    if (mounted !== undefined) return { ...agreed, mounted, driverDir: undefined }
     return await fuseMount(agreed, index, how)
   } catch (error) {
     if (!(error instanceof LibcError)) throw error
@@ -90,18 +90,38 @@ async function byFusermount({ at, terms, planned }: Agreed, readOnly: boolean): 
 }
 
 /**
- * Where the node has the container, if whom the command runs as is whom the gateway means; undefined: it is not for binds. No link is on the way
- * below what the node's administrator has named.
+ * Where the node has the container, if whom the command runs as is whom the gateway means: a bind mount of it. undefined: it is not for binds.
+ * NodeNotFound; throws LibcError.
  */
-function bindSource({ terms, planned }: Agreed, { binds, way, uid }: MountWith): string | undefined {
-  const root = terms.bind === undefined ? undefined : binds[terms.bind.backend]
-  if (terms.bind === undefined || root === undefined || way !== 'root' || uid !== terms.user.uid) return undefined
-  const real = fs.realpathSync(root)
-  const source = path.join(real, terms.bind.path)
-  const found = fs.existsSync(source) ? fs.realpathSync(source) : undefined
-  if (found === source && fs.statSync(source).isDirectory()) return source
-  throw new Fault(
-    'NodeNotFound',
-    `the partition ${planned.partition} is not at ${source} of this node: is that the file system of the backend ${terms.bind.backend}?`,
-  )
+function bound({ terms, planned }: Agreed, { binds, way, uid }: MountWith): number | undefined {
+  const { bind, access, user } = terms
+  const root = bind === undefined ? undefined : binds[bind.backend]
+  if (bind === undefined || root === undefined || way !== 'root' || uid !== user.uid) return undefined
+  const dir = openedBelow(root, bind.path)
+  if (dir === undefined)
+    throw new Fault(
+      'NodeNotFound',
+      `the partition ${planned.partition} is not at ${path.join(root, bind.path)} of this node: is that the file system of the backend ${bind.backend}?`,
+    )
+  try {
+    return detachedBind(`/proc/self/fd/${dir}`, access === 'read')
+  } finally {
+    fs.closeSync(dir)
+  }
+}
+
+/**
+ * A descriptor of the directory, whatever takes its place from now on; undefined: it is none. No link is followed below what the node's administrator
+ * has named, nor `..`. Throws LibcError.
+ */
+export function openedBelow(root: string, below: string): number | undefined {
+  const top = fs.openSync(root, O_PATH | fs.constants.O_DIRECTORY)
+  try {
+    return openBeneath(top, below === '' ? '.' : below)
+  } catch (error) {
+    if (error instanceof LibcError && ['ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV'].includes(error.code)) return undefined
+    throw error
+  } finally {
+    fs.closeSync(top)
+  }
 }

@@ -16,18 +16,29 @@ import { MountError } from '../fuse/mount-options.ts'
 /** Names beside a missing directory that are taken along at most. */
 const MOST = 1000
 
-/** Makes `places` directories. `hold` is an empty directory of the session. Throws MountError, LibcError. */
-export function makeRoom(places: readonly string[], hold: string): void {
-  const made = new Set<string>()
+/** The place with no link on the way to it: where root would mount whatever the text says. */
+export function realPlace(place: string): string {
+  const there = deepest(place)
+  return path.join(fs.realpathSync(there), path.relative(there, place))
+}
+
+/**
+ * Makes `places` directories. `hold` is an empty directory of the session, `uid` its user's, as this namespace numbers them. Throws MountError,
+ * LibcError.
+ */
+export function makeRoom(places: readonly string[], hold: string, uid: number): void {
+  // what stands in a directory that was made is on the disk of the node as before
+  const made = new Set<number>()
   for (const place of places) {
     const there = deepest(place)
     if (there === place) continue
-    if (![...made].some((dir) => there === dir || there.startsWith(`${dir}/`))) {
+    if (!made.has(fs.statSync(there).dev)) {
+      checkUnwritten(there, place, uid)
       const dir = path.join(hold, String(made.size))
       fs.mkdirSync(dir)
       if (there === '/') renewRoot(dir)
       else renew(there, dir)
-      made.add(there)
+      made.add(fs.statSync(there).dev)
     }
     fs.mkdirSync(place, { recursive: true, mode: 0o755 })
   }
@@ -42,13 +53,21 @@ function deepest(place: string): string {
   }
 }
 
+/** What its user writes beside the place would be in memory, and gone with the session. */
+function checkUnwritten(dir: string, place: string, uid: number): void {
+  const { mode, uid: owner } = fs.statSync(dir)
+  if (owner !== uid && (mode & 0o002) === 0) return
+  const why = `it is not there, and ${dir} is where the user may write; make the directory before the session`
+  throw new MountError(`cannot mount at ${place}: ${why}`, 'ENOENT')
+}
+
 /** Puts a directory in memory in place of `dir`, with all that is in it. */
 function renew(dir: string, hold: string): void {
   const whole = detachedBind(dir, false)
   attach(whole, hold)
   letGo(whole)
   const names = namesIn(hold, dir)
-  memoryMount(dir)
+  memoryIn(dir, hold, false)
   for (const name of names) take(path.join(hold, name), path.join(dir, name))
   detachMount(hold)
 }
@@ -57,9 +76,16 @@ function renew(dir: string, hold: string): void {
 function renewRoot(root: string): void {
   const names = namesIn('/', '/')
   // else it would stand in itself, in what is bound of the folder that it is made in
-  memoryMount(root, true)
+  memoryIn(root, '/', true)
   for (const name of names) take(path.join('/', name), path.join(root, name))
   changeRoot(root)
+}
+
+/** As open as what it stands for: to whom that was closed, what is bound in it would be open. */
+function memoryIn(dir: string, like: string, alone: boolean): void {
+  const { mode } = fs.statSync(like)
+  memoryMount(dir, alone)
+  fs.chmodSync(dir, mode & 0o7777)
 }
 
 function namesIn(dir: string, shown: string): string[] {
@@ -72,7 +98,9 @@ function namesIn(dir: string, shown: string): string[] {
 }
 
 function take(from: string, to: string): void {
-  const found = fs.lstatSync(from)
+  const found = fs.lstatSync(from, { throwIfNoEntry: false })
+  // gone meanwhile
+  if (found === undefined) return
   if (found.isSymbolicLink()) {
     fs.symlinkSync(fs.readlinkSync(from), to)
     return

@@ -13,8 +13,8 @@ import { finishSession, watchOver } from './finish.ts'
 import { accountFiles, type SessionUser, sessionUser } from './identity-files.ts'
 import { prepareMount, type MountWith, type PreparedMount } from './mounts.ts'
 import { renewTokens } from './renewals.ts'
-import { checkPlaces, type Manifest, type PlannedPartition } from './plan.ts'
-import { makeRoom } from './room.ts'
+import { checkPlace, checkPlaces, type Manifest, type PlannedPartition } from './plan.ts'
+import { makeRoom, realPlace } from './room.ts'
 import { RunFolder, type SessionNote, writeWhole } from './run-folder.ts'
 import { type Agreed, type Ask, negotiate, type SessionName } from './terms.ts'
 import { type Way } from './ways.ts'
@@ -161,7 +161,7 @@ async function within(options: SessionOptions, parts: Parts): Promise<number> {
   if (way !== 'fusermount') {
     ownMountNamespace()
     run.note({ ...note, namespace: fs.readlinkSync('/proc/self/ns/mnt') })
-    arrange(run, mounts, owner.user, environment['HOME'] ?? '/')
+    arrange(run, mounts, owner, environment['HOME'] ?? '/')
   }
   const stop = [
     due === undefined
@@ -195,13 +195,22 @@ async function mountAll(options: SessionOptions, agreed: readonly Agreed[], how:
   return [...(await mount(agreed.slice(0, alone), 0)), ...(await mount(agreed.slice(alone), alone))]
 }
 
-/** Everything at its place. Throws MountError. */
-function arrange(run: RunFolder, mounts: readonly PreparedMount[], user: SessionUser, home: string): void {
+/** Where links lead counts as what is said: root would mount there. */
+function standing(mounts: readonly PreparedMount[]): PreparedMount[] {
+  const real = mounts.map((one) => ({ ...one, at: realPlace(one.at) }))
+  for (const { planned, at } of real) checkPlace(planned.partition, at)
+  checkPlaces(real.map(({ planned, at }) => ({ partition: planned.partition, at })))
+  return real
+}
+
+/** Everything at its place. Throws MountError; InvalidArgument where a link on the way leads to what is the system's. */
+function arrange(run: RunFolder, mounts: readonly PreparedMount[], { user, outside }: Owner, home: string): void {
   // what is above others first
-  const ordered = [...mounts].sort((a, b) => a.at.length - b.at.length)
+  const ordered = standing(mounts).sort((a, b) => a.at.length - b.at.length)
   makeRoom(
     ordered.map(({ at }) => at),
     run.hold,
+    outside.uid,
   )
   for (const { at, mounted, planned } of ordered) {
     if (mounted === undefined) continue

@@ -1,13 +1,18 @@
 /** Sessions whose manifest, surroundings or gateway mean no good. */
+import { spawnSync } from 'node:child_process'
+import * as fs from 'node:fs'
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { runCommand } from '../../mount/session/command.ts'
 import { sessionUser } from '../../mount/session/identity-files.ts'
+import { openedBelow } from '../../mount/session/mounts.ts'
 import { renewTokens } from '../../mount/session/renewals.ts'
 import { RunFolder, writeWhole } from '../../mount/session/run-folder.ts'
+import { makeRoom, realPlace } from '../../mount/session/room.ts'
 import { type Ask } from '../../mount/session/terms.ts'
+import { needs } from '../parts.ts'
 
 const PATH = process.env['PATH'] ?? ''
 
@@ -77,3 +82,43 @@ t.test('a partition that is refused from now on keeps no other from being renewe
   t.equal(readFileSync(run.driver('token-1'), 'utf8'), 'new')
   t.match(told, [/project:gone could not be renewed.*no member any more/])
 })
+
+t.test('what is bound is the directory that was looked for, whatever takes its place', async (t) => {
+  const dir = t.testdir({ root: { mine: { 'a.txt': '' }, other: {} }, secret: { 's.txt': '' } })
+  const root = join(dir, 'root')
+  fs.symlinkSync('../secret', join(root, 'link'))
+  for (const below of ['link', '../secret', 'none', 'mine/a.txt', '/', 'mine/../../secret'])
+    t.equal(openedBelow(root, below), undefined, below)
+  const mine = openedBelow(root, 'mine')
+  t.teardown(() => mine !== undefined && fs.closeSync(mine))
+  fs.renameSync(join(root, 'mine'), join(root, 'moved'))
+  fs.symlinkSync('../secret', join(root, 'mine'))
+  t.same(fs.readdirSync(`/proc/self/fd/${mine}`), ['a.txt'])
+})
+
+t.test('a place is where links lead, and no directory in memory hides where the user writes', async (t) => {
+  const dir = fs.realpathSync(t.testdir({ real: {}, hold: {} }))
+  fs.symlinkSync('real', join(dir, 'link'))
+  t.equal(realPlace(join(dir, 'link/a/b')), join(dir, 'real/a/b'))
+  const refused = { code: 'ENOENT', message: /make the directory before the session/ }
+  t.throws(() => makeRoom([join(dir, 'real/a')], join(dir, 'hold'), process.geteuid?.() ?? 0), refused)
+  chmodSync(join(dir, 'real'), 0o1777)
+  t.throws(() => makeRoom([join(dir, 'real/a')], join(dir, 'hold'), 4000), refused)
+  t.same(fs.readdirSync(join(dir, 'real')), [])
+})
+
+t.test(
+  'a directory in memory opens nothing that was closed, and nothing is made on the disk below it',
+  { skip: needs('root with CAP_SYS_ADMIN', 'unshare') },
+  async (t) => {
+    const dir = fs.realpathSync(t.testdir({ hold: {}, closed: { kept: { file: 'x' } } }))
+    chmodSync(join(dir, 'closed'), 0o750)
+    const places = [join(dir, 'closed/new'), join(dir, 'closed/kept/below')]
+    const script = `import { makeRoom } from './mount/session/room.ts'; import fs from 'node:fs'
+      makeRoom(${JSON.stringify(places)}, ${JSON.stringify(join(dir, 'hold'))}, 4000)
+      console.log((fs.statSync(${JSON.stringify(join(dir, 'closed'))}).mode & 0o7777).toString(8), ${JSON.stringify(places)}.every((one) => fs.existsSync(one)), fs.readdirSync(${JSON.stringify(join(dir, 'closed/kept'))}))`
+    const said = spawnSync('unshare', ['--mount', process.execPath, '--input-type=module', '-e', script])
+    t.match(String(said.stdout) + String(said.stderr), /^750 true \[ 'below', 'file' \]\n$/)
+    t.same(fs.readdirSync(join(dir, 'closed/kept')), ['file'])
+  },
+)
