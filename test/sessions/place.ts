@@ -12,6 +12,8 @@ export interface SessionWords {
   readonly user?: 'alice' | 'bob'
   /** the launcher is not root */
   readonly as?: number
+  /** the command runs under the user's own number, as the gateway gives it */
+  readonly isOwn?: boolean
   readonly env?: Record<string, string>
 }
 
@@ -79,8 +81,8 @@ export class Place {
     return running
   }
 
-  #words(words: readonly string[], { as }: SessionWords): string[] {
-    return ['session', ...(as === undefined && !words.includes('--user') ? ['--user', `${UID}`] : []), ...words]
+  #words(words: readonly string[], { as, isOwn = as !== undefined }: SessionWords): string[] {
+    return ['session', ...(!isOwn && !words.includes('--user') ? ['--user', `${UID}`] : []), ...words]
   }
 
   async dispose(): Promise<void> {
