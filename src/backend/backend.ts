@@ -266,6 +266,8 @@ export interface ListOptions extends Cancel {
   readonly from?: string
   /** 'any': the caller does not care, and may get them as the store reads them (then `from` does not apply) */
   readonly order?: 'name' | 'any'
+  /** OperationNotSupported at the end where names were left out: for who would take away what is not listed */
+  readonly whole?: boolean
 }
 
 interface Draft {

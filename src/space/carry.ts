@@ -7,7 +7,7 @@ import { type Backend, type Changes, type Ref } from '../backend/backend.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { grantedBits } from '../vospace/mode.ts'
 import { type Entry } from '../vospace/node.ts'
-import { child, nameOf, type NodePath } from '../vospace/path.ts'
+import { child, isWithin, nameOf, type NodePath } from '../vospace/path.ts'
 
 /** A place in a storage. */
 export interface Side {
@@ -26,10 +26,11 @@ const MAX_LOOKS = 5
 
 /**
  * Makes what is at `to` what is at `from`, of which nothing else is left; its parent must be there. Answers the node. NodeNotFound: there is
- * none; TransferFailed: it cannot be read as it was written; NodeBusy: it changes all the time; refusals of the storages.
+ * none; TransferFailed: it cannot be read as it was written; NodeBusy: it changes all the time; OperationNotSupported: something of it has no
+ * name or kind that a node can have, and would be left behind; refusals of the storages.
  */
 export async function carryTree(from: Side, to: Side, run: CarryRun): Promise<Entry> {
-  const carried = await new Carrier(from.backend, to.backend, run).look(from.path, to.path)
+  const carried = await new Carrier(from.backend, to.backend, run, to.path).look(from.path, to.path)
   if (carried === undefined) throw new Fault('NodeNotFound', from.path)
   return carried
 }
@@ -55,12 +56,15 @@ class Carrier {
   readonly #from: Backend
   readonly #to: Backend
   readonly #run: CarryRun
+  /** stays, whatever has become of what it was made of: its caller knows whether it counts already */
+  readonly #top: NodePath
   #done = 0
 
-  constructor(from: Backend, to: Backend, run: CarryRun) {
+  constructor(from: Backend, to: Backend, run: CarryRun, top: NodePath) {
     this.#from = from
     this.#to = to
     this.#run = run
+    this.#top = top
   }
 
   /** Undefined: there is no such node, or none any more. */
@@ -68,7 +72,7 @@ class Carrier {
     for (let look = 1; ; look++) {
       const source = await entryIn(this.#from, path)
       if (source === undefined) {
-        await removeWhole(this.#to, at)
+        if (at !== this.#top) await removeWhole(this.#to, at)
         return undefined
       }
       try {
@@ -99,7 +103,7 @@ class Carrier {
   }
 
   async #children(path: NodePath, at: NodePath): Promise<void> {
-    for await (const below of this.#from.list(path, { order: 'any', signal: this.#run.signal })) {
+    for await (const below of this.#from.list(path, { order: 'any', whole: true, signal: this.#run.signal })) {
       await this.look(below.path, child(at, nameOf(below.path)))
     }
   }
@@ -192,7 +196,13 @@ async function writeBytes(
   const { entry, body } = await from.read({ path: source.path, id: source.id }, { signal })
   const hash = createHash('md5')
   const { size, mtime, md5 } = entry
-  const written = await to.put(at, hashed(body, hash, md5), { ...options, length: size, mtime, signal })
+  let written: Entry
+  try {
+    written = await to.put(at, hashed(body, hash, md5), { ...options, length: size, mtime, signal })
+  } finally {
+    // refused at once, it was not read at all
+    body.destroy()
+  }
   const digest = hash.digest('hex')
   if ((await digestOf(to, written)) === digest) return written
   await to.remove(at, 'data', { id: written.id })
@@ -242,3 +252,14 @@ export async function removeWhole(backend: Backend, path: NodePath): Promise<voi
   }
   await backend.remove(path, node.type)
 }
+
+/** NodeBusy where something waits in a trash that is kept in a tree: it would go with what the tree was, since a trash is of one storage. */
+export async function refuseTrash({ trash }: Backend, path: NodePath): Promise<void> {
+  for await (const keeper of trash?.keepers() ?? []) {
+    if (!isWithin(keeper, path)) continue
+    for await (const note of trash?.list(keeper) ?? []) throw waiting(note.path)
+  }
+}
+
+export const waiting = (path: NodePath): Fault =>
+  new Fault('NodeBusy', `${path} waits in the trash: restore it, or empty the trash, and try again`)

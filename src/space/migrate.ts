@@ -6,9 +6,10 @@ import { type Backend, type Profiles } from '../backend/backend.ts'
 import { type Ending, type JobContext, type Kind } from '../jobs/kind.ts'
 import { keeperOf } from '../vospace/allocation.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
-import { isWithin, ROOT, type NodePath } from '../vospace/path.ts'
+import { isWithin, parentOf, ROOT, type NodePath } from '../vospace/path.ts'
 import { localPath } from '../vospace/uri.ts'
-import { carryTree, entryIn, removeWhole } from './carry.ts'
+import { alone } from './alone.ts'
+import { carryTree, entryIn, refuseTrash, removeWhole, type Side, waiting } from './carry.ts'
 import { entryAt } from './resolve.ts'
 import { type Space } from './space.ts'
 
@@ -38,10 +39,14 @@ export function migrationKind(space: Space): Kind {
     undo: async ({ checkpoint }) => {
       const { profiles } = space.backend
       const noted = checkpoint as Checkpoint
-      if (profiles === undefined || profiles.of(noted.path) === noted.to) return
-      await removeWhole(storageOf(profiles, noted.to), noted.path)
+      if (profiles !== undefined) await alone(profiles, noted.path, () => takeBack(profiles, noted))
     },
   }
+}
+
+/** Removes a copy that does not count yet. */
+async function takeBack(profiles: Profiles, { path, to }: Checkpoint): Promise<void> {
+  if (profiles.of(path) !== to) await removeWhole(storageOf(profiles, to), path)
 }
 
 async function run(space: Space, context: JobContext): Promise<Ending> {
@@ -52,12 +57,29 @@ async function run(space: Space, context: JobContext): Promise<Ending> {
     throw new Fault('InvalidArgument', 'which node, and to which profile?')
   if (profiles === undefined) throw new Fault('OperationNotSupported', 'there is one storage here, and no other')
   const noted = context.checkpoint as Checkpoint | undefined
-  const plan = noted ?? (await planned(space, profiles, localPath(space.service, target), profile))
-  if (plan.from === plan.to) return {}
-  context.save(plan)
-  if (profiles.of(plan.path) === plan.from) await bring(space, profiles, plan, context)
-  else await removeWhole(storageOf(profiles, plan.from), plan.path)
-  return { results: [{ id: 'profile', href: `final:${plan.to}` }] }
+  const path = noted?.path ?? localPath(space.service, target)
+  return alone(profiles, path, async () => {
+    const plan = noted ?? (await planned(space, profiles, path, profile))
+    if (plan.from === plan.to) return {}
+    context.save(plan)
+    if (profiles.of(path) === plan.to) await removeWhole(storageOf(profiles, plan.from), path)
+    else await bringOrTakeBack(space, profiles, plan, context)
+    return { results: [{ id: 'profile', href: `final:${plan.to}` }] }
+  })
+}
+
+async function bringOrTakeBack(space: Space, profiles: Profiles, plan: Checkpoint, context: JobContext): Promise<void> {
+  try {
+    await bring(space, profiles, plan, context)
+  } catch (error) {
+    // what was interrupted goes on from the copy; of what is refused nothing is left
+    if (isFault(error) && !context.signal.aborted) {
+      await takeBack(profiles, plan).catch((cause: unknown) => {
+        throw new Error(`what was brought to ${plan.to} could not be taken back`, { cause })
+      })
+    }
+    throw error
+  }
 }
 
 /** What is to be done, when it can be. */
@@ -70,7 +92,7 @@ async function planned(space: Space, profiles: Profiles, path: NodePath, to: str
   if (profiles.hasSeamBelow(path)) throw new Fault('InvalidArgument', `below ${path} another storage begins`)
   const plan = { path, from: profiles.of(path), to }
   if (plan.from === to) return plan
-  await refuseTrash(space, profiles, plan)
+  await refuseDeleted(space, profiles, plan)
   if ((await entryIn(storageOf(profiles, to), path)) !== undefined) {
     throw new Fault('DuplicateNode', `${to} has something at ${path} already`)
   }
@@ -80,6 +102,9 @@ async function planned(space: Space, profiles: Profiles, path: NodePath, to: str
 async function bring(space: Space, profiles: Profiles, plan: Checkpoint, context: JobContext): Promise<void> {
   const { path } = plan
   const { signal } = context
+  if (profiles.of(path) !== plan.from || profiles.hasSeamBelow(path)) {
+    throw new Fault('NodeBusy', `${path} has come to ${profiles.of(path)} meanwhile, or something below it elsewhere`)
+  }
   const from = { backend: storageOf(profiles, plan.from), path }
   const to = { backend: storageOf(profiles, plan.to), path }
   await profiles.prepare(path, plan.to)
@@ -87,8 +112,9 @@ async function bring(space: Space, profiles: Profiles, plan: Checkpoint, context
   const before = await entryAt(space, path)
   const held = await profiles.hold(path)
   try {
-    await refuseTrash(space, profiles, plan)
+    await refuseDeleted(space, profiles, plan)
     await carryTree(from, to, { signal })
+    await carryQuota(from, to, context)
     profiles.assign(path, plan.to)
   } finally {
     held.release()
@@ -99,6 +125,15 @@ async function bring(space: Space, profiles: Profiles, plan: Checkpoint, context
   await held.remove()
 }
 
+/** What a container may hold, where its storage has it so. What a storage tells of a path may be the quota of what that is in. */
+async function carryQuota(from: Side, to: Side, { log }: JobContext): Promise<void> {
+  const [own, above] = [await from.backend.usage(from.path), await from.backend.usage(parentOf(from.path))]
+  const isAbove = own.quota === above.quota && own.used === above.used && own.files === above.files
+  if (own.quota === null || isAbove) return
+  if (to.backend.capabilities.quota) await to.backend.setQuota(to.path, own.quota)
+  else log.warn({ path: from.path, quota: own.quota }, 'the storage that keeps it now has no quotas')
+}
+
 function storageOf(profiles: Profiles, name: string): Backend {
   const storage = profiles.storage(name)
   if (storage === undefined) throw new Fault('InvalidArgument', `there is no profile ${name}`)
@@ -106,15 +141,13 @@ function storageOf(profiles: Profiles, name: string): Backend {
 }
 
 /** NodeBusy: what was deleted there could not come back, since a trash is of one storage. */
-async function refuseTrash({ rules }: Space, profiles: Profiles, { path, from }: Checkpoint): Promise<void> {
-  const { trash } = storageOf(profiles, from)
-  const keepers = new Set([path, keeperOf(path, rules.allocationParents), ROOT])
-  for (const keeper of keepers) {
+async function refuseDeleted({ rules }: Space, profiles: Profiles, { path, from }: Checkpoint): Promise<void> {
+  const storage = storageOf(profiles, from)
+  await refuseTrash(storage, path)
+  for (const keeper of new Set([keeperOf(path, rules.allocationParents), ROOT])) {
     try {
-      for await (const note of trash?.list(keeper) ?? []) {
-        if (keeper === path || (isWithin(note.path, path) && note.path !== path)) {
-          throw new Fault('NodeBusy', `${note.path} waits in the trash: restore it, or empty the trash, and try again`)
-        }
+      for await (const note of storage.trash?.list(keeper) ?? []) {
+        if (isWithin(note.path, path) && note.path !== path) throw waiting(note.path)
       }
     } catch (error) {
       if (!isFault(error, 'NodeNotFound', 'ContainerNotFound')) throw error

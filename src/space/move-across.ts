@@ -5,7 +5,8 @@
 import { createHash } from 'node:crypto'
 import { type Held } from '../backend/backend.ts'
 import { child, parentOf, type NodePath } from '../vospace/path.ts'
-import { carryTree, entryIn, removeWhole, type CarryRun } from './carry.ts'
+import { alone } from './alone.ts'
+import { carryTree, entryIn, refuseTrash, removeWhole, type CarryRun } from './carry.ts'
 import { type MoveCheckpoint, type MoveRun } from './move.ts'
 import { type Space } from './space.ts'
 
@@ -15,14 +16,25 @@ interface CrossingRun {
   readonly progress: ((done: number) => void) | undefined
 }
 
-/** NodeBusy: the source is moved by another; TransferFailed; refusals of the storages. What is not whole is taken away again. */
+/** NodeBusy: the source is moved by another, or has a trash of its own; TransferFailed; refusals of the storages. What is not whole is taken away again. */
 export async function moveAcross(
   space: Space,
+  plan: Pick<MoveCheckpoint, 'id' | 'from' | 'to'>,
+  crossing: CrossingRun,
+): Promise<void> {
+  const staged = stagedFor(plan.id, plan.to)
+  // the same move twice has one copy
+  await alone(space.backend, staged, () => bring(space, plan, staged, crossing))
+}
+
+async function bring(
+  space: Space,
   { id, from, to }: Pick<MoveCheckpoint, 'id' | 'from' | 'to'>,
+  staged: NodePath,
   { note, signal = new AbortController().signal, progress }: CrossingRun,
 ): Promise<void> {
   const { backend, changes } = space
-  const staged = stagedFor(id, to)
+  await refuseTrash(backend, from)
   note({ id, from, to, staged: { path: staged } })
   const run: CarryRun = { signal, ...(progress && { progress }) }
   const source = { backend, path: from }
@@ -30,6 +42,7 @@ export async function moveAcross(
   try {
     await carryTree(source, { backend, path: staged }, run)
     held = await holdOf(space, from)
+    await refuseTrash(backend, from)
     const copy = await carryTree(source, { backend, path: staged }, { signal })
     note({ id, from, to, staged: { path: staged, id: copy.id } })
     const entry = await backend.move(staged, to)
@@ -38,7 +51,7 @@ export async function moveAcross(
     changes.append({ id, path: from, kind: 'removed' })
   } catch (error) {
     // one that is told to stop goes on later from here, or is undone
-    if (!signal.aborted && (await entryIn(backend, to)) === undefined) await removeWhole(backend, staged)
+    if (!signal.aborted) await removeWhole(backend, staged)
     throw error
   } finally {
     held?.release()
@@ -70,7 +83,7 @@ async function holdOf({ backend }: Space, path: NodePath): Promise<Held> {
 export async function undoAcross({ backend }: Space, { to, staged }: MoveCheckpoint): Promise<void> {
   if (staged === undefined) return
   if (staged.id !== undefined && (await entryIn(backend, to))?.id === staged.id) return
-  await removeWhole(backend, staged.path)
+  await alone(backend, staged.path, () => removeWhole(backend, staged.path))
 }
 
 /** The same at every try, so that one that was cut short is found again. */

@@ -12,7 +12,7 @@ import { type Space } from '../../src/space/space.ts'
 import { Fault, isFault } from '../../src/vospace/fault.ts'
 import { type Entry } from '../../src/vospace/node.ts'
 import { type NodePath } from '../../src/vospace/path.ts'
-import { alice, at, file, folder, link, STAFF, world } from './space-world.ts'
+import { admin, alice, at, file, folder, link, STAFF, world } from './space-world.ts'
 
 class Crash extends Error {}
 const ids = countedIds()
@@ -22,6 +22,8 @@ interface Two {
   readonly routed: RoutedBackend
   readonly main: MemoryBackend
   readonly fast: Backend
+  /** what is behind `fast` */
+  readonly inner: MemoryBackend
 }
 
 /** `/home/alice` in main, `/fast` in another store, both with something of alice's. `wrap` stands between. */
@@ -42,7 +44,7 @@ async function two(wrap: (fast: MemoryBackend) => Backend = (fast) => fast): Pro
   await file(main, '/home/alice/t/f', { owner: 'alice', groupWrite: [STAFF] }, 'bytes', new Map([['k', 'v']]))
   await file(main, '/home/alice/t/d/g', { owner: 'bob', isPublic: true }, 'x'.repeat(100_000))
   await link(main, '/home/alice/t/l', 'd/g', { owner: 'alice' })
-  return { space: { ...space, backend: routed }, routed, main, fast }
+  return { space: { ...space, backend: routed }, routed, main, fast, inner }
 }
 
 /** What is kept of each node, by its path below. */
@@ -122,6 +124,60 @@ function mortal(backend: Backend, life: { left: number }, isAfter: boolean, onDe
     },
   })
 }
+
+void t.test('the same move asked for twice at once, or undone meanwhile, loses nothing', async (t) => {
+  const { space, routed } = await two()
+  const before = await tree(routed, at('/home/alice/t'))
+  const [from, to] = [at('/home/alice/t'), at('/fast/alice/moved')]
+  const run = { note: () => undefined, noted: undefined }
+  const [move, hold] = [routed.move.bind(routed), routed.profiles.hold.bind(routed.profiles)]
+  const [isCopied, isHeld] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  let noted: MoveCheckpoint | undefined
+  let second: Promise<unknown> | undefined
+  const again = async (): Promise<unknown> => {
+    const note = (one: MoveCheckpoint): void => void (noted = one)
+    const refusal: unknown = await moveNode(space, alice, from, to, { note, noted: undefined }).catch(
+      (error: unknown) => error,
+    )
+    if (noted !== undefined) await undoAcross(space, noted)
+    isCopied.resolve()
+    return refusal
+  }
+  // the first holds the source when both have made their copy, and puts it into its place when the other has been refused
+  routed.profiles.hold = async (path) => {
+    if (second !== undefined) {
+      isCopied.resolve()
+      await isHeld.promise
+      return hold(path)
+    }
+    second = again()
+    await isCopied.promise
+    const held = await hold(path)
+    isHeld.resolve()
+    return held
+  }
+  routed.move = async (source, target, options) => {
+    if (source !== from) await second
+    return move(source, target, options)
+  }
+  await moveNode(space, alice, from, to, run)
+  t.match(await second, { fault: 'NodeBusy' })
+  t.same(await tree(routed, to), before)
+  t.same(await names(routed, '/home/alice'), [''])
+})
+
+void t.test('an allocation with something in its trash stays where it is', async (t) => {
+  const { space, routed, main, inner } = await two()
+  await folder(inner, '/fast/root', { owner: 'root' })
+  const path = at('/home/alice/t/f')
+  const id = (await main.walk(path)).at(-1)?.id ?? ''
+  await main.trash.put(path, { id }, { id: 'x', path, type: 'data', deleted: 1 })
+  const run = { note: () => undefined, noted: undefined }
+  const refusal: unknown = await moveNode(space, admin, at('/home/alice'), at('/fast/root'), run).catch((error: unknown) => error) // prettier-ignore
+  t.match(refusal, { fault: 'NodeBusy', detail: /t\/f waits in the trash/ })
+  await main.trash.restore(at('/home/alice'), 'x', path)
+  t.same(await names(routed, '/fast'), ['', '/alice', '/root'])
+})
 
 void t.test('what does not read as it was written is not kept, and its source stays', async (t) => {
   const { space, routed } = await two(damaging)

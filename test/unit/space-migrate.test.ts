@@ -1,14 +1,21 @@
 /** A container brought to another storage profile: whole, over a crash at every step, with nothing lost of what is written meanwhile. */
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { type Backend } from '../../src/backend/backend.ts'
 import { countedIds } from '../../src/backend/counted-ids.ts'
 import { MemoryBackend } from '../../src/backend/memory.ts'
+import { PosixBackend } from '../../src/backend/posix/posix.ts'
 import { RoutedBackend } from '../../src/backend/routed.ts'
 import { Routes } from '../../src/backend/routes.ts'
 import { type Ending, type JobContext } from '../../src/jobs/kind.ts'
+import { carryTree } from '../../src/space/carry.ts'
 import { migrationKind } from '../../src/space/migrate.ts'
 import { type Space } from '../../src/space/space.ts'
 import { type Caller } from '../../src/vospace/caller.ts'
+import { Fault } from '../../src/vospace/fault.ts'
+import { type NodePath } from '../../src/vospace/path.ts'
+import { directory, ids as posixIds } from '../conformance/posix-tree.ts'
 import { admin, alice, at, file, folder, link, world } from './space-world.ts'
 
 class Crash extends Error {}
@@ -179,4 +186,96 @@ void t.test('what cannot be is said, and nothing is changed', async (t) => {
   t.same(await names(routed), NAMES)
   const single = { ...space, backend: main }
   t.match((await new Migration().run(single)).error, /there is one storage here/)
+})
+
+void t.test('two that bring the same at once, or one within the other, lose nothing', async (t) => {
+  for (const other of ['/home/alice', '/home', '/home/alice/a']) {
+    const { space, routed } = await two(slow)
+    const said = await Promise.all([new Migration().run(space), new Migration().run(space, { target: other })])
+    t.same(await names(routed), NAMES, other)
+    t.same(said.map(({ error = 'done' }) => error.slice(0, 8)).sort(), ['NodeBusy', 'done'])
+  }
+})
+
+/** A storage that takes its time, so that two who ask it come one between the other. */
+function slow(inner: MemoryBackend): Backend {
+  return new Proxy<Backend>(inner, {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key)
+      if (key !== 'walk') return typeof value === 'function' ? (value.bind(target) as unknown) : value
+      return async (path: NodePath) => {
+        await new Promise((resolve) => setTimeout(resolve, 1))
+        return target.walk(path)
+      }
+    },
+  })
+}
+
+void t.test('a job whose source is gone takes nothing away from where it had brought it', async (t) => {
+  const { space, routed, main, fast } = await two()
+  const first = new Migration()
+  await first.run(space)
+  const late = new Migration()
+  late.checkpoint = { path: '/home/alice', from: 'main', to: 'fast' }
+  t.match(await late.run(space), { results: [{ href: 'final:fast' }] })
+  const place = at('/home/alice')
+  const again = carryTree(
+    { backend: main, path: place },
+    { backend: fast, path: place },
+    { signal: new AbortController().signal },
+  )
+  t.match(await again.catch((error: unknown) => error), { fault: 'NodeNotFound' })
+  t.same(await names(routed), NAMES)
+})
+
+void t.test('of one that is refused nothing is left, and it can be asked for again', async (t) => {
+  const { space, routed, main, fast } = await two()
+  const put = fast.put.bind(fast)
+  fast.put = async (path, body, options) => {
+    if (path.endsWith('/g')) throw new Fault('QuotaExceeded', 'it is full')
+    return put(path, body, options)
+  }
+  t.match(await new Migration().run(space), { phase: 'ERROR', error: 'QuotaExceeded: it is full' })
+  t.same([await names(routed), await names(fast), await names(main)], [NAMES, [], NAMES])
+  fast.put = put
+  t.match(await new Migration().run(space), { results: [{ href: 'final:fast' }] })
+  t.same(await names(routed), NAMES)
+})
+
+void t.test('a trash within what is brought keeps it where it is', async (t) => {
+  const { space, routed, main } = await two()
+  const [id, path] = [(await main.walk(at('/home/alice/a/f'))).at(-1)?.id ?? '', at('/home/alice/a/f')]
+  await main.trash.put(path, { id }, { id: 'x', path, type: 'data', deleted: 1 })
+  t.match(await new Migration().run(space, { target: '/home' }), {
+    error: /NodeBusy: \/home\/alice\/a\/f waits in the trash/,
+  })
+  await main.trash.restore(at('/home/alice'), 'x', path)
+  t.same(await names(routed), NAMES)
+})
+
+void t.test('a quota comes along, where the other storage has quotas', async (t) => {
+  const { space, routed, main, fast } = await two()
+  await main.setQuota(at('/home/alice'), 1_000_000)
+  await new Migration().run(space)
+  t.match(await routed.usage(at('/home/alice/a')), { quota: 1_000_000 })
+  t.same((await fast.usage(at('/home'))).quota, null, 'and there alone')
+})
+
+void t.test('a tree with names that no node can have stays', async (t) => {
+  const { dir: root, dispose } = directory()
+  const backend = new PosixBackend({ root, ids: posixIds, mode: 'unprivileged', allocationParents: [] })
+  const { space, main } = await two()
+  const lines = [{ path: at('/'), backend: 'main' }, { path: at('/old'), backend: 'old' }] // prettier-ignore
+  const routed = new RoutedBackend(new Routes(new Map<string, Backend>([['main', main], ['old', backend]]), lines)) // prettier-ignore
+  await routed.start()
+  mkdirSync(join(root, 'old/data'))
+  writeFileSync(Buffer.concat([Buffer.from(join(root, 'old/data/caf')), Buffer.from([0xe9])]), 'bytes')
+  const job = new Migration()
+  t.match(await job.run({ ...space, backend: routed }, { target: '/old/data', profile: 'main' }), {
+    error: /OperationNotSupported: 1 in \/old\/data can be no node/,
+  })
+  t.same(readdirSync(join(root, 'old/data')).length, 1)
+  t.same((await main.walk(at('/old/data'))).at(-1)?.path, '/old')
+  await routed.stop()
+  dispose()
 })

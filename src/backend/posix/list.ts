@@ -15,8 +15,9 @@ import { type Spot } from './tree.ts'
 
 const BATCH = 100
 
-export async function* list(store: Store, container: NodePath, options: ListOptions, unservable: Unservable): AsyncGenerator<Entry, void> {
+export async function* list(store: Store, container: NodePath, options: ListOptions, all: Unservable): AsyncGenerator<Entry, void> {
   refuseAborted(options.signal)
+  const unservable = { ...all, count: 0 }
   const dir = onNode(store, { path: container }, (at, inode) => {
     if (inode.type !== 'container') throw wrongType(container, 'container', inode.type)
     return openContainer(at)
@@ -37,10 +38,17 @@ export async function* list(store: Store, container: NodePath, options: ListOpti
       await pause()
       refuseAborted(options.signal)
     }
+    if (options.whole === true && unservable.count > 0) throw unlisted(container, unservable.count)
   } finally {
+    all.count += unservable.count
     closeSync(dir)
   }
 } // prettier-ignore
+
+function unlisted(container: NodePath, count: number): Fault {
+  const detail = `${count} in ${container} can be no node: the name is not UTF-8, or it is a socket, FIFO or device`
+  return new Fault('OperationNotSupported', detail)
+}
 
 function openContainer(at: Spot): number {
   try {
