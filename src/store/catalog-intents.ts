@@ -3,6 +3,7 @@
  * before it can be there, and crossed out by the very transaction that gives it a node, or once it is gone from the bucket.
  */
 import { type Database, type Row, textOf } from './database.ts'
+import { Fault } from '../vospace/fault.ts'
 import { mayLive, thisProcess } from './holder.ts'
 
 /** `writing`: by a process that says what becomes of it. `garbage`: to be deleted. `incoming`: a client puts it, by a URL that it was given. */
@@ -11,7 +12,7 @@ export type IntentState = 'writing' | 'garbage' | 'incoming'
 export interface Intent {
   readonly key: string
   readonly state: IntentState
-  /** milliseconds since 1970: written since, garbage from then on, incoming until then */
+  /** milliseconds since 1970: who writes it was heard of then, garbage from then on, incoming until then */
   readonly since: number
   /** of a multipart upload, where it is known */
   readonly upload: string | undefined
@@ -41,9 +42,15 @@ export class Intents {
     this.#quick.run('UPDATE intents SET upload = ? WHERE key = ?', upload, key)
   }
 
-  /** Within the transaction that gives the object a node. */
+  /** Within the transaction that gives the object a node. ServiceBusy: another process has taken it for left behind, and deletes it. */
   settle(key: string): void {
-    this.#durable.run('DELETE FROM intents WHERE key = ?', key)
+    const isOurs = this.#durable.run(`DELETE FROM intents WHERE key = ? AND state <> 'garbage'`, key) === 1
+    if (!isOurs) throw new Fault('ServiceBusy', 'the write has stood still for too long, and was given up: try again')
+  }
+
+  /** Says that this process is still at what it writes: others cannot always look whether it lives. */
+  keep(now: number): void {
+    this.#quick.run(`UPDATE intents SET since = ? WHERE state = 'writing' AND holder = ?`, now, this.#self)
   }
 
   /** Within the transaction that takes the node from it: it goes from `since` on. */
@@ -82,8 +89,9 @@ export class Intents {
     const left = this.#durable
       .all(`SELECT key, holder, since FROM intents WHERE state = 'writing'`)
       .filter(({ holder, since }) => !mayLive(String(holder), this.#self, Number(since), now))
-    for (const { key } of left) this.discard(String(key), now)
-    return left.length
+    // whoever has ended it or been heard of since the look keeps it
+    const sql = `UPDATE intents SET state = 'garbage', since = ? WHERE key = ? AND state = 'writing' AND since = ?`
+    return left.filter(({ key, since }) => this.#durable.run(sql, now, String(key), Number(since)) === 1).length
   }
 
   count(): number {

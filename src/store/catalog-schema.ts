@@ -22,5 +22,11 @@ const CATALOG_1 = `
   CREATE INDEX intents_state ON intents (state, since);
 `
 
+/** What a bucket says whose it is by. */
+const CATALOG_2 = `
+  CREATE TABLE identity (id TEXT NOT NULL) STRICT;
+  INSERT INTO identity VALUES (lower(hex(randomblob(16))));
+`
+
 /** "krct" */
-export const CATALOG: Schema = { application: 0x6b726374, steps: [CATALOG_1], name: 'karst catalog' }
+export const CATALOG: Schema = { application: 0x6b726374, steps: [CATALOG_1, CATALOG_2], name: 'karst catalog' }

@@ -38,9 +38,9 @@ export class TrashNotes {
     return rowsOf(this.#database.all(sql, -keeper))
   }
 
-  /** Containers in which something waits, by row id. */
+  /** Containers in which something waits or is left of a purge that was cut short, by row id. */
   keepers(): number[] {
-    const sql = 'SELECT DISTINCT -nodes.parent AS keeper FROM trash JOIN nodes ON nodes.id = trash.node'
+    const sql = 'SELECT DISTINCT -parent AS keeper FROM nodes WHERE parent < 0'
     return this.#database.all(sql).map(({ keeper }) => Number(keeper))
   }
 }

@@ -3,7 +3,7 @@
  * this; here are the steps that such a call is made of, each within its `transaction`.
  */
 import { type Access, groupList, type NodeType } from '../vospace/node.ts'
-import { type Database, type Row } from './database.ts'
+import { type Database, type Row, textOf } from './database.ts'
 import { CATALOG } from './catalog-schema.ts'
 import { Intents } from './catalog-intents.ts'
 import { openFile } from './open-file.ts'
@@ -81,6 +81,11 @@ export class Catalog {
   /** All of `work` or nothing; no other process writes meanwhile. What is within one already belongs to it. */
   transaction<T>(work: () => T): T {
     return this.#database.isChanging ? work() : this.#database.transaction(work)
+  }
+
+  /** 32 hex digits that no other catalog has. */
+  get identity(): string {
+    return textOf(this.#database.get('SELECT id FROM identity')?.['id']) ?? ''
   }
 
   /** Makes the root when there is none. */
@@ -206,6 +211,11 @@ export class Catalog {
   /** Data nodes by the object they have. */
   withKey(key: string): NodeRow | undefined {
     return rowOf(this.#database.get('SELECT * FROM nodes WHERE key = ?', key))
+  }
+
+  /** A data node that has an object. */
+  firstKeyed(): NodeRow | undefined {
+    return rowOf(this.#database.get('SELECT * FROM nodes WHERE key IS NOT NULL ORDER BY key LIMIT 1'))
   }
 
   /** Data nodes whose objects have keys after one and up to another, in the order of keys. */

@@ -99,15 +99,14 @@ export class Database {
   /** All of `work` or nothing of it; one writer at a time, over all processes. */
   transaction<T>(work: () => T): T {
     this.exec('BEGIN IMMEDIATE')
-    let result: T
     try {
-      result = work()
+      const result = work()
+      this.exec('COMMIT')
+      return result
     } catch (error) {
       this.#rollback()
       throw error
     }
-    this.exec('COMMIT')
-    return result
   }
 
   close(): void {

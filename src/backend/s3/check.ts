@@ -1,6 +1,9 @@
 /** Whether catalog and bucket agree, object by object; and what of it can be put right. */
+import { existsSync } from 'node:fs'
 import { type NodeRow } from '../../store/catalog.ts'
 import { type Bucket, type ListedObject } from './bucket.ts'
+import { claim, claimKey } from './claim.ts'
+import { Fault } from '../../vospace/fault.ts'
 import { openStore, type S3Options } from './s3.ts'
 import { type Tree } from './tree.ts'
 
@@ -30,17 +33,20 @@ export interface CheckCounts {
 /** Rows that are looked at in one go. */
 const LOT = 1000
 
-/** Beside a running gateway too: what is being written is written down before it is there. Rejects when one of the two cannot be read. */
+/** Beside a running gateway too: what is being written is written down before it is there. Rejects when one of the two cannot be read, or is not of the other. */
 export async function checkStore(options: S3Options, { repair, found }: CheckOptions): Promise<CheckCounts> {
   const { bucket, prefix } = options
   await bucket.probe()
+  if (!existsSync(options.catalog)) throw new Fault('InternalFault', `there is no catalog ${options.catalog}`)
   const { tree, garbage } = openStore(options)
   try {
+    await claim(options, tree.catalog)
     if (repair) await garbage.sweep()
     const check = new Check(tree, bucket, repair, found)
     let objects = 0
     let last = ''
-    for await (const page of bucket.list(prefix)) {
+    for await (const listed of bucket.list(prefix)) {
+      const page = listed.filter(({ key }) => key !== claimKey(prefix))
       objects += page.length
       for (const object of page) await check.object(object)
       const end = page.at(-1)?.key

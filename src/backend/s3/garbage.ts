@@ -36,7 +36,10 @@ export class Garbage {
 
   start(): void {
     this.#options.catalog.intents.bury(Date.now())
-    this.#timer = setInterval(() => this.#kick(), EVERY_MS)
+    this.#timer = setInterval(() => {
+      this.#keep()
+      this.#kick()
+    }, EVERY_MS)
     this.#timer.unref()
     this.#kick()
   }
@@ -87,6 +90,16 @@ export class Garbage {
     else if (foreign) for await (const found of bucket.uploads(key)) await bucket.abortUpload(found.key, found.upload)
     await bucket.remove(key)
     if (!foreign || since < Date.now() - LATE_MS) catalog.intents.forget(key)
+  }
+
+  // not within a sweep, which takes as long as the server does
+  #keep(): void {
+    const { catalog, log } = this.#options
+    try {
+      catalog.intents.keep(Date.now())
+    } catch (error) {
+      log?.warn({ err: error }, 'the catalog could not be told what is being written; tried again later')
+    }
   }
 
   #kick(): void {

@@ -30,6 +30,7 @@ import {
 import { rangeOf, refuseAborted, wrongType } from '../contract.ts'
 import { collectExtents, compose, type ComposeSettings } from './amend.ts'
 import { type Bucket } from './bucket.ts'
+import { claim } from './claim.ts'
 import { list, removeChildren, survey } from './children.ts'
 import { copyObject } from './copy.ts'
 import { rootRow } from './entry.ts'
@@ -89,13 +90,20 @@ export class S3Backend implements Backend {
     return this.#open.trash
   }
 
-  /** Rejects when the bucket does not answer or is not there, or the catalog cannot be used. */
+  /** Rejects when the bucket does not answer, is not there or is of another catalog, or the catalog cannot be used. */
   async start(): Promise<void> {
     if (this.#opened !== undefined) return
     await this.#options.bucket.probe()
     await mkdir(this.#options.spool, { recursive: true, mode: 0o700 })
-    this.#opened = openStore(this.#options)
-    this.#opened.garbage.start()
+    const opened = openStore(this.#options)
+    try {
+      await claim(this.#options, opened.tree.catalog)
+    } catch (error) {
+      opened.tree.catalog.close()
+      throw error
+    }
+    this.#opened = opened
+    opened.garbage.start()
   }
 
   async stop(): Promise<void> {
@@ -271,7 +279,10 @@ export class S3Backend implements Backend {
       const object = { ...written, key: written.etag === null ? null : key }
       return tree.catalog.transaction(() => {
         if (object.key === null) intents.settle(key)
-        return commit(object)
+        const done = commit(object)
+        // others have written the node meanwhile, and no node has this object
+        if (done === false) garbage.discard(key, 0)
+        return done
       })
     } catch (error) {
       // stopped meanwhile: the next start finds the intent
