@@ -47,6 +47,8 @@ export class Inode {
   entry: SeenEntry
   /** performance.now() when the entry was true; -Infinity when it is known to be stale. */
   fetched = -Infinity
+  /** A folder whose times are this mount's own guess, after a name in it has changed. */
+  isGuessed = false
   /** Tick of the last change made by this mount: an answer asked for before it is old. */
   changedAt = 0
   children: Map<string, Inode> | undefined

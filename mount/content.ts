@@ -1,4 +1,4 @@
-// The bytes of an open file as every handle of this mount sees them: what the gateway has, under what was written here.
+// The bytes of an open file as every handle of this mount sees them: what the gateway has, under what was written here. Over 400 lines: every part keeps the same extents true.
 import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { Fault, isFault } from '../src/vospace/fault.ts'
 import { ATTEMPTS, BaseVersion, type BaseHost } from './base-version.ts'

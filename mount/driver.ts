@@ -209,7 +209,7 @@ function answerer(logger: Logger) {
 }
 
 function attributesOf(tree: Tree, inode: Inode): AttributesReply {
-  return { attributes: statOf(tree, inode), attributesTtl: tree.ttlOf(inode) }
+  return { attributes: statOf(tree, inode), attributesTtl: tree.attributesTtlOf(inode) }
 }
 
 /** An entry given to the kernel counts as a lookup. */

@@ -1,4 +1,4 @@
-// The tree as the kernel walks it, over the gateway: names, attributes, what may be believed and for how long.
+// The tree as the kernel walks it, over the gateway: names, attributes, what may be believed and for how long. Over 400 lines: all of it hangs on one sequence of own changes.
 import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { Fault, isFault } from '../src/vospace/fault.ts'
 import { isWithin, type NodePath } from '../src/vospace/path.ts'
@@ -79,15 +79,21 @@ export class Tree {
     return Math.max(0, inode.fetched + this.ttl - performance.now())
   }
 
-  /** Seconds, for the kernel. What waits to be sent is told anew each time. */
+  /** Seconds, for the kernel, that the name is good for. What waits to be sent is told anew each time. */
   ttlOf(inode: Inode): number {
     return inode.unlinked ? 0 : this.freshFor(inode) / 1000
+  }
+
+  /** The same for its attributes: tar, for one, compares the times of a folder at both ends of its work. */
+  attributesTtlOf(inode: Inode): number {
+    return inode.isGuessed ? 0 : this.ttlOf(inode)
   }
 
   /** Takes an answer that was asked for at `tick`, unless this mount changed the node since. Its content is revised with it. */
   adopt(inode: Inode, entry: SeenEntry, tick: number): void {
     if (inode.changedAt > tick || inode.unlinked) return
     inode.entry = entry
+    inode.isGuessed = false
     inode.fetched = this.doubts?.isSince(entry.id, tick) === true ? -Infinity : performance.now()
     inode.content?.rebase(entry)
   }
@@ -99,13 +105,14 @@ export class Tree {
     else this.adopt(inode, entry, this.#tick)
   }
 
-  /** A folder whose names this mount changed: its times are guessed until the gateway is asked again. */
+  /** A folder whose names this mount changed: its times are guessed until somebody looks at them, and the gateway is asked. */
   #namesChanged(folder: Inode, at: bigint, links = 0): void {
     const { fetched, entry } = folder
     const time = at > entry.mtime ? at : entry.mtime
     folder.entry = { ...entry, mtime: time, ctime: time, nlink: Math.max(1, entry.nlink + links) }
     folder.changedAt = ++this.#tick
     folder.fetched = fetched
+    folder.isGuessed = true
   }
 
   /** Asks the gateway. Throws ESTALE when the node is gone. */
@@ -192,7 +199,7 @@ export class Tree {
   }
 
   isCurrent(inode: Inode): boolean {
-    return inode.unlinked || inode.content?.isDirty === true || this.freshFor(inode) > 0
+    return inode.unlinked || inode.content?.isDirty === true || (this.freshFor(inode) > 0 && !inode.isGuessed)
   }
 
   // Names.

@@ -1,5 +1,6 @@
 // mount/SEMANTICS.md `amend-in-kilobytes`, `amend-whole` and `sqlite-round-trips`: a change within a large file, from the kernel to the disk of the gateway.
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import fs from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -143,8 +144,13 @@ async function requestsOfACommit(t: Test, gateway: Gateway, dir: string, rows: n
   t.teardown(() => child.kill('SIGKILL'))
   let errors = ''
   child.stderr.on('data', (part: Buffer) => (errors += part.toString()))
+  const ended = once(child, 'close')
   const lines = child.stdout.setEncoding('utf8')[Symbol.asyncIterator]()
-  const said = async (): Promise<string> => String((await lines.next()).value ?? errors).trim()
+  const said = async (): Promise<string> => {
+    const { value } = (await lines.next()) as IteratorResult<string, undefined>
+    if (value === undefined) await ended
+    return (value ?? errors).trim()
+  }
   t.equal(await said(), 'ready')
   const before = requests(gateway)
   child.stdin.write('go\n')

@@ -40,6 +40,12 @@ void t.test('the mount', { skip }, async (t) => {
     const seen = await out('stat new 2>/dev/null || echo none; echo x > new; stat -c %s new; rm new; ls')
     t.match(seen, /^none\n2\n/)
     t.notMatch(seen, /new/)
+    // the times of a folder are the gateway's from the first look at it, as tar, make and git rely on
+    const times = (
+      await out('mkdir -p times/a; echo x > times/f; mv times/f times/g; stat -c %z times; sleep 1.1; stat -c %z times')
+    ).trim()
+    const [soon, later] = times.split('\n')
+    t.equal(soon, later)
   })
 
   await t.test('replaced-while-read', async (t) => {

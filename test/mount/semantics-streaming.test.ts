@@ -35,7 +35,10 @@ function writer(dir: string, rest = 'fs.closeSync(fd)'): Promise<[unknown, strin
      const piece = (i) => Buffer.alloc(${MIB}, 'piece ' + i + ' ')
      for (let i = 0; i < size; i++) fs.writeSync(fd, piece(i))
      fs.writeFileSync(argv[0] + '/written', '')
-     while (!fs.existsSync(argv[0] + '/go')) await new Promise((done) => setTimeout(done, 20))
+     while (!fs.existsSync(argv[0] + '/go')) {
+       fs.statSync(argv[0]) // ends it where the driver was killed
+       await new Promise((done) => setTimeout(done, 20))
+     }
      const outcome = attempt(() => { ${rest} })
      hash.update(fs.readFileSync(argv[0] + '/large'))
      return [outcome, hash.digest('hex')]`,
