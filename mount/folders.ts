@@ -82,7 +82,13 @@ export class Directories {
 /** What the kernel is told of an inode. */
 export function describe(tree: Tree, inode: Inode): Entry {
   const ttl = tree.ttlOf(inode)
-  return { nodeid: inode.nodeid, generation: 0, entryTtl: ttl, attributesTtl: tree.attributesTtlOf(inode), attributes: statOf(tree, inode) }
+  return {
+    nodeid: inode.nodeid,
+    generation: 0,
+    entryTtl: ttl,
+    attributesTtl: tree.attributesTtlOf(inode),
+    attributes: statOf(tree, inode),
+  }
 }
 
 /** A name in a listing that the kernel is to look up by itself. */
