@@ -7,6 +7,7 @@ import { LibcError } from '../../src/libc/ffi.ts'
 import { variableOf } from '../../src/vospace/partition.ts'
 import { isSupervised } from '../driver-place.ts'
 import { MountError } from '../fuse/mount-options.ts'
+import { mountAt } from '../fuse/mountinfo.ts'
 import { certificateFolder, renewing, writeProxy } from './credential.ts'
 import { runCommand, wordsBefore } from './command.ts'
 import { finishSession, watchOver } from './finish.ts'
@@ -53,7 +54,7 @@ export interface SessionOptions {
 export async function runSession(options: SessionOptions): Promise<number> {
   const session = options.id ?? options.manifest.session ?? randomUUID()
   const name = { session, member: randomUUID() }
-  const agreed = await negotiated(options, name)
+  const agreed = await free(options, await negotiated(options, name))
   for (const { terms } of agreed) for (const notice of terms.notices) options.tell(notice)
   const owner = ownerOf(options, agreed)
   const run = RunFolder.make(options.inside?.uid ?? process.geteuid?.() ?? 0, options.runtime)
@@ -93,6 +94,25 @@ async function negotiated(options: SessionOptions, name: SessionName): Promise<A
   )
   checkPlaces(agreed.map(({ planned, at }) => ({ partition: planned.partition, at })))
   return agreed
+}
+
+/**
+ * Without a namespace of its own a session may be at a place of another. What stands there is not to be mounted over, and above all not to be taken
+ * away with this one.
+ */
+async function free(options: SessionOptions, agreed: readonly Agreed[]): Promise<readonly Agreed[]> {
+  if (options.way !== 'fusermount') return agreed
+  const looked = async (one: Agreed): Promise<Agreed> => {
+    if ((await mountAt(one.at)) === undefined) return one
+    throw new MountError(
+      `${one.planned.partition} cannot be mounted at ${one.at}: something is already; name another place (at)`,
+      'EBUSY',
+    )
+  }
+  return settled(
+    options,
+    agreed.map((one) => [one.planned, looked(one)]),
+  )
 }
 
 /** As this process and the command see them; they differ in a user namespace. */

@@ -2,6 +2,7 @@
 import { type Changes } from '../store/changes.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { type NodePath, isWithin, parentOf } from '../vospace/path.ts'
+import { isBeyond } from '../vospace/partition.ts'
 import { refusalOf } from './authorize.ts'
 import { type Space } from './space.ts'
 
@@ -187,6 +188,8 @@ function lineOf({ seq, id, kind, path, from }: Change, to: Sight, ofFrom: Sight)
 
 async function sightOf(space: Space, caller: Caller, path: NodePath, known: Map<NodePath, Sight>): Promise<Sight> {
   if (path === '/') return 'seen'
+  // its parent may be above a partition, and be passed through
+  if (caller.scope !== undefined && isBeyond(path, caller.scope)) return 'hidden'
   const parent = parentOf(path)
   const before = known.get(parent)
   if (before !== undefined) return before

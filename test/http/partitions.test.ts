@@ -1,5 +1,7 @@
 /** Partitions by JSON and by transfers, and that the credential of one opens nothing else. */
 import t, { type Test } from 'tap'
+import { ChangeStreams } from '../../src/space/change-stream.ts'
+import { type Caller } from '../../src/vospace/caller.ts'
 import { nodePath } from '../../src/vospace/path.ts'
 import { GROUP, node, operation, property, startGateway, VOS, type Gateway, type GatewayOptions } from './gateway.ts'
 import { type Name } from './people.ts'
@@ -49,8 +51,8 @@ async function termsOf(gateway: Gateway, as: Name, document: object): Promise<Te
 
 const bearer = ({ credential }: Terms): Record<string, string> => ({ authorization: `Bearer ${credential.token}` })
 
-const put = (gateway: Gateway, path: string, headers: Record<string, string>) =>
-  gateway.call(`/files${path}`, { method: 'PUT', body: 'text', headers })
+const put = (gateway: Gateway, path: string, headers: Record<string, string>, as?: Name) =>
+  gateway.call(`/files${path}`, { method: 'PUT', body: 'text', headers, ...(as && { as }) })
 
 t.test('what a caller may mount is listed, with usage, quota and profile', async (t) => {
   const gateway = await site(t, { quota: 1000 })
@@ -207,6 +209,37 @@ t.test('and nothing beside it: by path, by link, by move, by what stands above',
     await refused(path)
   await refused('/synctrans', { method: 'POST', body: 'x' })
   await refused('/async-delete', { method: 'POST', body: 'x' })
+})
+
+t.test('nor what a node is called beside it, which was moved out or has come in', async (t) => {
+  const gateway = await site(t)
+  const root = nodePath('/home/alice/p')
+  await gateway.space.backend.make(root, { type: 'container', access, mode: 0o755 })
+  for (const name of ['p/x', 'secret']) await put(gateway, `/home/alice/${name}`, {}, 'alice')
+  const since = gateway.store.changes.last()
+  for (const [from, to] of [
+    ['p/x', 'hidden'],
+    ['secret', 'p/y'],
+  ])
+    await gateway.call('/fs/v1/rename', {
+      ...{ as: 'alice', method: 'POST', headers: { ...operation(), ...JSON_TYPE } },
+      body: JSON.stringify({ from: `/home/alice/${from}`, to: `/home/alice/${to}` }),
+    })
+  const alice = { user: 'alice', groups: new Set<string>(), admin: false, uid: 1, gid: 1 }
+  const told = async (caller: Caller): Promise<unknown> => {
+    const how = { path: root, since, signal: new AbortController().signal, life: 0, heartbeat: 1000 }
+    const batch = await new ChangeStreams(gateway.store.changes).follow(gateway.space, caller, how).next()
+    const lines = batch.done === true ? [] : batch.value
+    return lines.flatMap((line) => ('kind' in line ? [[line.kind, line.path, line.from]] : []))
+  }
+  t.same(await told(alice), [
+    ['moved', '/home/alice/hidden', '/home/alice/p/x'],
+    ['moved', '/home/alice/p/y', '/home/alice/secret'],
+  ])
+  t.same(await told({ ...alice, scope: { path: root, access: 'write' } }), [
+    ['removed', '/home/alice/p/x', undefined],
+    ['moved', '/home/alice/p/y', undefined],
+  ])
 })
 
 t.test('nor beyond its access, its time, and what its user may', async (t) => {

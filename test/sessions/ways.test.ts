@@ -14,9 +14,9 @@ if (skip === false) {
 }
 
 /** As uid 1000 where /dev/fuse is everybody's, in a namespace of its own so that it is nobody's elsewhere. */
-async function asUser(words: readonly string[], script: string): Promise<Ended> {
+async function asUser(words: readonly string[], script: string, before = 'true'): Promise<Ended> {
   const device = join(place.karst.folder, 'fuse')
-  const inside = `[ -e ${device} ] || mknod -m 666 ${device} c 10 229; mount --bind ${device} /dev/fuse
+  const inside = `[ -e ${device} ] || mknod -m 666 ${device} c 10 229; mount --bind ${device} /dev/fuse; ${before}
     exec env -u NODE_OPTIONS setpriv --reuid ${UID} --regid ${UID} --clear-groups bin/karst session ${words.join(' ')} -- sh -euc "$1"`
   return run('unshare', ['--mount', 'sh', '-euc', inside, 'sh', script], { env: place.env({ as: UID }) })
 }
@@ -53,6 +53,12 @@ t.test('by fusermount3, at places of their own', { skip }, async (t) => {
     stderr: /left out: NodeNotFound: the partition dataset:none/,
   })
   t.same(leftOver(), [])
+  const taken = await asUser(
+    ['--way', 'fusermount', '--manifest', manifest],
+    'true',
+    `mount -t tmpfs none ${mine}/home`,
+  )
+  t.match(taken, { code: 1, stderr: /home cannot be mounted at .*: something is already/ }, 'it is another session’s')
   const refused = await asUser(['--way', 'fusermount', '--partition', 'home'], 'true')
   t.match(refused, { code: 1, stderr: /home cannot be mounted at \/home\/alice \(EACCES\).*name one in a manifest/ })
 })
