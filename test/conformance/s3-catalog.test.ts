@@ -138,3 +138,21 @@ void t.test('a catalog that is not of the bucket starts no gateway, and repairs 
   rmSync(lost.dir, { recursive: true })
   ground.dispose()
 })
+
+void t.test('objects of a profile whose prefix is within that of another one are its own', async (t) => {
+  const outer = scratch(place)
+  const inner = { ...scratch(place), prefix: `${outer.prefix}inner/` }
+  const backends = [outer.backend(), outer.backend({ prefix: inner.prefix, catalog: join(inner.dir, 'catalog.db') })]
+  for (const backend of backends) {
+    await backend.start()
+    await backend.put(p('/f'), body('bytes'), { draft: file })
+  }
+  t.same(await findings(place, outer, true), [])
+  t.same(await findings(place, inner, true), [])
+  for (const backend of backends) {
+    t.equal(String(await bytesOf(backend, p('/f'))), 'bytes')
+    await backend.stop()
+  }
+  rmSync(inner.dir, { recursive: true })
+  outer.dispose()
+})

@@ -46,7 +46,7 @@ export async function checkStore(options: S3Options, { repair, found }: CheckOpt
     let objects = 0
     let last = ''
     for await (const listed of bucket.list(prefix)) {
-      const page = listed.filter(({ key }) => key !== claimKey(prefix))
+      const page = listed.filter(({ key }) => isOurs(key, prefix))
       objects += page.length
       for (const object of page) await check.object(object)
       const end = page.at(-1)?.key
@@ -55,7 +55,7 @@ export async function checkStore(options: S3Options, { repair, found }: CheckOpt
       last = end
     }
     await check.rows(last, prefixEnd(prefix), new Set())
-    for await (const { key, upload } of bucket.uploads(prefix)) await check.upload(key, upload)
+    for await (const { key, upload } of bucket.uploads(prefix)) if (isOurs(key, prefix)) await check.upload(key, upload)
     return { objects, waiting: tree.catalog.intents.count() }
   } finally {
     tree.catalog.close()
@@ -80,7 +80,8 @@ class Check {
     // it was listed before this, and a commit takes it from the one to the other: in none of them it never was
     const { row, isKnown } = catalog.transaction(() => ({ row: catalog.withKey(key), isKnown: catalog.intents.has(key) }))
     if (row !== undefined && (row.size !== size || row.etag !== etag)) this.#tell('different', this.#nameOf(row), false)
-    if (row !== undefined || isKnown) return
+    // what was listed as garbage may have gone since
+    if (row !== undefined || isKnown || (await this.#bucket.head(key)) === undefined) return
     if (this.#repair) await this.#bucket.remove(key)
     this.#tell('orphan', key, this.#repair)
   } // prettier-ignore
@@ -125,6 +126,10 @@ class Check {
     this.#found({ kind, what, repaired })
   }
 }
+
+/** Our keys have no slash after the prefix: what is deeper belongs to another profile, whose prefix begins with this one. */
+const isOurs = (key: string, prefix: string): boolean =>
+  key !== claimKey(prefix) && !key.slice(prefix.length).includes('/')
 
 /** The first key that is after all that begin so: a prefix ends with a slash. */
 const prefixEnd = (prefix: string): string => `${prefix.slice(0, -1)}0`
