@@ -3,14 +3,18 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { fuseSkip, needs } from '../parts.ts'
+import { sessionTurn } from '../sessions/turn.ts'
 import { Quickstart, run } from './running.ts'
 
 const isRoot = needs('root with CAP_SYS_ADMIN', 'setpriv') === false
 const skip = needs('curl', 'awk') || (await fuseSkip())
 
+t.setTimeout(10 * 60_000)
+
 t.test('README, pasted into a shell beside a quickstart', { skip }, async (t) => {
   const karst = new Quickstart()
   t.teardown(() => karst.dispose())
+  if (isRoot) t.teardown(await sessionTurn())
   const { url } = await karst.start()
   const readme = readFileSync('README.md', 'utf8')
   const commands = readme

@@ -7,6 +7,8 @@ import { leftOver, Place } from './place.ts'
 
 const skip = needs('root with CAP_SYS_ADMIN', 'setpriv', 'unshare') || (await fuseSkip())
 const place = new Place()
+// it may have to wait for its turn
+t.setTimeout(10 * 60_000)
 if (skip === false) {
   t.before(() => place.start())
   t.teardown(() => place.dispose())

@@ -4,6 +4,7 @@ import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readdirSync,
 import { join } from 'node:path'
 import { type Test } from 'tap'
 import { Quickstart, run, type Ended } from '../service/running.ts'
+import { sessionTurn } from './turn.ts'
 
 /** Whom the commands run as, as in most images. */
 export const UID = 1000
@@ -19,8 +20,10 @@ export interface SessionWords {
 
 export class Place {
   readonly karst = new Quickstart(['--no-mount'])
+  #giveBack: (() => void) | undefined
 
   async start(): Promise<void> {
+    this.#giveBack = await sessionTurn()
     await this.karst.start()
     // so that who is not root finds their own in it
     chmodSync(this.karst.folder, 0o755)
@@ -87,6 +90,7 @@ export class Place {
 
   async dispose(): Promise<void> {
     await this.karst.dispose()
+    this.#giveBack?.()
   }
 }
 

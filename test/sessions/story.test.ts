@@ -7,6 +7,8 @@ import { leftOver, nothingLeft, Place, UID } from './place.ts'
 
 const skip = needs('root with CAP_SYS_ADMIN', 'setpriv', 'unshare') || (await fuseSkip())
 const place = new Place()
+// it may have to wait for its turn
+t.setTimeout(10 * 60_000)
 const KARST = `env -u NODE_OPTIONS ${resolve('bin/karst')}`
 if (skip === false) {
   t.before(() => place.start())

@@ -8,6 +8,8 @@ import { leftOver, Place, UID } from './place.ts'
 
 const skip = needs('root with CAP_SYS_ADMIN', 'setpriv', 'unshare', 'mknod', 'fusermount3') || (await fuseSkip())
 const place = new Place()
+// it may have to wait for its turn
+t.setTimeout(10 * 60_000)
 if (skip === false) {
   t.before(() => place.start())
   t.teardown(() => place.dispose())
