@@ -16,9 +16,6 @@ const NDJSON = 'application/x-ndjson'
 /** Streams of one user through this gateway; a mount has one. */
 const MOST_STREAMS = 512
 
-/** On one response: pipeline alone has several, and Node warns of a leak beyond ten. */
-const LISTENERS = 20
-
 export function fsV1Stream(app: FastifyInstance, context: HttpContext): void {
   const { changes } = context.services
   if (changes === undefined) return
@@ -62,7 +59,7 @@ async function follow(
     life: limits.streamLife,
     heartbeat: limits.heartbeat,
   })
-  const raw = takeOver(reply, 200, { 'Content-Type': NDJSON }).setMaxListeners(LISTENERS)
+  const raw = takeOver(reply, 200, { 'Content-Type': NDJSON })
   try {
     // a reader that is slower than the changes keeps them waiting in the store
     await pipeline(Readable.from(texts(batches), { highWaterMark: 1 }), raw)

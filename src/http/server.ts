@@ -145,6 +145,9 @@ function createApp(context: HttpContext, tls: TlsIdentity): { app: FastifyInstan
   return { app: instance, listener: made.listener }
 }
 
+/** On one response: whoever streams by pipeline has several, and Node warns of a leak beyond ten. */
+const LISTENERS = 20
+
 /** Settles who is asking and starts the line in the log. */
 function admit(
   request: FastifyRequest,
@@ -155,7 +158,7 @@ function admit(
   const { services } = context
   const done = (error?: Error): void => within(request, () => next(error))
   const started = performance.now()
-  reply.raw.once('close', () => {
+  reply.raw.setMaxListeners(LISTENERS).once('close', () => {
     request.log.info(requestLine(request.raw, reply.raw, request.caller.user, started), 'request')
     auditRefusal(services, request, reply.raw.statusCode)
   })
