@@ -29,6 +29,7 @@ void t.test(
     const { state, mount, umount, gateway, log } = await survivors(t)
     const folder = path.dirname(state)
     const certificate = path.join(folder, 'short.pem')
+    const ends = Date.now() + 9000
     await writeCredential(certificate, await lasting(9))
     const dir = await mount('/home/alice', { certificate, timeout: 3 })
     await run('sh', ['-c', 'echo there > "$1/f"', 'sh', dir])
@@ -43,6 +44,7 @@ void t.test(
       go,
     )
     const read = () => run('cat', [path.join(dir, 'f')])
+    await sleep(Math.max(0, ends - Date.now()))
     const refused = await until(read, ({ status }) => status !== 0)
     t.match(refused, { status: 1, output: /Permission denied/ })
     await run('touch', [go])
