@@ -6,13 +6,13 @@ import { type Database, type Row, textOf } from './database.ts'
 import { Fault } from '../vospace/fault.ts'
 import { mayLive, thisProcess } from './holder.ts'
 
-/** `writing`: by a process that says what becomes of it. `garbage`: to be deleted. `incoming`: a client puts it, by a URL that it was given. */
-export type IntentState = 'writing' | 'garbage' | 'incoming'
+/** `writing`: by a process that says what becomes of it. `garbage`: to be deleted. */
+export type IntentState = 'writing' | 'garbage'
 
 export interface Intent {
   readonly key: string
   readonly state: IntentState
-  /** milliseconds since 1970: who writes it was heard of then, garbage from then on, incoming until then */
+  /** milliseconds since 1970: who writes it was heard of then, garbage from then on */
   readonly since: number
   /** of a multipart upload, where it is known */
   readonly upload: string | undefined
@@ -31,10 +31,10 @@ export class Intents {
   }
 
   /** Before the object is there. */
-  begin(key: string, state: 'writing' | 'incoming' = 'writing', since: number = Date.now()): void {
+  begin(key: string, since: number = Date.now()): void {
     // survives the death of this process, which is what it is for; after a power cut `karst check` finds what it lacks
-    const sql = 'INSERT INTO intents (key, state, holder, since) VALUES (?, ?, ?, ?)'
-    this.#quick.run(sql, key, state, this.#self, since)
+    const sql = `INSERT INTO intents (key, state, holder, since) VALUES (?, 'writing', ?, ?)`
+    this.#quick.run(sql, key, this.#self, since)
   }
 
   /** Its multipart upload, to be aborted if nobody ends it. */
@@ -78,10 +78,6 @@ export class Intents {
   due(now: number, limit: number): Intent[] {
     const sql = `SELECT * FROM intents WHERE state = 'garbage' AND since <= ? ORDER BY since LIMIT ?`
     return this.#durable.all(sql, now, limit).map((row) => this.#intent(row))
-  }
-
-  incoming(): Intent[] {
-    return this.#durable.all(`SELECT * FROM intents WHERE state = 'incoming'`).map((row) => this.#intent(row))
   }
 
   /** What a process that is no more was writing becomes garbage; answers how much of it there is. */

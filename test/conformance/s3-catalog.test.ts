@@ -61,7 +61,7 @@ void t.test(
 void t.test('what is ended or heard of between a look and the next step is not taken for left behind', (t) => {
   const ground = scratch(place)
   const catalog = new Catalog(join(ground.dir, 'catalog.db'))
-  catalog.intents.begin('k', 'writing', 5)
+  catalog.intents.begin('k', 5)
   catalog.intents.keep(7)
   t.match(catalog.intents.get('k'), { state: 'writing', since: 7 })
   t.equal(catalog.intents.bury(100_000), 0)
