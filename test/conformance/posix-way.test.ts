@@ -2,8 +2,10 @@
 import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
+  readlinkSync,
   renameSync,
   rmdirSync,
   symlinkSync,
@@ -80,9 +82,20 @@ const worlds = {
   onXfs: noXfs ? undefined : prepared({}, xfs()),
   many: prepared(),
   deep: prepared(),
+  gone: prepared(),
 }
 
 const descriptors = (): number => readdirSync('/proc/self/fd').length
+
+/** Below `dir`, what is removed and still held open, by its name. */
+function heldOf(dir: string): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    const file = `/proc/self/fd/${fd}`
+    // the descriptor of the listing itself is gone by now
+    const target = lstatSync(file, { throwIfNoEntry: false }) !== undefined ? readlinkSync(file) : ''
+    return target.startsWith(`${dir}/`) && target.endsWith(' (deleted)') ? [target.slice(dir.length)] : []
+  })
+}
 
 t.test('a change by another process is seen at once', async (t) => {
   const { dir, at } = await kept(t, worlds.changed)
@@ -225,6 +238,30 @@ t.test('keeps no more descriptors than it may, and none of what it has left', as
   t.equal(await at('/a/2999/x'), undefined)
   await b.stop()
   t.ok(descriptors() < before)
+})
+
+t.test('a container that is removed is held no longer, whoever removed it and wherever it had gone', async (t) => {
+  const { dir, b, at } = await kept(t, worlds.gone)
+  const walked = async (...paths: string[]): Promise<void> => {
+    for (const path of paths) {
+      mkdirSync(join(dir, path, 'x'), { recursive: true })
+      t.equal((await at(`${path}/x`))?.type, 'container')
+    }
+  }
+  await walked('/a/removed', '/a/outside', '/a/from/deep', '/a/trashed/deep')
+  for (const path of ['/a/removed/x', '/a/removed']) await b.remove(p(path), 'container')
+  t.same(heldOf(dir), [])
+  rmdirSync(join(dir, 'a/outside/x'))
+  rmdirSync(join(dir, 'a/outside'))
+  t.equal(heldOf(dir).length, 1, 'nobody has told us')
+  t.equal(await at('/a/outside/x'), undefined)
+  t.same(heldOf(dir), [], 'and we have seen it')
+  await b.move(p('/a/from'), p('/a/to'))
+  const trashed = await at('/a/trashed')
+  const note = { id: 'gone', path: p('/a/trashed'), type: 'container', deleted: 0 } as const
+  await b.trash.put(note.path, { id: trashed?.id ?? '' }, note)
+  execFileSync('rm', ['-r', join(dir, 'a/to'), join(dir, '.karst/trash')])
+  t.same(heldOf(dir), [], 'what was moved, or is in the trash')
 })
 
 t.test('a path of very many steps is walked to its end', async (t) => {

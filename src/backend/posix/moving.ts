@@ -45,7 +45,10 @@ export function move(store: Store, from: NodePath, to: NodePath, options: MoveOp
       rename(source, target, options)
       if (there !== undefined && !exchange) dropSidecar(store, there)
       // a leaf is noted below; going through all that was seen lately is for trees only
-      if (inode.type === 'container' || exchange) store.whereabouts.moved(from, to, exchange)
+      if (inode.type === 'container' || exchange) {
+        store.whereabouts.moved(from, to, exchange)
+        for (const path of [from, to]) store.way.left(path)
+      }
       const moved = readInode(target.file, store.keeping, special)
       if (moved === undefined) throw new Fault('NodeNotFound', to)
       return noted(store, moved, to, special)
@@ -69,6 +72,7 @@ export function remove(
     else {
       if (isAllocation(store, path)) store.tree.dropReserved(path)
       rmdirSync(at.file)
+      store.way.left(path)
     }
     dropSidecar(store, inode)
   }

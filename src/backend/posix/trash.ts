@@ -63,6 +63,7 @@ export class PosixTrash implements Trash {
       const folder = store.tree.openReserved(keeper, 'trash')
       try {
         putAway(spot(folder, note.id), at, note)
+        if (inode.type === 'container') store.way.left(path)
       } finally {
         closeSync(folder)
       }

@@ -7,7 +7,7 @@ import { openBeneath } from '../../libc/openat.ts'
 import { ctimeOf, inodeOf, isSameInode, isSameMount, isUnchanged, statOf, type Words } from '../../libc/statx.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { type Entry } from '../../vospace/node.ts'
-import { ROOT, stepsOf, type NodePath } from '../../vospace/path.ts'
+import { isWithin, ROOT, stepsOf, type NodePath } from '../../vospace/path.ts'
 import { entryOf, isSettled, readInode, type Inode, type Keeping } from './inode.ts'
 import { codeOf } from './refusal.ts'
 import { spot, type Tree } from './tree.ts'
@@ -94,18 +94,26 @@ export class Way {
     return route
   }
 
+  /** A container went from there, with all below it: a descriptor would keep it on the disk although it is removed. */
+  left(container: NodePath): void {
+    for (const steps of [this.#young, this.#old]) {
+      for (const path of steps.keys()) if (isWithin(path, container)) drop(steps, path)
+    }
+  }
+
   /** Closes every descriptor. */
   close(): void {
-    for (const { fd } of [...this.#young.values(), ...this.#old.values()]) if (fd !== undefined) closeSync(fd)
-    this.#young.clear()
-    this.#old.clear()
+    this.left(ROOT)
   }
 
   #step(dir: number, name: string, here: NodePath, named: number | undefined): Seen | undefined {
     const known = this.#known(here)
     for (let tries = 0; tries < TRIES; tries++) {
       const words = statOf(dir, name)
-      if (words === undefined) return undefined
+      if (words === undefined) {
+        if (known !== undefined) drop(this.#young, here)
+        return undefined
+      }
       if (known?.entry !== undefined && known.named === named && isUnchanged(known.words, words)) {
         return { entry: known.entry, kept: known }
       }
@@ -167,6 +175,12 @@ export class Way {
 function isKeepable({ stat, type, side, record }: Inode, words: Words, time: number): boolean {
   const isWhole = type !== 'link' && side === undefined && record.side !== true
   return isWhole && isSettled(stat.ctimeNs, time) && stat.ctimeNs === ctimeOf(words)
+}
+
+function drop(steps: Map<NodePath, Step>, path: NodePath): void {
+  const fd = steps.get(path)?.fd
+  steps.delete(path)
+  if (fd !== undefined) closeSync(fd)
 }
 
 function accessTime(dir: number, name: string): bigint | undefined {
