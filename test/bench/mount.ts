@@ -8,7 +8,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { whyNoFuse } from '../../mount/fuse/privilege.ts'
 import { type QuickstartReport } from '../../src/cli/quickstart.ts'
-import { call, karst, type Mounting } from '../service/mounting.ts'
+import { call, isMounted, karst, type Mounting } from '../service/mounting.ts'
 import { Quickstart } from '../service/running.ts'
 import { isThere, rclone, sshfs, whyNoSshfs } from './mount-peers.ts'
 import { FILES, FOLDERS, LARGE, MADE, MIB } from './mount-tree.ts'
@@ -36,8 +36,20 @@ interface Compared {
   readonly target?: string
 }
 
-/** The rows; where a peer is missing its rows are left out, with the reason on stderr. */
-export async function mountBench(): Promise<BenchRow[]> {
+/** What can be measured, in this order. */
+const PARTS: Readonly<Record<string, (bench: Bench) => Promise<BenchRow[]>>> = {
+  start: mounting,
+  read: reading,
+  write: writing,
+  list: looking,
+  create: making,
+  warm,
+  memory: async (bench) => [await crowded(bench)],
+}
+export const MOUNT_PARTS: readonly string[] = Object.keys(PARTS)
+
+/** The rows of these parts; where a peer is missing its rows are left out, with the reason on stderr. */
+export async function mountBench(parts: readonly string[] = MOUNT_PARTS): Promise<BenchRow[]> {
   const reason = await whyNoFuse()
   if (reason !== null) return why(reason)
   const quickstart = new Quickstart(['--no-mount'])
@@ -55,7 +67,7 @@ export async function mountBench(): Promise<BenchRow[]> {
       sshfs: noSshfs === null ? keep(await sshfs(home)) : undefined,
       rclone: isThere('rclone') ? keep(await rclone(home)) : undefined,
     }
-    return await measured(bench)
+    return await measured(bench, parts)
   } finally {
     for (const one of made.reverse()) await one.end()
     await quickstart.dispose()
@@ -67,13 +79,18 @@ function why(reason: string): BenchRow[] {
   return []
 }
 
-async function measured(bench: Bench): Promise<BenchRow[]> {
-  const rows = [...(await mounting(bench))]
-  await each(bench, (one) => one.mount())
-  rows.push(...(await reading(bench)), ...(await writing(bench)))
-  rows.push(...(await looking(bench)), ...(await making(bench)), ...(await warm(bench)))
-  rows.push(await crowded(bench))
+async function measured(bench: Bench, parts: readonly string[]): Promise<BenchRow[]> {
+  const rows: BenchRow[] = []
+  for (const [name, measure] of Object.entries(PARTS)) {
+    if (!parts.includes(name)) continue
+    if (name !== 'start') await each(bench, mountedOnce)
+    rows.push(...(await measure(bench)))
+  }
   return rows
+}
+
+async function mountedOnce(one: Mounting): Promise<void> {
+  if (!(await isMounted(one.dir))) await one.mount()
 }
 
 /** What is read and listed: a large file, and many small ones. */
