@@ -7,6 +7,8 @@ import { DEVICE } from './mount-root.ts'
 import { PROGRAM_FOLDERS } from './run-program.ts'
 
 const CAP_SYS_ADMIN = 21n
+/** Character device 10:229, as stat(2) has it. */
+const FUSE_DEVICE = (10 << 8) | 229
 
 /** Fields of /proc/self/status. */
 async function statusField(name: string): Promise<string> {
@@ -34,8 +36,10 @@ export async function whyNoFuse(): Promise<string | null> {
 /** Why /dev/fuse cannot be opened, one sentence; null when it can. */
 export async function whyNoDevice(): Promise<string | null> {
   try {
-    await (await open(DEVICE, constants.O_RDWR)).close()
-    return null
+    const device = await open(DEVICE, constants.O_RDWR)
+    const { rdev } = await device.stat().finally(() => device.close())
+    if (rdev === FUSE_DEVICE) return null
+    return `${DEVICE} is another device here: the container is to be given the node's own (--device ${DEVICE}).`
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT')

@@ -3,6 +3,8 @@ import * as fs from 'node:fs'
 import { X509Certificate } from 'node:crypto'
 import { createProxy } from '../../src/identity/mint.ts'
 import { credentialText, readCredential } from '../../src/identity/pem.ts'
+import { describeCredential } from '../../src/identity/proxy-report.ts'
+import { Fault, isFault } from '../../src/vospace/fault.ts'
 import { writeWhole } from './run-folder.ts'
 
 /** Milliseconds between two looks at what is due; Node counts them in 31 bits at most. */
@@ -16,6 +18,23 @@ export interface ProxyOptions {
   readonly hours: number
   /** absent: whoever runs the session */
   readonly owner?: { readonly uid: number; readonly gid: number }
+}
+
+/** Whether it can be used at all. NotAuthenticated with what is wrong and what to do about it. */
+export async function checkCertificate(file: string): Promise<void> {
+  const refuse = (why: string, cause?: unknown): never => {
+    const mend = 'make a proxy (karst proxy init), or name a certificate that is good (--certificate, X509_USER_PROXY)'
+    throw new Fault('NotAuthenticated', `${file} ${why}: ${mend}`, { cause })
+  }
+  try {
+    const { expires } = describeCredential(await readCredential(file))
+    if (expires.getTime() <= Date.now()) refuse(`ended at ${expires.toISOString()}`)
+  } catch (error) {
+    if (isFault(error, 'NotAuthenticated')) throw error
+    const { code } = error as NodeJS.ErrnoException
+    const why = isFault(error) ? error.detail.replace(`${file}: `, '') : (code ?? String(error))
+    refuse(`cannot be used (${why})`, error)
+  }
 }
 
 /** Writes a new proxy, mode 0600; answers when the next one is due, milliseconds since 1970: halfway to its end. */
@@ -56,7 +75,12 @@ export function certificateFolder(folder: string, ca: string | undefined): strin
   const site = '/etc/grid-security/certificates'
   if (fs.existsSync(site)) return site
   if (ca === undefined) return undefined
-  fs.copyFileSync(ca, `${folder}/karst-ca.pem`)
-  fs.chmodSync(`${folder}/karst-ca.pem`, 0o644)
+  copyOpen(ca, `${folder}/karst-ca.pem`)
   return folder
+}
+
+/** For everybody to read. */
+export function copyOpen(from: string, to: string): void {
+  fs.copyFileSync(from, to)
+  fs.chmodSync(to, 0o644)
 }

@@ -27,6 +27,7 @@ export async function finishSession(run: RunFolder, options: FinishOptions = {})
   if (note.namespace !== undefined) await endAll(note.namespace)
   const ended = await Promise.all(note.mounts.map((dir) => unmounted(dir, note.stateDir, options.timeout)))
   const left = ended.flat()
+  note.made?.forEach(removeEmpty)
   if (note.scratch !== undefined && options.leave !== undefined) {
     try {
       await options.leave(note)
@@ -45,6 +46,15 @@ async function unmounted(dir: string, stateDir: string, timeout: number | undefi
     // ended with the driver, which keeps what it had to send
     if ((error as { code?: string }).code === 'EINVAL') return []
     return [`${dir}: ${reason(error)}`]
+  }
+}
+
+/** What was made to mount on; whatever somebody has put there stays, as does what is still mounted. */
+function removeEmpty(dir: string): void {
+  try {
+    fs.rmdirSync(dir)
+  } catch (error) {
+    if (!['ENOENT', 'ENOTEMPTY', 'EBUSY'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
   }
 }
 

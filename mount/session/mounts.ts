@@ -48,12 +48,19 @@ export async function prepareMount(agreed: Agreed, index: number, how: MountWith
     return await fuseMount(agreed, index, how)
   } catch (error) {
     if (!(error instanceof LibcError)) throw error
-    throw new MountError(
-      `the partition ${agreed.planned.partition} cannot be mounted at ${agreed.at}: ${error.message}`,
-      error.code,
-      { cause: error },
-    )
+    throw notMounted(agreed, agreed.at, error)
   }
+}
+
+/** Where calls are that others make as a matter of course, but seccomp and old kernels refuse. */
+const NO_CALLS =
+  'mounts need Linux 5.12, and a container that is let mount (its seccomp profile); or try --way fusermount'
+
+/** What the kernel said about the mount of a partition. */
+export function notMounted({ planned }: Pick<Agreed, 'planned'>, at: string, error: LibcError): MountError {
+  const mend = ['EPERM', 'ENOSYS'].includes(error.code) ? `: ${NO_CALLS}` : ''
+  const why = `the partition ${planned.partition} cannot be mounted at ${at}: ${error.message}${mend}`
+  return new MountError(why, error.code, { cause: error })
 }
 
 async function fuseMount(agreed: Agreed, index: number, how: MountWith): Promise<PreparedMount> {

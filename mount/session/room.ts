@@ -12,6 +12,7 @@ import {
   memoryMount,
 } from '../../src/libc/namespace.ts'
 import { MountError } from '../fuse/mount-options.ts'
+import { makeOpen } from './run-folder.ts'
 
 /** Names beside a missing directory that are taken along at most. */
 const MOST = 1000
@@ -40,8 +41,16 @@ export function makeRoom(places: readonly string[], hold: string, uid: number): 
       else renew(there, dir)
       made.add(fs.statSync(there).dev)
     }
-    fs.mkdirSync(place, { recursive: true, mode: 0o755 })
+    for (const dir of missing(place).reverse()) makeOpen(dir, 0o755)
   }
+}
+
+/** The directories on the way to a place, itself the first, that are not there. Throws MountError where something else stands on it. */
+export function missing(place: string): string[] {
+  const there = deepest(place)
+  const found: string[] = []
+  for (let dir = place; dir !== there; dir = path.dirname(dir)) found.push(dir)
+  return found
 }
 
 /** The deepest directory on the way that is there. Throws MountError where something else stands on it. */
@@ -49,8 +58,17 @@ function deepest(place: string): string {
   for (let dir = place; ; dir = path.dirname(dir)) {
     const found = fs.statSync(dir, { throwIfNoEntry: false })
     if (found?.isDirectory() === true) return dir
-    if (found !== undefined) throw new MountError(`cannot mount at ${place}: ${dir} is not a directory`, 'ENOTDIR')
+    if (found !== undefined)
+      throw new MountError(`cannot mount at ${place}: ${dir} is not a directory; name another place (at)`, 'ENOTDIR')
   }
+}
+
+/** Throws what makeRoom would about one place, with nothing done. */
+export function checkRoom(place: string, uid: number): void {
+  const there = deepest(place)
+  if (there === place) return
+  checkUnwritten(there, place, uid)
+  namesIn(there, there)
 }
 
 /** What its user writes beside the place would be in memory, and gone with the session. */

@@ -16,6 +16,8 @@ export interface SessionNote {
   readonly stateDir: string
   /** under which names the driver has its mounts */
   readonly mounts: readonly string[]
+  /** directories that were made to mount on, the deepest first */
+  readonly made?: readonly string[]
   /** of this thread's mount namespace: whoever is left in it is ended. Absent: they run in the one of the launcher */
   readonly namespace?: string
   /** where scratch is to be given back, with the proxy or token of the session */
@@ -47,17 +49,19 @@ export class RunFolder {
         `credentials of a session are kept in memory, and none of ${places.join(', ')} is a tmpfs that can be written`,
       )
     const parent = path.join(base, uid === 0 ? 'karst-sessions' : `karst-sessions-${uid}`)
-    fs.mkdirSync(parent, { recursive: true, mode: 0o711 })
+    makeOpen(parent, 0o711)
     const { uid: owner, mode } = fs.lstatSync(parent)
     // in /dev/shm anybody may have made it before
     if (owner !== process.geteuid?.() || (mode & 0o022) !== 0)
       throw new Fault('PermissionDenied', `${parent} is somebody else's: remove it`)
+    if ((mode & 0o011) !== 0o011) fs.chmodSync(parent, 0o711)
     const run = new RunFolder(path.join(parent, randomUUID()))
-    fs.mkdirSync(run.path, { mode: 0o711 })
-    for (const [name, mode] of Object.entries(FOLDERS)) fs.mkdirSync(path.join(run.path, name), { mode })
+    makeOpen(run.path, 0o711)
+    for (const [name, mode] of Object.entries(FOLDERS)) makeOpen(path.join(run.path, name), mode)
     return run
   }
 
+  /** One that is there. */
   static at(dir: string): RunFolder {
     return new RunFolder(dir)
   }
@@ -136,7 +140,18 @@ function removeOne(place: string): boolean {
   }
 }
 
-/** Readers see the old file or the new one. */
+/** As open as said, whatever the umask of whoever called: the user of the session has to get through. One that is there stays as it is. */
+export function makeOpen(dir: string, mode: number): void {
+  try {
+    fs.mkdirSync(dir, { mode: 0o700 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return
+    throw error
+  }
+  fs.chmodSync(dir, mode)
+}
+
+/** Readers see the old file or the new one; the umask counts for nothing. */
 export function writeWhole(
   file: string,
   text: string,
@@ -147,6 +162,7 @@ export function writeWhole(
   try {
     fs.writeFileSync(draft, text, { mode, flag: 'wx' })
     if (owner !== undefined) fs.chownSync(draft, owner.uid, owner.gid)
+    fs.chmodSync(draft, mode)
     fs.renameSync(draft, file)
   } catch (error) {
     // where there was no room: else the next one would fail of what is left of this one

@@ -4,18 +4,18 @@ import path from 'node:path'
 import { randomUUID } from 'node:crypto'
 import { attach, bindMount, letGo, ownMountNamespace } from '../../src/libc/namespace.ts'
 import { LibcError } from '../../src/libc/ffi.ts'
-import { variableOf } from '../../src/vospace/partition.ts'
+import { partitionWord, variableOf } from '../../src/vospace/partition.ts'
 import { isSupervised } from '../driver-place.ts'
 import { MountError } from '../fuse/mount-options.ts'
 import { mountAt } from '../fuse/mountinfo.ts'
-import { certificateFolder, renewing, writeProxy } from './credential.ts'
+import { certificateFolder, copyOpen, renewing, writeProxy } from './credential.ts'
 import { runCommand, wordsBefore } from './command.ts'
 import { finishSession, watchOver } from './finish.ts'
 import { accountFiles, type SessionUser, sessionUser } from './identity-files.ts'
-import { prepareMount, type MountWith, type PreparedMount } from './mounts.ts'
+import { notMounted, prepareMount, type MountWith, type PreparedMount } from './mounts.ts'
 import { renewTokens } from './renewals.ts'
 import { checkPlace, checkPlaces, type Manifest, type PlannedPartition } from './plan.ts'
-import { makeRoom, realPlace } from './room.ts'
+import { checkRoom, makeRoom, missing, realPlace } from './room.ts'
 import { RunFolder, type SessionNote, writeWhole } from './run-folder.ts'
 import { type Agreed, type Ask, negotiate, type SessionName } from './terms.ts'
 import { type Way } from './ways.ts'
@@ -54,14 +54,17 @@ export interface SessionOptions {
 export async function runSession(options: SessionOptions): Promise<number> {
   const session = options.id ?? options.manifest.session ?? randomUUID()
   const name = { session, member: randomUUID() }
-  const agreed = await free(options, await negotiated(options, name))
-  for (const { terms } of agreed) for (const notice of terms.notices) options.tell(notice)
-  const owner = ownerOf(options, agreed)
   const run = RunFolder.make(options.inside?.uid ?? process.geteuid?.() ?? 0, options.runtime)
-  const note = noteOf(options, name, run, agreed)
-  run.note(note)
+  // before anything is asked for: a scratch that was made for it is given back, however far this one comes
+  run.note(noteOf(options, name, run, []))
   watchOver(run, options.finish(run.path))
   try {
+    const all = await negotiated(options, name)
+    const owner = ownerOf(options, all)
+    const agreed = await withRoom(options, all, owner)
+    for (const { terms } of agreed) for (const notice of terms.notices) options.tell(notice)
+    const note = noteOf(options, name, run, agreed)
+    run.note(note)
     return await within(options, { run, note, name, agreed, owner })
   } finally {
     const how = { leave: options.leave, ...(options.timeout !== undefined && { timeout: options.timeout }) }
@@ -97,13 +100,16 @@ async function negotiated(options: SessionOptions, name: SessionName): Promise<A
 }
 
 /**
- * Without a namespace of its own a session may be at a place of another. What stands there is not to be mounted over, and above all not to be taken
- * away with this one.
+ * What stands at a place is not mounted over: programs would have something else there than whoever mounted it meant. Without a namespace of its own
+ * it may be another session's, and must not be taken away with this one.
  */
-async function free(options: SessionOptions, agreed: readonly Agreed[]): Promise<readonly Agreed[]> {
-  if (options.way !== 'fusermount') return agreed
+async function withRoom(options: SessionOptions, agreed: readonly Agreed[], { outside }: Owner): Promise<Agreed[]> {
   const looked = async (one: Agreed): Promise<Agreed> => {
-    if ((await mountAt(one.at)) === undefined) return one
+    const place = realPlace(one.at)
+    if ((await mountAt(place)) === undefined) {
+      if (options.way !== 'fusermount') checkRoom(place, outside.uid)
+      return one
+    }
     throw new MountError(
       `${one.planned.partition} cannot be mounted at ${one.at}: something is already; name another place (at)`,
       'EBUSY',
@@ -138,11 +144,13 @@ const driverDirOf = ({ way }: SessionOptions, run: RunFolder, { at }: Agreed, in
 
 function noteOf(options: SessionOptions, name: SessionName, run: RunFolder, agreed: readonly Agreed[]): SessionNote {
   const { stateDir, url, ca, certificate, tokenFile: token } = options
-  const hasScratch = agreed.some(({ terms }) => terms.kind === 'scratch')
+  const hasScratch = options.plan.some(({ partition }) => isScratch(partition))
   return {
     ...name,
     stateDir,
     mounts: agreed.map((one, i) => driverDirOf(options, run, one, i)),
+    // elsewhere they are in memory
+    ...(options.way === 'fusermount' && { made: toMake(agreed) }),
     ...(hasScratch && {
       scratch: {
         url,
@@ -152,6 +160,17 @@ function noteOf(options: SessionOptions, name: SessionName, run: RunFolder, agre
       },
     }),
   }
+}
+
+function isScratch(partition: string): boolean {
+  const word = partitionWord(partition)
+  return 'kind' in word && word.kind === 'scratch'
+}
+
+/** Each once, the deepest first. */
+function toMake(agreed: readonly Agreed[]): string[] {
+  const all = new Set(agreed.flatMap(({ at }) => missing(at)))
+  return [...all].sort((a, b) => b.length - a.length)
 }
 
 interface Parts {
@@ -238,11 +257,7 @@ function arrange(run: RunFolder, mounts: readonly PreparedMount[], { user, outsi
       attach(mounted, at)
     } catch (error) {
       if (!(error instanceof LibcError)) throw error
-      throw new MountError(
-        `the partition ${planned.partition} cannot be mounted at ${at}: ${error.message}`,
-        error.code,
-        { cause: error },
-      )
+      throw notMounted({ planned }, at, error)
     }
     letGo(mounted)
   }
@@ -272,7 +287,7 @@ function environmentOf(
   const folder = certificateFolder(path.dirname(run.certificate('x')), ca)
   if (folder !== undefined) found['X509_CERT_DIR'] = folder
   if (ca !== undefined) {
-    if (folder !== path.dirname(run.certificate('x'))) fs.copyFileSync(ca, run.certificate('karst-ca.pem'))
+    if (folder !== path.dirname(run.certificate('x'))) copyOpen(ca, run.certificate('karst-ca.pem'))
     found['KARST_CA'] = run.certificate('karst-ca.pem')
   }
   if (certificate === undefined) delete found['X509_USER_PROXY']

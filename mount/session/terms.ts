@@ -1,5 +1,5 @@
 // What the gateway says to a session: the terms of its partitions (schemas/partitions.md), asked for and looked over.
-import { Fault, isFault } from '../../src/vospace/fault.ts'
+import { Fault, type FaultName, isFault } from '../../src/vospace/fault.ts'
 import { checkPlace, type PlannedPartition } from './plan.ts'
 
 /** One call to the gateway, JSON both ways; refusals are Faults. src/cli/service.ts has it. */
@@ -55,8 +55,16 @@ export async function negotiate(
     return { planned, terms, at: at ?? terms.mount }
   } catch (error) {
     if (!isFault(error)) throw error
-    throw new Fault(error.fault, `the partition ${partition}: ${error.detail}`, { errno: error.errno, cause: error })
+    const mend = MEND[error.fault]
+    const detail = `the partition ${partition}: ${error.detail}${mend === undefined ? '' : `: ${mend}`}`
+    throw new Fault(error.fault, detail, { errno: error.errno, cause: error })
   }
+}
+
+/** What to do about a refusal that does not say so itself. */
+const MEND: Partial<Record<FaultName, string>> = {
+  NotAuthenticated: 'come with a certificate or token that is good (karst proxy init, --certificate, --token-file)',
+  PermissionDenied: 'ask its owner to share it with a group of yours (karst share), or leave it out',
 }
 
 function termsIn(answer: unknown): Terms {

@@ -9,6 +9,8 @@ import { runProgram } from '../fuse/run-program.ts'
 export const WAYS = ['root', 'userns', 'fusermount'] as const
 export type Way = (typeof WAYS)[number]
 
+const ALLOW = 'start it as root with CAP_SYS_ADMIN, or where sysctl user.max_user_namespaces is above 0'
+
 /** The best way there is, or whether the one asked for is. Throws MountError with one sentence on what is missing. */
 export async function wayFor(asked: Way | undefined): Promise<Way> {
   const noDevice = await whyNoDevice()
@@ -19,10 +21,11 @@ export async function wayFor(asked: Way | undefined): Promise<Way> {
   if (isRoot && (asked === undefined || asked === 'root')) return 'root'
   const noUserns = asked === 'fusermount' ? 'it was not asked for' : await whyNoUserNamespace()
   if (noUserns === null) return 'userns'
-  if (asked === 'userns') throw new MountError(`no user namespace can be made here: ${noUserns}`, 'EPERM')
+  if (asked === 'userns') throw new MountError(`no user namespace can be made here (${noUserns}): ${ALLOW}`, 'EPERM')
   const noFusermount = await whyNoFuse()
   if (noFusermount === null) return 'fusermount'
-  throw new MountError(`${noFusermount} Nor can a user namespace be made here: ${noUserns}`, 'EPERM')
+  const neither = `${noFusermount.replace(/\.$/, '')}, and no user namespace can be made (${noUserns})`
+  throw new MountError(`nothing can be mounted here: ${neither}: ${ALLOW}`, 'EPERM')
 }
 
 async function whyNoUserNamespace(): Promise<string | null> {

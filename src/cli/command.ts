@@ -6,6 +6,8 @@ export interface Command {
   /** `karst NAME ...` */
   readonly usage: string
   readonly summary: string
+  /** Exit code when it throws: 1 unless said otherwise. */
+  readonly failed?: number
   /** Answers the exit code: 0 done, 1 failed, 2 wrong words. */
   readonly run: (words: readonly string[]) => Promise<number>
 }

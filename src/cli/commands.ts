@@ -39,7 +39,7 @@ async function attempt(command: Command, words: readonly string[]): Promise<numb
     }
     const known = error instanceof Fault || error instanceof ConfigError || isSystemError(error)
     complain(`karst ${command.name}: ${known ? error.message : ((error as Error).stack ?? String(error))}`)
-    return 1
+    return command.failed ?? 1
   }
 }
 

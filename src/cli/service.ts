@@ -141,6 +141,14 @@ const UNKNOWN_CA: Readonly<Record<string, string>> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: NAME_ITS_CA,
 }
 
+const NO_GATEWAY = 'is a gateway running there? (--url, KARST_URL)'
+
+function mended({ code = '', message }: NodeJS.ErrnoException): string {
+  const isAway = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'].includes(code)
+  // a name with two addresses has an error for each, and no message of its own
+  return UNKNOWN_CA[code] ?? (isAway ? `${message || code}: ${NO_GATEWAY}` : message)
+}
+
 /** What `read` makes of the answer. ServiceBusy: there is none, or none of ours. */
 function exchange<T>(
   url: string,
@@ -150,7 +158,7 @@ function exchange<T>(
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const failed = (error: NodeJS.ErrnoException): void =>
-      reject(new Fault('ServiceBusy', `${url}: ${UNKNOWN_CA[error.code ?? ''] ?? error.message}`, { cause: error }))
+      reject(new Fault('ServiceBusy', `${url}: ${mended(error)}`, { cause: error }))
     const options = { method, agent: false, ...secrets, headers: { ...headers, ...secrets.headers } }
     const sent = request(url + path, options, (reply) => {
       const parts: Buffer[] = []
@@ -170,18 +178,28 @@ function exchange<T>(
 }
 
 async function secretsWith(credential: CredentialFiles, ca: string | undefined): Promise<Secrets> {
-  return { ...(await secretsOf(credential)), ...(ca !== undefined && { ca: await readFile(ca) }) }
+  return { ...(await secretsOf(credential)), ...(ca !== undefined && { ca: await named('the CA', ca) }) }
+}
+
+/** A file that options or environment name. InvalidArgument where it cannot be read. */
+export async function named(what: string, file: string): Promise<Buffer> {
+  try {
+    return await readFile(file)
+  } catch (error) {
+    const { code = String(error) } = error as NodeJS.ErrnoException
+    throw new Fault('InvalidArgument', `${what} ${file} cannot be read (${code}): name another file`, { cause: error })
+  }
 }
 
 /** For the TLS connection, or in the headers. */
 async function secretsOf({ certificate, tokenFile }: CredentialFiles): Promise<Secrets> {
   if (tokenFile !== undefined) {
-    const token = (await readFile(tokenFile, 'utf8')).trim()
+    const token = (await named('the token file', tokenFile)).toString('utf8').trim()
     if (!/^[\x21-\x7e]+$/.test(token)) throw new UsageError(`${tokenFile}: not a token`)
     return { headers: { authorization: `Bearer ${token}` } }
   }
   if (certificate === undefined) return {}
-  const pem = await readFile(certificate)
+  const pem = await named('the certificate', certificate)
   return { cert: pem, key: pem }
 }
 

@@ -18,7 +18,10 @@ export function manifestIn(text: string, name: string): Manifest {
     const where = instancePath === '' ? 'the document' : instancePath.slice(1).replaceAll('/', '.')
     return `${where} ${message}${extra === undefined ? '' : ` (${JSON.stringify(extra)})`}`
   })
-  throw new Fault('InvalidArgument', `${name}: ${mistakes.join('; ')}`)
+  throw new Fault(
+    'InvalidArgument',
+    `${name}: ${mistakes.join('; ')}: schemas/session.schema.json has what there may be`,
+  )
 }
 
 function parsed(text: string, name: string): unknown {

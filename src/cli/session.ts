@@ -1,8 +1,8 @@
 /** `karst session`: the words of the command line for mount/session. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { checkCertificate } from '../../mount/session/credential.ts'
 import { finishSession } from '../../mount/session/finish.ts'
 import { planOf, type Manifest } from '../../mount/session/plan.ts'
 import { RunFolder, type SessionNote } from '../../mount/session/run-folder.ts'
@@ -11,7 +11,7 @@ import { type Way, WAYS, wayFor } from '../../mount/session/ways.ts'
 import { mountEnvironment, sessionEnvironment } from '../config.ts'
 import { complain, readWords, UsageError, type Command } from './command.ts'
 import { hoursIn } from './proxy-hours.ts'
-import { credentialOf, SERVICE_OPTIONS, serviceAt } from './service.ts'
+import { credentialOf, named, SERVICE_OPTIONS, serviceAt } from './service.ts'
 
 const OPTIONS = {
   ...SERVICE_OPTIONS,
@@ -27,6 +27,9 @@ const OPTIONS = {
   finish: { type: 'string' },
 } as const
 
+/** Exit code where the command was not run, or its session failed: of its own it has none then (env(1) and timeout(1) have the same). */
+const NOT_RUN = 125
+
 export const session: Command = {
   name: 'session',
   usage: [
@@ -36,6 +39,7 @@ export const session: Command = {
     '              -- COMMAND ...',
   ].join('\n       '),
   summary: 'runs a command as an ordinary user with partitions mounted and its environment set; README has the table',
+  failed: NOT_RUN,
   run: async (words) => {
     const dashes = words.indexOf('--')
     const { values } = readWords(dashes === -1 ? words : words.slice(0, dashes), OPTIONS)
@@ -57,6 +61,7 @@ async function start(values: Values, way: Way, command: readonly string[]): Prom
   if (url === undefined) throw new UsageError('--url URL is missing, and KARST_URL is not set')
   const ca = values.ca ?? environment.ca
   const credential = credentialOf({ certificate: values.certificate, tokenFile: values['token-file'] })
+  if (credential.certificate !== undefined) await checkCertificate(credential.certificate)
   const hours = hoursIn('--proxy-hours', values['proxy-hours']) ?? 12
   const { runtime, variables } = sessionEnvironment()
   return runSession({
@@ -106,7 +111,7 @@ async function inUserNamespace(words: readonly string[]): Promise<number> {
   for (const name of ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const)
     process.on(name, () => child.kill(name))
   const [code] = (await once(child, 'exit')) as [number | null]
-  return code ?? 1
+  return code ?? NOT_RUN
 }
 
 function insideIn(text: string): { uid: number; gid: number } {
@@ -140,5 +145,5 @@ function bindsIn(words: readonly string[]): Record<string, string> {
 /** JSON or YAML. UsageError with every mistake. */
 async function readManifest(file: string): Promise<Manifest> {
   const { manifestIn } = await import('./session-manifest.ts')
-  return manifestIn(readFileSync(file, 'utf8'), file)
+  return manifestIn((await named('the manifest', file)).toString('utf8'), file)
 }

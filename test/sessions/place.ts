@@ -45,6 +45,8 @@ export class Place {
       ...{ KARST_URL: url, KARST_CA: theirs.ca, X509_USER_PROXY: theirs.proxy, KARST_MOUNT_STATE: theirs.driver },
       // what the runner of the tests has in every Node would write into folders of root's
       ...{ HOME: '/nonexistent', XDG_RUNTIME_DIR: '', NODE_OPTIONS: '' },
+      // as users have it in their home: a start costs half
+      NODE_COMPILE_CACHE: join(this.karst.folder, 'compiled'),
       ...env,
     }
   }

@@ -1,5 +1,5 @@
 /** Sessions of who is not root: in a user namespace, and by fusermount3. */
-import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { fuseSkip, needs } from '../parts.ts'
@@ -55,12 +55,13 @@ t.test('by fusermount3, at places of their own', { skip }, async (t) => {
     stderr: /left out: NodeNotFound: the partition dataset:none/,
   })
   t.same(leftOver(), [])
+  t.notOk(existsSync(join(mine, 'home')), 'what was made to mount on is gone')
   const taken = await asUser(
     ['--way', 'fusermount', '--manifest', manifest],
     'true',
-    `mount -t tmpfs none ${mine}/home`,
+    `mkdir ${mine}/home; mount -t tmpfs none ${mine}/home`,
   )
-  t.match(taken, { code: 1, stderr: /home cannot be mounted at .*: something is already/ }, 'it is another session’s')
+  t.match(taken, { code: 125, stderr: /home cannot be mounted at .*: something is already/ }, 'it is another session’s')
   const refused = await asUser(['--way', 'fusermount', '--partition', 'home'], 'true')
-  t.match(refused, { code: 1, stderr: /home cannot be mounted at \/home\/alice \(EACCES\).*name one in a manifest/ })
+  t.match(refused, { code: 125, stderr: /home cannot be mounted at \/home\/alice \(EACCES\).*name one in a manifest/ })
 })
