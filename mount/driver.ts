@@ -14,6 +14,7 @@ import {
   type FileSystem,
   type NegativeEntry,
   type OpenReply,
+  type Refusal,
   type RequestContext,
   type SetAttributes,
   type StatfsReply,
@@ -24,7 +25,7 @@ import { type Files, type Opened } from './handle.ts'
 import { lockCalls } from './lock-driver.ts'
 import { create, link, type Maker, mkdir, mknod, symlink } from './make.ts'
 import { type RenameFlags, type Tree } from './tree.ts'
-import { getXattr, listXattr, removeXattr, setXattr } from './xattr.ts'
+import { absenceOf, getXattr, listXattr, removeXattr, setXattr } from './xattr.ts'
 
 const S_IFMT = 0o170000
 const S_IFREG = 0o100000
@@ -178,7 +179,12 @@ function directoryCalls({ node, answer }: Parts, directories: Directories) {
 
 function xattrCalls({ tree, node, answer, changing }: Parts) {
   return {
-    getxattr: (nodeid, name) => answer(() => getXattr(tree, node(nodeid), text(name))),
+    getxattr: (nodeid, name) =>
+      answer<Buffer | Refusal>(() => {
+        const [inode, wanted] = [node(nodeid), text(name)]
+        const absence = absenceOf(tree, inode, wanted)
+        return absence === undefined ? getXattr(tree, inode, wanted) : refuse(absence)
+      }),
     listxattr: (nodeid) => answer(async () => (await listXattr(tree, node(nodeid))).map((name) => Buffer.from(name))),
     setxattr: (nodeid, name, value, flags) => changing(() => setXattr(tree, node(nodeid), text(name), value, flags)),
     removexattr: (nodeid, name) => changing(() => removeXattr(tree, node(nodeid), text(name))),

@@ -7,15 +7,25 @@ import { type Tree } from './tree.ts'
 const CREATE = 1
 const REPLACE = 2
 
-/** Throws ENODATA where there is none. */
-export async function getXattr(tree: Tree, inode: Inode, name: string): Promise<Buffer> {
-  const refusal = foreign(name)
-  if (refusal !== undefined) throw refusal
+/**
+ * What can be said of a name without asking the gateway: that there is no such attribute (ENODATA), or that none of the kind can be
+ * (EOPNOTSUPP). `ls -l` asks for two of every file, so this costs no Fault and no promise.
+ */
+export function absenceOf(tree: Tree, inode: Inode, name: string): Absence | undefined {
   const kind = aclKindOf(name)
-  if (kind !== undefined) return getAcl(tree, inode, kind, name)
+  if (kind !== undefined) return tree.isCurrent(inode) ? aclAbsence(tree, inode, kind) : undefined
+  if (!name.startsWith('user.')) return foreign(name)
   const known = inode.xattrs
-  const missing = known !== undefined && known.until > performance.now() && !known.names.includes(name)
-  if (missing || inode.unlinked) throw noData(name)
+  const isMissing = known !== undefined && known.until > performance.now() && !known.names.includes(name)
+  return isMissing || inode.unlinked ? 'ENODATA' : undefined
+}
+type Absence = 'ENODATA' | 'EOPNOTSUPP'
+
+/** Throws ENODATA where there is none, EOPNOTSUPP where none can be. */
+export async function getXattr(tree: Tree, inode: Inode, name: string): Promise<Buffer> {
+  if (aclKindOf(name) !== undefined) await tree.current(inode)
+  const absence = absenceOf(tree, inode, name)
+  if (absence !== undefined) throw refusal(name, absence)
   return tree.remote.xattr(tree.table.path(inode), name)
 }
 
@@ -50,27 +60,28 @@ function changed(inode: Inode): void {
   inode.fetched = -Infinity
 }
 
-/** Programs ask for it all the time: where the entry says that there is none, nobody else is asked. */
-async function getAcl(tree: Tree, inode: Inode, kind: AclKind, name: string): Promise<Buffer> {
-  const { entry } = await tree.current(inode)
-  if (entry.type === 'link') throw new Fault('OperationNotSupported', name)
+/** Told by the entry: most nodes have none. */
+function aclAbsence({ options }: Tree, { entry, unlinked }: Inode, kind: AclKind): Absence | undefined {
+  if (entry.type === 'link') return 'EOPNOTSUPP'
   const { groupRead, groupWrite, inherit } = entry.access
   const isShared = kind === 'default' ? inherit : groupRead.length + groupWrite.length > 0
-  const isThere = tree.options.trusted === true ? entry.hasAcl === true : isShared
-  if (!isThere || inode.unlinked) throw noData(name)
-  return tree.remote.xattr(tree.table.path(inode), name)
+  const isThere = options.trusted === true ? entry.hasAcl === true : isShared
+  return isThere && !unlinked ? undefined : 'ENODATA'
 }
 
 function checkNamespace(name: string): void {
-  if (foreign(name) !== undefined) throw new Fault('OperationNotSupported', name)
+  if (!name.startsWith('user.') && aclKindOf(name) === undefined) throw refusal(name, 'EOPNOTSUPP')
 }
 
-/** What to say of a name that is not the gateway's. */
-function foreign(name: string): Fault | undefined {
-  if (name.startsWith('user.') || aclKindOf(name) !== undefined) return undefined
-  return name.startsWith('system.') ? new Fault('OperationNotSupported', name) : noData(name)
+/**
+ * Of names that are not the gateway's. Of labels (security.selinux, ...) it is said that the file system has none: then `ls` asks for one
+ * file, not for each. The kernel asks for capabilities too, and getcap(8) takes only ENODATA for none.
+ */
+function foreign(name: string): Absence {
+  const isNamespace = name.startsWith('security.') || name.startsWith('system.')
+  return isNamespace && name !== 'security.capability' ? 'EOPNOTSUPP' : 'ENODATA'
 }
 
-function noData(name: string): Fault {
-  return new Fault('NodeNotFound', name, { errno: 'ENODATA' })
+function refusal(name: string, absence: Absence): Fault {
+  return new Fault(absence === 'ENODATA' ? 'NodeNotFound' : 'OperationNotSupported', name, { errno: absence })
 }
