@@ -5,7 +5,7 @@
 import { type FastifyReply, type FastifyRequest } from 'fastify'
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { withOrigin } from '../space/change-stream.ts'
+import { ChangeOrigin } from '../space/change-stream.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { faultJson, replyBeforeBody, type WholeAnswer } from './fault-reply.ts'
 import { noteReason } from './origin.ts'
@@ -64,20 +64,21 @@ async function attempt(
 ): Promise<{ status: number; text: string }> {
   const { operations } = services
   let answered: { status: number; text: string }
+  const origin = new ChangeOrigin(mountOf(request))
   try {
     checkLease(services, request)
-    const { status, document } = await withOrigin(mountOf(request), () => change.act(attempt))
+    const { status, document } = await origin.during(() => change.act(attempt))
     answered = { status, text: document === undefined ? '' : JSON.stringify(document) }
   } catch (error) {
     if (!isFault(error) || error.status >= 500 || isCutShort(request)) {
-      operations.abandon(user, id)
+      operations.abandon(user, id, origin)
       throw error
     }
     noteReason(request, error)
     answered = { status: error.status, text: JSON.stringify(faultJson(error)) }
   }
   try {
-    operations.finish(user, id, answered.status, answered.text)
+    operations.finish(user, id, { status: answered.status, body: answered.text }, origin)
   } catch (error) {
     // it has happened, and the client may know; only a repetition will have to wait
     request.log.error({ err: error, operation: id }, 'the answer of an operation could not be kept')

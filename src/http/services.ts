@@ -9,7 +9,7 @@ import { type ForwardedOptions } from '../identity/forwarded.ts'
 import { type GroupRules } from '../identity/groups.ts'
 import { type PosixMapping } from '../identity/posix-mapping.ts'
 import { type People } from '../space/access.ts'
-import { type ChangeStreams } from '../space/change-stream.ts'
+import { type ChangeOrigin, type ChangeStreams } from '../space/change-stream.ts'
 import { type PutDataOptions } from '../space/filesystem.ts'
 import { type Leases } from '../space/leases.ts'
 import { type Preauth } from '../space/preauth.ts'
@@ -165,9 +165,15 @@ export type Begun =
 export interface Operations {
   /** InvalidArgument when the id came before with another fingerprint. */
   begin(user: string | undefined, id: string, fingerprint: string): Begun
-  finish(user: string | undefined, id: string, status: number, body: string): void
-  /** Forgets an operation that had no effect, so that it may be tried again. */
-  abandon(user: string | undefined, id: string): void
+  /** Keeps its answer, and what was changed in the course of it. */
+  finish(
+    user: string | undefined,
+    id: string,
+    answer: { readonly status: number; readonly body: string },
+    origin: ChangeOrigin,
+  ): void
+  /** Forgets an operation that had no effect that is known, so that it may be tried again. */
+  abandon(user: string | undefined, id: string, origin: ChangeOrigin): void
 }
 
 export interface Health {

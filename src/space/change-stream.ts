@@ -6,7 +6,7 @@ import { isBeyond } from '../vospace/partition.ts'
 import { refusalOf } from './authorize.ts'
 import { type Space } from './space.ts'
 
-export { withOrigin } from '../store/change-origin.ts'
+export { ChangeOrigin } from '../store/change-origin.ts'
 
 /** What is kept of changes: store/changes.ts has it. */
 export interface ChangeSource {

@@ -83,13 +83,17 @@ export async function openPut(
   ref: Ref,
   options: PutDataOptions = {},
 ): Promise<PutTicket> {
+  // what is durable when it is answered is written down durably before; meanwhile all else is looked at
+  const intent = options.attempt?.durable()
+  intent?.catch(() => undefined) // thrown where it is awaited
   const look = (): Promise<Place> => putPlace(space, caller, ref, options)
+  const looked = async (): Promise<Place> => (await intent, look())
   const done = await writtenBefore(space, caller, ref, options)
   if (done !== undefined) return { put: async (body) => (await drain(body), { entry: done, created: false }) }
   const place = await look()
   checkConditions(place, options)
   await checkRoom(space, (place.node ?? place.parents.at(-1))?.path ?? ref.path, growth(place, options.length))
-  return { put: (body) => put(space, caller, place, look, ref, options, body) }
+  return { put: (body) => put(space, caller, place, looked, ref, options, body) }
 }
 
 /** `openPut` and its `put`. */
@@ -173,13 +177,16 @@ export async function openAmend(
   if (!Number.isSafeInteger(options.length) || options.length < 0) {
     throw new Fault('InvalidArgument', `not a length: ${options.length}`)
   }
+  const intent = options.attempt?.durable()
+  intent?.catch(() => undefined) // as in openPut
   const done = await writtenBefore(space, caller, ref, options)
   if (done !== undefined) return { amend: async (extents) => (await drain(extents), done) }
   const look = (): Promise<Found> => amendPlace(space, caller, ref)
   const found = await look()
   checkConditions(found, options)
   await checkRoom(space, found.path, Math.min(options.bytes ?? 0, growth(found, options.length)))
-  return { amend: (extents) => amend(space, caller, found, look, options, extents) }
+  const looked = async (): Promise<Found> => (await intent, look())
+  return { amend: (extents) => amend(space, caller, found, looked, options, extents) }
 }
 
 /** `openAmend` and its `amend`. */

@@ -1,7 +1,7 @@
 /** The change sequence: what was changed through a gateway, in order, for mounts to forget what they cached. */
 import { isFault } from '../vospace/fault.ts'
 import { type NodePath } from '../vospace/path.ts'
-import { originOfChanges } from './change-origin.ts'
+import { type ChangeOrigin, originOfChanges } from './change-origin.ts'
 import { type Database, type Row, textOf } from './database.ts'
 import { bootId } from './holder.ts'
 
@@ -26,7 +26,10 @@ export interface Changes {
 
 /** What the rules need of it. */
 export interface ChangeLog {
-  /** Answers the number it got: growing, with gaps, never used twice. undefined: it could not be kept, and mounts will resync. */
+  /**
+   * Answers the number it got: growing, with gaps, never used twice. undefined: it could not be kept, and mounts will resync; or it waits for
+   * the answer of its operation (change-origin.ts).
+   */
   append(change: Change): number | undefined
   /** Many in one go, in their order. */
   appendAll(changes: readonly Change[]): void
@@ -64,10 +67,12 @@ export class StoredChanges implements ChangeLog {
   }
 
   append(change: Change): number | undefined {
+    const origin = originOfChanges()
+    if (origin?.hold(change) === true) return undefined
     try {
       if (this.#lost) this.#leap()
       this.#lost = false
-      return this.#insert([change])
+      return this.#insert([change], origin?.mount)
     } catch (error) {
       if (!isFault(error)) throw error
       // The node is changed already (only the store's disk is full, say), and its caller must not be told that it is not.
@@ -76,25 +81,45 @@ export class StoredChanges implements ChangeLog {
     }
   }
 
-  appendAll(changes: readonly Change[]): void {
+  appendAll(changes: readonly Change[], mount: string | undefined = originOfChanges()?.mount): void {
     if (changes.length === 0) return
     try {
       if (this.#lost) this.#leap()
       this.#lost = false
-      this.#database.transaction(() => {
-        for (let at = 0; at < changes.length; at += ROWS) this.#insert(changes.slice(at, at + ROWS))
-      })
+      this.#database.transaction(() => this.#insertAll(changes, mount))
     } catch (error) {
       if (!isFault(error)) throw error
       this.#lost = true // as in append
     }
   }
 
-  #insert(changes: readonly Change[]): number {
+  /** Those of an operation, and by `finish` its answer, in one transaction; in two where that cannot be. */
+  appendWith(origin: ChangeOrigin, finish: () => void): void {
+    const changes = origin.take()
+    if (changes.length > 0 && !this.#lost) {
+      try {
+        this.#database.transaction(() => {
+          this.#insertAll(changes, origin.mount)
+          finish()
+        })
+        return
+      } catch (error) {
+        if (!isFault(error)) throw error
+        // one of the two cannot be kept: perhaps the other
+      }
+    }
+    this.appendAll(changes, origin.mount)
+    finish()
+  }
+
+  #insertAll(changes: readonly Change[], mount: string | undefined): void {
+    for (let at = 0; at < changes.length; at += ROWS) this.#insert(changes.slice(at, at + ROWS), mount)
+  }
+
+  #insert(changes: readonly Change[], mount: string | undefined): number {
     const rows = changes.map(() => '(?, ?, ?, ?, ?)').join(', ')
     const sql = `INSERT INTO changes (node, path, kind, origin, mount) VALUES ${rows}`
-    const mount = originOfChanges() ?? null
-    const values = changes.flatMap(({ id, path, kind, from }) => [id, path, kind, from ?? null, mount])
+    const values = changes.flatMap(({ id, path, kind, from }) => [id, path, kind, from ?? null, mount ?? null])
     const seq = this.#database.insert(sql, ...values)
     for (const hear of this.#listeners) hear()
     if (seq % PRUNE_EVERY < changes.length) this.#database.run('DELETE FROM changes WHERE seq <= ?', seq - KEEP)

@@ -98,10 +98,10 @@ export class Database {
 
   /** All of `work` or nothing of it; one writer at a time, over all processes. */
   transaction<T>(work: () => T): T {
-    this.exec('BEGIN IMMEDIATE')
+    naming(this.#file, () => this.#statement('BEGIN IMMEDIATE').run())
     try {
       const result = work()
-      this.exec('COMMIT')
+      naming(this.#file, () => this.#statement('COMMIT').run())
       return result
     } catch (error) {
       this.#rollback()

@@ -1,13 +1,17 @@
 /**
  * Operation ids: what was answered, so that a repetition gets the first answer and changes nothing.
  *
- * An operation is written down before its effect (the intent, durable) and its answer after it. A gateway killed in between
+ * An operation is written down before its effect (the intent) and its answer after it. Both survive the death of the process at once,
+ * and a power cut 10 ms later, or when `durable` has resolved: for what is itself durable when it is answered. A gateway killed in between
  * leaves an intent with no answer; who repeats it then gets an `Attempt` with `repeated` true, must look at what stands there
  * before doing anything (space/once.ts), and knows by `noted` what the first attempt was about to do it to.
  */
 import { Fault } from '../vospace/fault.ts'
+import { ChangeOrigin } from './change-origin.ts'
+import { type StoredChanges } from './changes.ts'
 import { type Database, type Row, textOf } from './database.ts'
 import { mayLive, thisProcess } from './holder.ts'
+import { type WalSync } from './wal-sync.ts'
 
 export interface Attempt {
   /** True: an attempt before this one was cut short, and nobody knows whether its effect happened. */
@@ -16,14 +20,24 @@ export interface Attempt {
   readonly began: number
   /** what the first attempt noted, if it came that far */
   readonly noted: string | undefined
-  /** Keeps a word (the id of the node that is about to go or to move) for whoever repeats this. Durable when it returns. */
+  /** Keeps a word (the id of the node that is about to go or to move) for whoever repeats this. */
   note(text: string): void
+  /** Resolves when a power cut cannot take the intent any more, nor what was noted. InternalFault where the disk refuses. */
+  durable(): Promise<void>
 }
 
 export type Begun =
   | { readonly state: 'new'; readonly attempt: Attempt }
   | { readonly state: 'running' }
   | { readonly state: 'done'; readonly status: number; readonly body: string }
+
+export interface Answer {
+  readonly status: number
+  readonly body: string
+}
+
+/** No change. */
+const NOTHING = new ChangeOrigin(undefined)
 
 export const OPERATIONS_1 = `
   CREATE TABLE operations (user TEXT NOT NULL, id TEXT NOT NULL, fingerprint TEXT NOT NULL, holder TEXT NOT NULL,
@@ -41,14 +55,16 @@ const SWEEP_PAUSE_MS = 10_000
 
 export class Operations {
   readonly #database: Database
-  readonly #quick: Database
+  readonly #changes: StoredChanges
+  readonly #sync: WalSync
   readonly #self = thisProcess()
   #nextSweep = 0
 
-  /** `quick` is the same file, committed without an fsync. */
-  constructor(database: Database, quick: Database) {
+  /** `database` commits without an fsync, `changes` are in it too, and `sync` is of its log. */
+  constructor(database: Database, changes: StoredChanges, sync: WalSync) {
     this.#database = database
-    this.#quick = quick
+    this.#changes = changes
+    this.#sync = sync
   }
 
   /**
@@ -75,18 +91,19 @@ export class Operations {
   }
 
   /**
-   * Keeps the answer, refusals too. It survives the death of the process; a power cut may take it (no fsync), which is then as if the
-   * gateway had been killed just before: the intent is there, and a repetition looks at what was done.
+   * Keeps the answer, refusals too, and what the operation has changed. It survives the death of the process; a power cut may take it (no
+   * fsync), which is then as if the gateway had been killed just before: the intent is there, and a repetition looks at what was done.
    */
-  finish(user: string | undefined, id: string, status: number, body: string, now: number = Date.now()): void {
+  finish(user: string | undefined, id: string, answer: Answer, origin = NOTHING, now: number = Date.now()): void {
     const sql = 'UPDATE operations SET finished = ?, status = ?, body = ? WHERE user = ? AND id = ?'
-    this.#quick.run(sql, now, status, body, user ?? '', id)
+    const { status, body } = answer
+    this.#changes.appendWith(origin, () => this.#database.run(sql, now, status, body, user ?? '', id))
   }
 
   /** It failed, and nobody can say whether it had an effect: a repetition is an attempt like that after a crash. */
-  abandon(user: string | undefined, id: string): void {
+  abandon(user: string | undefined, id: string, origin = NOTHING): void {
     const sql = "UPDATE operations SET holder = '' WHERE user = ? AND id = ? AND finished IS NULL"
-    this.#quick.run(sql, user ?? '', id)
+    this.#changes.appendWith(origin, () => this.#database.run(sql, user ?? '', id))
   }
 
   // Of several who find a dead one's intent, the one whose update hits takes it over.
@@ -103,15 +120,18 @@ export class Operations {
   #attempt(user: string, id: string, began: number, before?: { noted: string | undefined }): Begun {
     const note = (text: string): void => {
       this.#database.run('UPDATE operations SET note = ? WHERE user = ? AND id = ?', text, user, id)
+      this.#sync.soon()
     }
-    return { state: 'new', attempt: { repeated: before !== undefined, began, noted: before?.noted, note } }
+    this.#sync.soon()
+    const durable = (): Promise<void> => this.#sync.now()
+    return { state: 'new', attempt: { repeated: before !== undefined, began, noted: before?.noted, note, durable } }
   }
 
   #sweep(now: number): void {
     if (now < this.#nextSweep) return
     const sql = `DELETE FROM operations WHERE (user, id) IN (SELECT user, id FROM operations
       WHERE finished < ?1 OR (finished IS NULL AND began < ?2) LIMIT ${SWEEP_ROWS})`
-    const swept = this.#quick.run(sql, now - KEEP_MS, now - KEEP_INTENT_MS)
+    const swept = this.#database.run(sql, now - KEEP_MS, now - KEEP_INTENT_MS)
     this.#nextSweep = swept === SWEEP_ROWS ? now : now + SWEEP_PAUSE_MS
   }
 }

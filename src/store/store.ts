@@ -13,6 +13,7 @@ import { Operations } from './operations.ts'
 import { Placements } from './placements.ts'
 import { StoredScratches } from './scratches.ts'
 import { Users } from './users.ts'
+import { WalSync } from './wal-sync.ts'
 
 export interface Store {
   readonly users: Users
@@ -41,18 +42,24 @@ export interface StoreOptions {
  * Opens the file, makes it when it is missing (readable by its owner only) and brings its schema up to date. `:memory:` is for tests.
  * Throws InternalFault that names the file: no database, of another program, of a newer karst, not writable.
  *
- * Two connections: what is promised to survive a power cut (identities, what operations are about to do, what clients were told of
- * jobs) is committed with an fsync each, the rest without.
+ * Two connections: what is promised to survive a power cut (identities, what clients were told of jobs) is committed with an fsync each,
+ * the rest without. Of that, what operations are about to do is synced afterwards, for many at a time.
  */
 export function openStore(file: string, { isForeignGroup = () => false }: StoreOptions = {}): Store {
-  const { durable, quick, close } = openFile(file, STORE)
+  const { durable, quick, close: closeFile } = openFile(file, STORE)
+  const sync = new WalSync(file)
+  const close = (): void => {
+    // what is under way is of a descriptor of its own
+    void sync.close()
+    closeFile()
+  }
   try {
     const mapped = new MappedNumbers(durable)
     const users = new Users(durable, mapped)
     const groups = new Groups(durable, users, { mapped })
     const ids = new StoredIds(durable, { users, groups, mapped, isForeign: isForeignGroup })
     const changes = new StoredChanges(quick)
-    const operations = new Operations(durable, quick)
+    const operations = new Operations(quick, changes, sync)
     const jobs = new StoredJobs(durable, quick)
     const leases = new StoredLeases(quick)
     const delegations = new StoredDelegations(durable)

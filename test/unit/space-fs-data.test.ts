@@ -156,7 +156,10 @@ t.test('properties are extended attributes: text, in user., and not what the ser
 })
 
 /** An attempt after one that was cut short. */
-const repeated = (noted?: string): Attempt => ({ repeated: true, began: Date.now(), noted, note: () => undefined })
+const repeated = (noted?: string): Attempt => ({
+  ...{ repeated: true, began: Date.now(), noted, note: () => undefined },
+  durable: () => Promise.resolve(),
+})
 
 t.test('an operation repeated after a crash finds its own effect and refuses nothing', async (t) => {
   const { space, backend, changes } = await world()

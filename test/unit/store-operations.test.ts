@@ -1,7 +1,9 @@
 import t from 'tap'
 import { type Begun } from '../../src/store/operations.ts'
 import { Database } from '../../src/store/database.ts'
+import { ChangeOrigin } from '../../src/store/change-origin.ts'
 import { openStore, type Store } from '../../src/store/store.ts'
+import { nodePath } from '../../src/vospace/path.ts'
 import { outcome } from './space-world.ts'
 import { kill, run, storeFile } from './store-process.ts'
 
@@ -24,7 +26,7 @@ t.test('a repetition gets the first answer, by the same user for the same call o
   const { operations } = opened(t)
   t.equal(operations.begin('alice', 'id', 'mkdir /a').state, 'new')
   t.equal(operations.begin('alice', 'id', 'mkdir /a').state, 'running')
-  operations.finish('alice', 'id', 201, '{"id":"é"}')
+  operations.finish('alice', 'id', { status: 201, body: '{"id":"é"}' })
   t.same(operations.begin('alice', 'id', 'mkdir /a'), { state: 'done', status: 201, body: '{"id":"é"}' })
   t.equal(await outcome((async () => operations.begin('alice', 'id', 'mkdir /b'))()), 'InvalidArgument EINVAL')
   t.equal(operations.begin('bob', 'id', 'mkdir /b').state, 'new', 'ids of others do not matter')
@@ -36,7 +38,7 @@ t.test('answers outlive the gateway, and are forgotten after ten minutes', async
   const first = openStore(file)
   const now = Date.now()
   first.operations.begin('alice', 'id', 'x', now)
-  first.operations.finish('alice', 'id', 200, '', now)
+  first.operations.finish('alice', 'id', { status: 200, body: '' }, undefined, now)
   first.close()
   const { operations } = opened(t, file)
   t.equal(operations.begin('alice', 'id', 'x', now + 9 * MINUTE).state, 'done')
@@ -55,7 +57,7 @@ t.test('what a killed gateway began is begun again as a repetition, with what it
   t.match(attempt, { repeated: true, noted: 'node-1' })
   t.ok(attempt.began <= Date.now())
   t.equal(operations.begin('alice', 'id', 'mkdir /a').state, 'running', 'and now we are at it')
-  operations.finish('alice', 'id', 201, 'done')
+  operations.finish('alice', 'id', { status: 201, body: 'done' })
   t.match(operations.begin('alice', 'id', 'mkdir /a'), { state: 'done', body: 'done' })
 })
 
@@ -64,9 +66,59 @@ t.test('an abandoned operation is begun again as a repetition', async (t) => {
   attemptOf(operations.begin('alice', 'id', 'x')).note('node-9')
   operations.abandon('alice', 'id')
   t.match(attemptOf(operations.begin('alice', 'id', 'x')), { repeated: true, noted: 'node-9' })
-  operations.finish('alice', 'id', 200, '')
+  operations.finish('alice', 'id', { status: 200, body: '' })
   operations.abandon('alice', 'id')
   t.equal(operations.begin('alice', 'id', 'x').state, 'done', 'what is answered stays answered')
+})
+
+t.test('what an operation has changed is kept with its answer, in the order of the changes', (t) => {
+  const { operations, changes } = opened(t)
+  const mount = 'b9a5a1a2-6f0a-4c40-8a6c-0d2ad26a9a11'
+  const change = (id: string) => ({ id, path: nodePath('/a'), kind: 'made' }) as const
+  attemptOf(operations.begin('alice', 'id', 'x'))
+  const origin = new ChangeOrigin(mount)
+  origin.during(() => {
+    changes.append(change('one'))
+    changes.append(change('two'))
+  })
+  t.equal(changes.last(), 0, 'nobody has been answered yet')
+  operations.finish('alice', 'id', { status: 200, body: '' }, origin)
+  t.match(changes.since(0).changes, [
+    { id: 'one', mount },
+    { id: 'two', mount },
+  ])
+  origin.during(() => changes.append(change('late')))
+  t.match(changes.since(2).changes, [{ id: 'late', mount }], 'what goes on afterwards is told at once')
+  const broken = new ChangeOrigin(undefined)
+  broken.during(() => changes.append(change('half')))
+  attemptOf(operations.begin('alice', 'other', 'x'))
+  operations.abandon('alice', 'other', broken)
+  t.match(changes.since(3).changes, [{ id: 'half' }], 'an operation that failed may have changed something')
+  t.end()
+})
+
+t.test('of changes and answer each is kept where the other cannot be', (t) => {
+  const file = storeFile(t)
+  const { operations, changes } = opened(t, file)
+  const raw = new Database(file, { full: false })
+  t.teardown(() => raw.close())
+  const done = (id: string): number => {
+    attemptOf(operations.begin('alice', id, 'x'))
+    const origin = new ChangeOrigin(undefined)
+    origin.during(() => changes.append({ id, path: nodePath('/a'), kind: 'made' }))
+    const since = changes.last()
+    operations.finish('alice', id, { status: 200, body: '' }, origin)
+    return since
+  }
+  raw.exec("CREATE TRIGGER full BEFORE INSERT ON changes BEGIN SELECT raise(ABORT, 'full'); END")
+  const since = done('one')
+  t.equal(operations.begin('alice', 'one', 'x').state, 'done')
+  t.equal(changes.since(since).resync, true)
+  raw.exec('DROP TRIGGER full')
+  raw.exec("CREATE TRIGGER full BEFORE UPDATE ON operations BEGIN SELECT raise(ABORT, 'full'); END")
+  t.throws(() => done('two'))
+  t.equal(changes.since(changes.last() - 1).changes.at(-1)?.id, 'two')
+  t.end()
 })
 
 t.test('of several processes exactly one begins each operation', async (t) => {
