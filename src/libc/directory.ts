@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer'
 import { ERRNO } from './errno.ts'
 import { declareCall, LibcError } from './ffi.ts'
+import { AT_FDCWD } from './statx.ts'
 
 const NAME = 'const char *'
 const getdents = declareCall('getdents64', 'int64_t', ['int', 'void *', 'size_t'])
@@ -115,8 +116,8 @@ const FEW = 1024
 let hasListxattrat = true
 
 /**
- * Names of the extended attributes of the name itself, those that are UTF-8; undefined: nothing stands there. None where the file system
- * keeps none. Throws LibcError.
+ * Names of the extended attributes of the name itself (or, with AT_FDCWD, of a path), those that are UTF-8; undefined: nothing stands there.
+ * None where the file system keeps none. Throws LibcError.
  */
 export function listXattrAt(directory: number, name: string): readonly string[] | undefined {
   let length = listNames(directory, name, FEW)
@@ -124,7 +125,8 @@ export function listXattrAt(directory: number, name: string): readonly string[] 
   if (length === 0 || length === -ERRNO.EOPNOTSUPP || length === -ERRNO.E2BIG) return NO_NAMES
   if (length === -ERRNO.ENOENT) return undefined
   if (length < 0) throw new LibcError('llistxattr', -length)
-  return names.toString('utf8', 0, length - 1).split('\0')
+  const all = names.toString('utf8', 0, length - 1)
+  return all.includes('\ufffd') ? all.split('\0').filter((one) => !one.includes('\ufffd')) : all.split('\0')
 }
 const NO_NAMES: readonly string[] = []
 
@@ -135,7 +137,7 @@ function listNames(directory: number, name: string, size: number): number {
     if (length !== -ERRNO.ENOSYS && length !== -ERRNO.EPERM) return length
     hasListxattrat = false
   }
-  return llistxattr(`/proc/self/fd/${directory}/${name}`, names, size)
+  return llistxattr(directory === AT_FDCWD ? name : `/proc/self/fd/${directory}/${name}`, names, size)
 }
 
 /** Removes a name that is no directory. Throws LibcError: ENOENT, EISDIR, EPERM, EACCES, EROFS. */

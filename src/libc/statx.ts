@@ -10,8 +10,14 @@ const MASK = 0x07ff | 0x0800 | 0x1000
 
 const statx = declareCall('syscall', 'int64_t', ['int64_t', 'int', 'const char *', 'int', 'uint32_t', 'uint64_t'])
 
-const answer = new Int32Array(new ArrayBuffer(256))
+const memory = new ArrayBuffer(256)
+const answer = new Int32Array(memory)
+/** the same memory; little-endian as all that follows */
+const longs = new BigInt64Array(memory)
 let place: number | undefined
+
+/** As a directory: names are paths then. */
+export const AT_FDCWD = -100
 
 // Where in struct statx, in words of 32 bits (linux/stat.h; the same everywhere, little-endian here).
 const MNT_ID = [36, 37] as const
@@ -22,6 +28,27 @@ const ALL = [...INODE, 4, 5, 6, 7, 10, 11, 24, 25, 26, 28, 29, 30] as const
 
 /** A stat that was taken. */
 export type Words = Readonly<Int32Array>
+
+/** The same told apart; times in nanoseconds since 1970, that of birth 0 where the file system does not say. */
+export interface Stat {
+  readonly dev: number
+  readonly ino: bigint
+  /** type and permissions */
+  readonly mode: number
+  readonly nlink: number
+  readonly uid: number
+  readonly gid: number
+  /** of a device node, as Linux encodes it in 32 bits */
+  readonly device: number
+  /** bytes */
+  readonly size: number
+  /** of 512 bytes */
+  readonly blocks: number
+  readonly atimeNs: bigint
+  readonly mtimeNs: bigint
+  readonly ctimeNs: bigint
+  readonly birthtimeNs: bigint
+}
 
 /**
  * What a name in a directory stands for, a symlink itself; of an empty name the directory. The answer is overwritten by the next call: copy
@@ -35,6 +62,34 @@ export function statOf(directory: number, name: string): Words | undefined {
   if (result === 0) return answer
   if (result === -ERRNO.ENOENT || result === -ERRNO.ENOTDIR) return undefined
   throw new LibcError('statx', -result)
+}
+
+/** As statOf, told apart and not overwritten. */
+export function statIn(directory: number, name: string): Stat | undefined {
+  if (statOf(directory, name) === undefined) return undefined
+  return {
+    dev: deviceIn(34),
+    ino: BigInt.asUintN(64, longs[4] ?? 0n),
+    mode: (answer[7] ?? 0) & 0xffff,
+    nlink: (answer[4] ?? 0) >>> 0,
+    uid: (answer[5] ?? 0) >>> 0,
+    gid: (answer[6] ?? 0) >>> 0,
+    device: deviceIn(32),
+    size: Number(longs[5]),
+    blocks: Number(longs[6]),
+    atimeNs: timeIn(16),
+    mtimeNs: timeIn(28),
+    ctimeNs: timeIn(24),
+    birthtimeNs: timeIn(20),
+  }
+}
+
+const timeIn = (at: number): bigint => (longs[at / 2] ?? 0n) * 1_000_000_000n + BigInt((answer[at + 2] ?? 0) >>> 0)
+
+/** Major and minor as Linux has them in 32 bits (linux/kdev_t.h). */
+function deviceIn(at: number): number {
+  const [major, minor] = [answer[at] ?? 0, answer[at + 1] ?? 0]
+  return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xfff00) << 12)) >>> 0
 }
 
 /** Whether nothing has changed from one to the other, the time of access aside. */

@@ -13,7 +13,6 @@ const FEW = 1024
 const PATH = 'const char *'
 const get = declareCall('lgetxattr', 'int64_t', [PATH, PATH, 'void *', 'size_t'])
 const getOpen = declareCall('fgetxattr', 'int64_t', ['int', PATH, 'void *', 'size_t'])
-const list = declareCall('llistxattr', 'int64_t', [PATH, 'void *', 'size_t'])
 const set = declare('setxattr', 'int', [PATH, PATH, 'const void *', 'size_t', 'int'])
 const remove = declareCall('removexattr', 'int', [PATH, PATH])
 
@@ -33,17 +32,6 @@ export function getXattrOpen(fd: number, name: string): Buffer | undefined {
   if (length >= 0) return Buffer.from(answer.subarray(0, length))
   if (!isAbsence(-length)) throw new LibcError('fgetxattr', -length)
   return undefined
-}
-
-/** Names that are UTF-8; none where the file system keeps none. Throws LibcError. */
-export function listXattr(path: string): string[] {
-  let length = list(path, answer, FEW)
-  if (length === -ERRNO.ERANGE) length = list(path, answer, answer.length)
-  // E2BIG: more names than the kernel can say; such a node is shown without
-  if (length === -ERRNO.EOPNOTSUPP || length === -ERRNO.E2BIG || length === 0) return []
-  if (length < 0) throw new LibcError('llistxattr', -length)
-  const names = answer.toString('utf8', 0, length - 1).split('\0')
-  return names.filter((name) => !name.includes('\ufffd'))
 }
 
 /** Throws LibcError (ENOSPC, E2BIG, ERANGE, EOPNOTSUPP, EPERM). */

@@ -2,7 +2,8 @@
 import { closeSync, mkdirSync, openSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { listXattr } from '../../src/libc/xattr.ts'
+import { listXattrAt } from '../../src/libc/directory.ts'
+import { AT_FDCWD } from '../../src/libc/statx.ts'
 import { nodeDocument, Quickstart } from './running.ts'
 
 t.setTimeout(300_000)
@@ -65,7 +66,7 @@ async function killWhen(karst: Quickstart, isTime: () => boolean): Promise<boole
 
 /** Containers that have the property by now. */
 function done(top: string): number {
-  return readdirSync(top).filter((name) => listXattr(join(top, name)).includes('user.urn:x:y')).length
+  return readdirSync(top).filter((name) => listXattrAt(AT_FDCWD, join(top, name))?.includes('user.urn:x:y')).length
 }
 
 const phaseOf = async (karst: Quickstart, job: string): Promise<string> =>

@@ -34,7 +34,7 @@ export async function amend(store: Store, ref: Ref, extents: AsyncIterable<Exten
     needType(inode, 'data', path)
     needVersion(inode, options.ifContentVersion, path)
     // another name of the file must show the same bytes: then in place
-    return store.reflink && inode.stat.nlink === 1n
+    return store.reflink && inode.stat.nlink === 1
   })
   const spool = refusing(ref.path, () => stageFile(store, locate(store, ref)))
   try {
@@ -154,8 +154,8 @@ async function journalled(store: Store, opened: Opened, spool: Staged, intervals
 
 /** From here on the disk cannot be full, so that what the journal promises can be kept. */
 function reserveRoom(file: string, fd: number, { stat }: Inode, intervals: readonly Interval[]): void {
-  const sparse = stat.blocks * 512n < stat.size
-  const needed = intervals.filter(({ end, hole }) => !hole && (sparse || BigInt(end) > stat.size))
+  const sparse = stat.blocks * 512 < stat.size
+  const needed = intervals.filter(({ end, hole }) => !hole && (sparse || end > stat.size))
   if (needed.length === 0) return
   try {
     for (const { start, end } of needed) reserve(fd, start, end - start)

@@ -1,5 +1,6 @@
 /** Writes what is kept of a node: properties, record, owner, ACL, mode and times, touching only what differs. */
-import { chmodSync, chownSync, closeSync, constants, fstatSync, openSync, statSync } from 'node:fs'
+import { chmodSync, chownSync, closeSync, constants, openSync, statSync } from 'node:fs'
+import { statIn } from '../../libc/statx.ts'
 import { O_PATH, setTimes } from '../../libc/openat.ts'
 import { getXattr, removeXattr, setXattr } from '../../libc/xattr.ts'
 import { Fault } from '../../vospace/fault.ts'
@@ -88,8 +89,8 @@ export function pinned(file: string, inode: Inode): number {
 
 /** NodeBusy unless the descriptor is of that inode. */
 export function refuseOther(fd: number, { stat }: Inode): void {
-  const now = fstatSync(fd, { bigint: true })
-  if (now.ino !== stat.ino || now.dev !== stat.dev) throw new Fault('NodeBusy', 'replaced from outside this instant')
+  const now = statIn(fd, '')
+  if (now?.ino !== stat.ino || now.dev !== stat.dev) throw new Fault('NodeBusy', 'replaced from outside this instant')
 }
 
 function writePinned(pin: string, file: string, inode: Inode, wanted: Wanted, keeping: Keeping): void {
@@ -194,7 +195,7 @@ function writeOwner(file: string, inode: Inode, wanted: Wanted, { root, ids }: K
   if (!root) return
   const uid = uidOf(wanted.access.owner, ids)
   const gid = wanted.gid ?? inode.gid
-  if (BigInt(uid) !== inode.stat.uid || BigInt(gid) !== inode.stat.gid) chownSync(file, uid, gid)
+  if (uid !== inode.stat.uid || gid !== inode.stat.gid) chownSync(file, uid, gid)
 }
 
 function writeMode(file: string, inode: Inode, wanted: Wanted, acl: Acl | undefined, keeping: Keeping): void {

@@ -1,6 +1,10 @@
 /** One node as the file system has it: reads everything kept of it, in as few calls as it takes. */
-import { type BigIntStats, fstatSync, lstatSync, readlinkSync } from 'node:fs'
-import { getXattr, getXattrOpen, listXattr } from '../../libc/xattr.ts'
+import { readlinkSync } from 'node:fs'
+import { listXattrAt } from '../../libc/directory.ts'
+import { ERRNO } from '../../libc/errno.ts'
+import { LibcError } from '../../libc/ffi.ts'
+import { AT_FDCWD, type Stat, statIn } from '../../libc/statx.ts'
+import { getXattr, getXattrOpen } from '../../libc/xattr.ts'
 import { shownMode } from '../../vospace/mode.ts'
 import { groupList, type Access, type Entry, type NodeType, type Special } from '../../vospace/node.ts'
 import { type NodePath } from '../../vospace/path.ts'
@@ -25,7 +29,7 @@ export interface Keeping {
 
 export interface Inode {
   readonly type: NodeType
-  readonly stat: BigIntStats
+  readonly stat: Stat
   readonly self: string
   readonly id: string
   readonly contentVersion: string
@@ -56,13 +60,25 @@ export function recordName(keeping: Keeping): string {
   return keeping.root ? RECORD.root : RECORD.unprivileged
 }
 
+/** Where a node is looked at: a name in an open directory, or with AT_FDCWD a path; `file` is always a path to it. */
+interface Place {
+  readonly dir: number
+  readonly name: string
+  readonly file: string
+}
+
 /** What stands at a path (of the file system; not followed). undefined: nothing, or no node (a socket, FIFO or device) unless `special` is asked for. */
 export function readInode(file: string, keeping: Keeping, special = false): Inode | undefined {
-  const stat = lstatSync(file, { bigint: true, throwIfNoEntry: false })
+  return readInodeAt({ dir: AT_FDCWD, name: file, file }, keeping, special)
+}
+
+/** The same of a name in an open directory, where there is less of a way to walk. */
+export function readInodeAt(place: Place, keeping: Keeping, special = false): Inode | undefined {
+  const stat = statIn(place.dir, place.name)
   const type = stat === undefined ? undefined : (typeOf(stat) ?? (special ? 'data' : undefined))
   if (stat === undefined || type === undefined) return undefined
   try {
-    return readKept(file, type, stat, keeping)
+    return readKept(place, type, stat, keeping)
   } catch (error) {
     // another process took it away, or put something else there, since the line above
     if (['ENOENT', 'EINVAL', 'ENOTDIR'].includes(codeOf(error) ?? '')) return undefined
@@ -70,25 +86,25 @@ export function readInode(file: string, keeping: Keeping, special = false): Inod
   }
 }
 
-function readKept(file: string, type: NodeType, stat: BigIntStats, keeping: Keeping): Inode {
-  const found = type === 'container' ? keptAttributes(file, stat, keeping) : attributes(file, type, keeping)
+function readKept(place: Place, type: NodeType, stat: Stat, keeping: Keeping): Inode {
+  const found = type === 'container' ? keptAttributes(place, stat, keeping) : attributes(place, type, keeping)
   const self = selfOf(stat)
   const side = sidecarOf(self, type, found.record, keeping)
-  const record = { ...found.record, ...side?.record }
+  const record = side === undefined ? found.record : { ...found.record, ...side.record }
   const properties = side === undefined ? found.inline : new Map([...found.inline, ...side.properties])
-  const raw = found.acl ?? aclOfMode(Number(stat.mode))
+  const raw = found.acl ?? aclOfMode(stat.mode)
   const acl = unmasked(raw)
-  const mode = baseMode(Number(stat.mode & 0o7777n), type, acl, record, keeping)
-  const gid = keeping.root ? Number(stat.gid) : undefined
+  const mode = baseMode(stat.mode & 0o7777, type, acl, record, keeping)
+  const gid = keeping.root ? stat.gid : undefined
   const access = accessOf(type, mode, stat, acl, { ...found, record }, keeping)
   return {
     ...contentOf(self, type, stat, record),
     ...found,
     type, stat, self, record, side, properties, acl, mode, access,
     hasAcl: found.acl !== undefined,
-    gid: gid ?? record.gid ?? keeping.ids.gidOfUser(access.owner) ?? Number(stat.gid),
-    text: type === 'link' ? readlinkSync(file, { encoding: 'buffer' }) : undefined,
-    special: type === 'data' && !stat.isFile() ? specialOf(stat) : undefined,
+    gid: gid ?? record.gid ?? keeping.ids.gidOfUser(access.owner) ?? stat.gid,
+    text: type === 'link' ? readlinkSync(place.file, { encoding: 'buffer' }) : undefined,
+    special: type === 'data' && !isFile(stat) ? specialOf(stat) : undefined,
   } // prettier-ignore
 }
 
@@ -100,14 +116,14 @@ export function versionOf({ stat }: Inode): string {
 /** The inode as every layer sees it; `special`: as trusted mounts do. */
 export function entryOf(inode: Inode, path: NodePath, keeping: Keeping, special = false): Entry {
   const { type, stat, id, contentVersion, access, properties, md5, text } = inode
-  const real = Number(stat.mode & 0o7777n)
+  const real = stat.mode & 0o7777
   return {
     id, path, type, contentVersion, access, properties,
-    size: type === 'container' ? 0 : Number(stat.size),
+    size: type === 'container' ? 0 : stat.size,
     mode: shownMode(type, keeping.root ? real : inode.mode, access),
-    uid: keeping.root ? Number(stat.uid) : (keeping.ids.uidOf(access.owner) ?? Number(stat.uid)),
+    uid: keeping.root ? stat.uid : (keeping.ids.uidOf(access.owner) ?? stat.uid),
     gid: inode.gid,
-    nlink: Number(stat.nlink),
+    nlink: stat.nlink,
     mtime: stat.mtimeNs,
     ctime: stat.ctimeNs,
     version: versionOf(inode),
@@ -119,14 +135,18 @@ export function entryOf(inode: Inode, path: NodePath, keeping: Keeping, special 
   } // prettier-ignore
 }
 
-function specialOf({ mode, rdev }: BigIntStats): Special {
-  return { format: Number(mode & 0o170000n), device: Number(rdev & 0xffffffffn) }
+function specialOf({ mode, device }: Stat): Special {
+  return { format: mode & S_IFMT, device }
 }
 
-export function typeOf(stat: BigIntStats): NodeType | undefined {
-  if (stat.isFile()) return 'data'
-  if (stat.isDirectory()) return 'container'
-  return stat.isSymbolicLink() ? 'link' : undefined
+const S_IFMT = 0o170000
+const S_IFREG = 0o100000
+const TYPES: Readonly<Record<number, NodeType>> = { [S_IFREG]: 'data', 0o040000: 'container', 0o120000: 'link' }
+
+const isFile = ({ mode }: Pick<Stat, 'mode'>): boolean => (mode & S_IFMT) === S_IFREG
+
+function typeOf({ mode }: Pick<Stat, 'mode'>): NodeType | undefined {
+  return TYPES[mode & S_IFMT]
 }
 
 interface Found {
@@ -149,28 +169,31 @@ export function isSettled(ctime: bigint, time: number): boolean {
 }
 
 /** As `attributes`: read again only when ctime, which changes with every attribute and is nobody's to set, is another. */
-function keptAttributes(file: string, stat: BigIntStats, keeping: Keeping): Found {
+function keptAttributes(place: Place, stat: Stat, keeping: Keeping): Found {
   const inodes = known.get(keeping) ?? new Map<string, { ctime: bigint; found: Found }>()
   known.set(keeping, inodes)
   const key = `${stat.dev}:${stat.ino}`
   const before = inodes.get(key)
   if (before?.ctime === stat.ctimeNs) return before.found
   const time = Date.now()
-  const found = attributes(file, 'container', keeping)
+  const found = attributes(place, 'container', keeping)
   if (inodes.size >= MOST_KNOWN) inodes.clear()
   if (isSettled(stat.ctimeNs, time)) inodes.set(key, { ctime: stat.ctimeNs, found })
   else inodes.delete(key)
   return found
 }
 
-function attributes(file: string, type: NodeType, keeping: Keeping): Found {
+function attributes({ dir, name: at, file }: Place, type: NodeType, keeping: Keeping): Found {
+  const names = listXattrAt(dir, at)
+  if (names === undefined) throw new LibcError('listxattr', ERRNO.ENOENT)
+  if (names.length === 0) return NOTHING
   const prefix = propertyPrefix(type, keeping.root)
   const inline = new Map<string, string>()
   const foreign: string[] = []
   let record: NodeRecord = {}
   let acl: Acl | undefined
   let hasDefaultAcl = false
-  for (const name of listXattr(file)) {
+  for (const name of names) {
     if (name === recordName(keeping)) record = parseRecord(getXattr(file, name))
     else if (name === ACCESS_ACL) acl = keeping.root ? parseAcl(getXattr(file, name) ?? NONE) : undefined
     else if (name === DEFAULT_ACL) hasDefaultAcl = keeping.root
@@ -185,6 +208,8 @@ function attributes(file: string, type: NodeType, keeping: Keeping): Found {
   return { record, acl, hasDefaultAcl, inline, foreign }
 }
 const NONE = Buffer.alloc(0)
+/** Of the many that somebody else has put there: one for all of them, so nobody may change it. */
+const NOTHING: Found = { record: {}, acl: undefined, hasDefaultAcl: false, inline: new Map(), foreign: [] }
 
 /** Other programs' notes on the file. What is in trusted.* or security.* is of the inode (XFS shows its ACL there), not of the node. */
 function isForeign(name: string): boolean {
@@ -199,17 +224,18 @@ function sidecarOf(self: string, type: NodeType, record: NodeRecord, keeping: Ke
 
 /** The content version of an open data node. */
 export function openContentVersion(fd: number, keeping: Keeping): string {
-  const stat = fstatSync(fd, { bigint: true })
+  const stat = statIn(fd, '')
+  if (stat === undefined) throw new LibcError('statx', ERRNO.ENOENT)
   const record = parseRecord(getXattrOpen(fd, recordName(keeping)))
   return contentOf(selfOf(stat), 'data', stat, record).contentVersion
 }
 
-function contentOf(self: string, type: NodeType, stat: BigIntStats, record: NodeRecord) {
+function contentOf(self: string, type: NodeType, stat: Stat, record: NodeRecord) {
   const mine = record.self === self
   const id = mine && record.id !== undefined ? record.id : self
   if (type !== 'data') return { id, contentVersion: '', md5: undefined }
   // a write from outside changes size or mtime: then the bytes are not those that were named
-  const tied = mine && BigInt(record.size ?? -1) === stat.size && record.mtime === String(stat.mtimeNs)
+  const tied = mine && record.size === stat.size && record.mtime === String(stat.mtimeNs)
   const named = tied ? record.cv : undefined
   return {
     id,
@@ -228,15 +254,14 @@ function baseMode(real: number, type: NodeType, acl: Acl, record: NodeRecord, ke
 function accessOf(
   type: NodeType,
   mode: number,
-  stat: BigIntStats,
+  stat: Stat,
   acl: Acl,
   found: Pick<Found, 'record' | 'hasDefaultAcl'>,
   { root, ids, unlabelledOwner }: Keeping,
 ): Access {
   const { record, hasDefaultAcl } = found
-  const uid = Number(stat.uid)
-  const granted =
-    root && type !== 'link' ? groupsOfAcl(type, acl, Number(stat.gid), ids) : { groupRead: [], groupWrite: [] }
+  const { uid, gid } = stat
+  const granted = root && type !== 'link' ? groupsOfAcl(type, acl, gid, ids) : { groupRead: [], groupWrite: [] }
   const also = (record.also ?? []).filter((uri) => granted.groupWrite.includes(uri))
   return {
     owner: root ? ids.ownerOf(uid) : (record.owner ?? unlabelledOwner ?? ids.ownerOf(uid)),

@@ -7,11 +7,11 @@ import { type NodePath } from '../../vospace/path.ts'
 import { openBeneath } from '../../libc/openat.ts'
 import { type ListOptions } from '../backend.ts'
 import { refuseAborted, RESERVED, reservesIn, wrongType } from '../contract.ts'
-import { entryOf, readInode } from './inode.ts'
+import { entryOf, readInodeAt } from './inode.ts'
 import { namesAsRead, namesInOrder, type Unservable } from './names.ts'
 import { codeOf, refusal, refusing } from './refusal.ts'
 import { onNode, type Store } from './store.ts'
-import { type Spot } from './tree.ts'
+import { spot, type Spot } from './tree.ts'
 
 const BATCH = 100
 
@@ -30,7 +30,7 @@ export async function* list(store: Store, container: NodePath, options: ListOpti
     for await (const names of slices(refusals(container, parts))) {
       for (const name of names) {
         if (hidden && name === RESERVED) continue
-        const inode = refusing(name, () => readInode(`/proc/self/fd/${dir}/${name}`, store.keeping, unservable.special))
+        const inode = refusing(name, () => readInodeAt(spot(dir, name), store.keeping, unservable.special))
         // gone this instant, or a socket, FIFO or device
         if (inode === undefined) unservable.count++
         else yield entryOf(inode, `${prefix}${name}` as NodePath, store.keeping, unservable.special)

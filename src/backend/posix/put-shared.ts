@@ -19,7 +19,7 @@ export function sharedNode(store: Store, path: NodePath, options: PutOptions): R
   if (options.ifAbsent === true) return undefined
   try {
     return onNode(store, { path, ...(options.id !== undefined && { id: options.id }) }, (_at, inode, found) =>
-      inode.type === 'data' && inode.stat.nlink > 1n ? { path: found, id: inode.id } : undefined,
+      inode.type === 'data' && inode.stat.nlink > 1 ? { path: found, id: inode.id } : undefined,
     )
   } catch (error) {
     if (isFault(error)) return undefined

@@ -1,5 +1,6 @@
 /** The bytes of a data node as a stream: of one inode from first to last, and cut with an error when its bytes change meanwhile. */
-import { closeSync, constants, fstatSync, openSync, read as readAt } from 'node:fs'
+import { closeSync, constants, openSync, read as readAt } from 'node:fs'
+import { statIn } from '../../libc/statx.ts'
 import { Readable } from 'node:stream'
 import { Fault } from '../../vospace/fault.ts'
 import { type Entry } from '../../vospace/node.ts'
@@ -61,8 +62,8 @@ export function openBytes(store: Store, spot: Spot, inode: Inode, path: NodePath
 
 /** A changed mtime alone may be one that was set: then the record says that the bytes are still the same. */
 function sameBytes(fd: number, { stat, contentVersion }: Inode, store: Store): boolean {
-  const now = fstatSync(fd, { bigint: true })
-  if (now.size !== stat.size) return false
+  const now = statIn(fd, '')
+  if (now?.size !== stat.size) return false
   if (now.mtimeNs === stat.mtimeNs) return true
   return openContentVersion(fd, store.keeping) === contentVersion
 }

@@ -1,5 +1,5 @@
 /** The record: what we keep of a node beside what the file system keeps, as JSON in one extended attribute. Pure. */
-import { type BigIntStats } from 'node:fs'
+import { type Stat } from '../../libc/statx.ts'
 
 /** Every part is optional, so that a node without a record is an ordinary thing. */
 export interface NodeRecord {
@@ -73,7 +73,7 @@ function parsed(bytes: Buffer): unknown {
 }
 
 /** Name of an inode, not used again after it: number and birth time. */
-export function selfOf(stat: Pick<BigIntStats, 'ino' | 'birthtimeNs'>): string {
+export function selfOf(stat: Pick<Stat, 'ino' | 'birthtimeNs'>): string {
   return `${stat.ino.toString(36)}-${stat.birthtimeNs.toString(36)}`
 }
 
