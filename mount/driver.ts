@@ -229,7 +229,8 @@ function notThere(tree: Tree, folder: Inode, name: string, tick: number): Negati
   const forgotten = tree.doubts?.absent(folder, name)
   if (forgotten !== undefined) void tree.invalidateName(...forgotten)
   const isOld = tree.doubts?.isSince(`${folder.nodeid}/${name}`, tick) === true
-  return { nodeid: 0, entryTtl: isOld ? 0 : tree.ttl / 1000 }
+  const ttl = tree.lookAhead?.absentFor(folder, name) ?? tree.ttl
+  return { nodeid: 0, entryTtl: isOld ? 0 : ttl / 1000 }
 }
 
 function text(name: Buffer): string {

@@ -101,12 +101,14 @@ export class Tree {
   /** The gateway's answer to a change that this mount made. */
   changed(inode: Inode, entry?: SeenEntry): void {
     inode.changedAt = ++this.#tick
+    if (inode.parent !== undefined) this.lookAhead?.forget(inode.parent, inode.name)
     if (entry === undefined) inode.fetched = -Infinity
     else this.adopt(inode, entry, this.#tick)
   }
 
-  /** A folder whose names this mount changed: its times are guessed until somebody looks at them, and the gateway is asked. */
-  #namesChanged(folder: Inode, at: bigint, links = 0): void {
+  /** A folder in which this mount made a name, or took it away: its times are guessed until somebody looks at them, and the gateway is asked. */
+  #nameChanged(folder: Inode, name: string, isThere: boolean, at: bigint, links = 0): void {
+    this.lookAhead?.changed(folder, name, isThere)
     const { fetched, entry } = folder
     const time = at > entry.mtime ? at : entry.mtime
     folder.entry = { ...entry, mtime: time, ctime: time, nlink: Math.max(1, entry.nlink + links) }
@@ -209,10 +211,10 @@ export class Tree {
     for (let attempt = 1; ; attempt++) {
       const known = this.table.child(parent, name)
       if (known !== undefined && this.freshFor(known) > 0 && known.fetched > this.#doubted) return known
-      const ahead = await this.lookAhead?.find(parent, name)
-      if (ahead !== undefined && ahead.fetched > this.#doubted) return ahead
+      const ahead = await this.lookAhead?.find(parent, name, this.#doubted)
+      if (ahead !== undefined && ahead !== 'absent') return ahead
       const tick = this.#tick
-      const entry = await this.#find(parent, name)
+      const entry = ahead === 'absent' ? undefined : await this.#find(parent, name)
       if (entry === undefined) {
         if (this.table.child(parent, name) === known) this.table.vacate(parent, name)
         return undefined
@@ -256,7 +258,8 @@ export class Tree {
     const entry = await this.#in(parent, name, call)
     const inode = this.table.seen(parent, name, entry)
     this.changed(inode, entry)
-    this.#namesChanged(parent, entry.ctime, entry.type === 'container' ? 1 : 0)
+    this.#nameChanged(parent, name, true, entry.ctime, entry.type === 'container' ? 1 : 0)
+    if (entry.type === 'container') this.lookAhead?.made(inode)
     return inode
   }
 
@@ -292,7 +295,7 @@ export class Tree {
       await this.remote.remove(hidden.path, 'leaf')
       if (inode !== undefined) this.#displaced(inode, parent, name)
     }
-    this.#namesChanged(parent, now())
+    this.#nameChanged(parent, name, false, now())
   }
 
   /** Where the gateway keeps a file that is too large to be fetched before its name goes. */
@@ -314,7 +317,7 @@ export class Tree {
     const inode = this.table.child(parent, name)
     await this.#in(parent, name, (path) => this.remote.remove(path, 'container'))
     if (inode !== undefined) this.#gone(inode)
-    this.#namesChanged(parent, now(), -1)
+    this.#nameChanged(parent, name, false, now(), -1)
   }
 
   /** Brings here what a reader may still want of a file that is about to lose its last name. */
@@ -390,8 +393,8 @@ export class Tree {
       this.#strayed(source, to, newName)
     }
     const moved = entry.type === 'container' && parent !== to ? 1 : 0
-    this.#namesChanged(parent, entry.ctime, -moved)
-    this.#namesChanged(to, entry.ctime, moved)
+    this.#nameChanged(parent, name, flags === 'exchange', entry.ctime, -moved)
+    this.#nameChanged(to, newName, true, entry.ctime, moved)
     if (flags !== 'exchange' && target !== undefined && target !== inode) this.#lostName(target, to, newName, survives)
   }
 

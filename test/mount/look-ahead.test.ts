@@ -2,6 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Doubts } from '../../mount/doubts.ts'
+import { LookAhead } from '../../mount/look-ahead.ts'
+import { mkdir } from '../../mount/make.ts'
 import { Fault } from '../../src/vospace/fault.ts'
 import { errnoOf, walk, type Walked } from './tree-harness.ts'
 
@@ -108,4 +110,84 @@ t.test('a refused page is no error, nor asked for again and again', async (t) =>
   )
   t.equal(walked.remote.count('page'), 1)
   t.equal(await errnoOf(walked.find('/many/none')), 'ENOENT')
+})
+
+t.test('names that are not there cost no request each, where a page covers them', async (t) => {
+  const walked = await folder(t)
+  await look(bound(walked), names.slice(0, 10))
+  walked.remote.calls.splice(0)
+  const absent = Array.from({ length: 50 }, (_, i) => `f${i}-not`)
+  t.same(
+    await look(bound(walked), absent),
+    absent.map(() => undefined),
+  )
+  t.same(walked.remote.calls, [])
+  const many = await walked.find('/many')
+  const left = walked.tree.lookAhead?.absentFor(many, 'f1-not')
+  t.ok(left !== undefined && left < 60_000, 'and are believed no longer than the page')
+})
+
+t.test('what a page does not cover is asked for', async (t) => {
+  const walked = await folder(t, 60, 2500)
+  await look(bound(walked), [...names.slice(0, 10), 'f2499'])
+  const before = walked.remote.count('entry')
+  t.same(await look(bound(walked), ['f0-not', 'f99-not']), [undefined, undefined])
+  t.ok(walked.remote.count('entry') > before)
+})
+
+t.test('a name of a page is gone, or there, as soon as this mount has made it so', async (t) => {
+  const walked = await folder(t)
+  await look(bound(walked), names.slice(0, 10))
+  const many = await walked.find('/many')
+  t.same(await look(bound(walked), ['new']), [undefined])
+  await walked.tree.unlink(many, 'f20')
+  await walked.writeFile('/many/new', 'made')
+  await walked.tree.rename(many, 'f21', many, 'f22', 'exchange')
+  walked.remote.calls.splice(0)
+  t.same(await look(bound(walked), ['f20', 'f23', 'f24']), [undefined, 2, 2])
+  t.same(walked.remote.calls, [], 'the rest of the page is as good as before')
+  t.same(await look(bound(walked), ['new']), [4])
+  const [one, other] = [await walked.find('/many/f21'), await walked.find('/many/f22')]
+  t.same([one.entry.path, other.entry.path], [`${HOME}/many/f21`, `${HOME}/many/f22`])
+})
+
+t.test('what this mount changes while a page is on its way is not undone by it', async (t) => {
+  const walked = await folder(t)
+  const { tree, remote } = walked
+  const gate = Promise.withResolvers<void>()
+  tree.lookAhead = new LookAhead(tree, async (...asked) => {
+    const page = await remote.page(...asked)
+    await gate.promise
+    return page
+  })
+  const many = await walked.find('/many')
+  const looked = look(bound(walked), names.slice(0, 4))
+  await sleep(5)
+  await tree.unlink(many, 'f20')
+  await mkdir(tree, many, 'new', 0o755)
+  gate.resolve()
+  await looked
+  t.same(await look(bound(walked), ['f20', 'new', 'f30']), [undefined, 0, 2])
+})
+
+t.test('a folder that this mount has made is known to be empty', async (t) => {
+  const walked = await folder(t)
+  await walked.mkdir('/many/new')
+  walked.remote.calls.splice(0)
+  t.equal(await errnoOf(walked.find('/many/new/none')), 'ENOENT')
+  t.equal(walked.remote.count('entry'), 0)
+  walked.remote.write(`${HOME}/many/new/some`, 'of another')
+  const folderOf = await walked.find('/many/new')
+  const doubts = new Doubts(walked.tree)
+  walked.tree.doubts = doubts
+  doubts.note(`${folderOf.nodeid}/some`)
+  t.equal((await walked.find('/many/new/some')).entry.size, 10)
+})
+
+t.test('a folder that was moved has no page of where it was', async (t) => {
+  const walked = await folder(t)
+  await look(bound(walked), names.slice(0, 10))
+  await walked.rename('/many', '/moved')
+  walked.remote.write(`${HOME}/moved/none`, 'there')
+  t.equal((await walked.find('/moved/none')).entry.size, 5)
 })
