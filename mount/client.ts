@@ -90,7 +90,7 @@ export class Client implements Remote {
     return this.#get('entry', { path, id }, entryFrom)
   }
 
-  list(path: NodePath, signal?: AbortSignal): AsyncIterable<SeenEntry> {
+  list(path: NodePath, signal?: AbortSignal): AsyncIterable<readonly SeenEntry[]> {
     const page = (cursor: string | undefined): Promise<Answer> =>
       this.#exchange.send({
         method: 'GET',

@@ -1,4 +1,5 @@
 // An open folder: the gateway's listing as it streams in, with positions that stay while it is open.
+import { setImmediate as turn } from 'node:timers/promises'
 import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { nameOf } from '../src/vospace/path.ts'
 import { type Inode } from './cache.ts'
@@ -38,23 +39,29 @@ export class Directory {
   }
 
   /**
-   * Gives entries from `offset` on, at least one before it returns unless there are no more. Position 0 begins anew, so
+   * Gives entries from `offset` on, at least one of the gateway's before it returns unless there are no more. Position 0 begins anew, so
    * that rewinddir(3) shows what is there now.
    */
   async read(offset: number, take: Take): Promise<void> {
     if ((offset === 0 && this.#listing.started) || offset - DOTS.length < this.#listing.first) this.#restart()
     let at = offset
     for (; at < DOTS.length; at++) if (!take(this.#dots(at), at + 1)) return
-    for (let taken = at > offset; ; at++) {
+    for (let taken = false; ; at++) {
       const index = at - DOTS.length
-      // what has come is shown before the rest is waited for
-      if (taken && !this.#listing.has(index)) return
-      const entry = await this.#listing.get(index)
+      const entry = this.#listing.peek(index) ?? (await this.#more(index, taken))
       if (entry === undefined) return
       if (isHiddenName(nameOf(entry.path))) continue
       if (!this.#give(entry, at + 1, take)) return
       taken = true
     }
+  }
+
+  /** What has come is shown before the rest is waited for, unless that is on its way through this process. */
+  async #more(index: number, taken: boolean): Promise<SeenEntry | undefined> {
+    if (!taken) return this.#listing.get(index)
+    if (this.#listing.isOver) return undefined
+    await turn()
+    return this.#listing.peek(index)
   }
 
   #give(entry: SeenEntry, offset: number, take: Take): boolean {
@@ -116,8 +123,16 @@ class Listing {
     }
   }
 
-  has(index: number): boolean {
-    return index < this.first + this.#entries.length || this.#failure !== undefined
+  /** Nothing comes any more. */
+  get isOver(): boolean {
+    return this.#ended
+  }
+
+  /** As `get`, of what has come. */
+  peek(index: number): SeenEntry | undefined {
+    const entry = this.#entries[index - this.first]
+    if (entry !== undefined) this.#want(index)
+    return entry
   }
 
   /** `undefined` after the last. Throws what the gateway refuses. */
@@ -153,9 +168,8 @@ class Listing {
   async #pump(): Promise<void> {
     try {
       const path = this.#tree.table.path(this.#inode)
-      for await (const entry of this.#tree.remote.list(path, this.#abort.signal)) {
-        if (this.#after !== undefined && Buffer.compare(Buffer.from(nameOf(entry.path)), this.#after) <= 0) continue
-        this.#entries.push(entry)
+      for await (const entries of this.#tree.remote.list(path, this.#abort.signal)) {
+        this.#entries.push(...(this.#after === undefined ? entries : entries.filter((entry) => this.#isNew(entry))))
         this.#wake()
         while (this.first + this.#entries.length > this.#wanted + AHEAD) {
           if (this.#abort.signal.aborted) return
@@ -168,6 +182,10 @@ class Listing {
     }
     this.#ended = true
     this.#wake()
+  }
+
+  #isNew({ path }: SeenEntry): boolean {
+    return this.#after === undefined || Buffer.compare(Buffer.from(nameOf(path)), this.#after) > 0
   }
 
   #wake(): void {

@@ -4,7 +4,7 @@ import { isFault } from '../src/vospace/fault.ts'
 import { type LockKind, type LockType, TO_THE_END } from '../src/vospace/lock.ts'
 import { type NodePath } from '../src/vospace/path.ts'
 import { type Answer, type Call, type Exchange } from './exchange.ts'
-import { jsonLines } from './ndjson.ts'
+import { jsonValues } from './ndjson.ts'
 import { malformed } from './refusal.ts'
 import { type RemoteRef } from './remote.ts'
 
@@ -93,7 +93,7 @@ export function leaseCalls(exchange: Exchange, base: string, mount: string, pati
     async changes(path, since, signal) {
       const query = `path=${encodeURIComponent(path)}&mount=${mount}${since === undefined ? '' : `&since=${since}`}`
       const target = `${base}/changes?${query}`
-      return exchange.send({ method: 'GET', target, signal, isWaiting: true, accept: async (a) => jsonLines(a.body) })
+      return exchange.send({ method: 'GET', target, signal, isWaiting: true, accept: async (a) => jsonValues(a.body) })
     },
   }
 }

@@ -14,18 +14,19 @@ type PageEnd = { readonly next: string | null } | { readonly broken: unknown }
 const FRUITLESS = 5
 
 /**
- * Entries in the order they come; holds one part of one page. A refusal, also one in the midst, is thrown as its Fault.
+ * Entries in the order they come, together those that come together; holds one part of one page. A refusal, also one in the midst, is thrown as
+ * its Fault, after the entries before it.
  * `page` fetches the answer that starts at a cursor, with its own retries.
  */
 export async function* listing(
   page: (cursor: string | undefined) => Promise<Answer>,
   signal: AbortSignal | undefined,
-): AsyncGenerator<SeenEntry> {
+): AsyncGenerator<readonly SeenEntry[]> {
   let cursor: string | undefined
   let last: string | undefined
   for (let fruitless = 0; ;) {
     const before = last
-    const end = yield* entriesOf(await page(cursor), signal, last, (name) => (last = name))
+    const end = yield* partsOf(await page(cursor), signal, last, (name) => (last = name))
     if ('next' in end && end.next === null) return
     fruitless = last === before ? fruitless + 1 : 0
     const next = 'next' in end ? (end.next ?? undefined) : last
@@ -39,9 +40,11 @@ export async function* listing(
 export async function pageOf(answer: Answer): Promise<Page> {
   const entries: SeenEntry[] = []
   let next: string | null | undefined
-  for await (const value of jsonLines(answer.body)) {
-    next = cursorIn(value)
-    if (next === undefined) entries.push(entryIn(value))
+  for await (const values of jsonLines(answer.body)) {
+    for (const value of values) {
+      next = cursorIn(value)
+      if (next === undefined) entries.push(entryIn(value))
+    }
   }
   if (next === undefined) throw malformed('a listing without its last line')
   return { entries, isLast: next === null }
@@ -53,35 +56,61 @@ function brokenOff(end: PageEnd): Fault {
 }
 
 /**
- * The entries of one page but `skip`, which the page before had already (a cursor is inclusive); tells each name to `seen`.
+ * The entries of one page but `skip`, which the page before had already (a cursor is inclusive); tells the last name of each part to `seen`.
  * Whoever stops in the midst ends the iteration of the body, and with it the request.
  */
-async function* entriesOf(
+async function* partsOf(
   answer: Answer,
   signal: AbortSignal | undefined,
   skip: string | undefined,
   seen: (name: string) => void,
-): AsyncGenerator<SeenEntry, PageEnd> {
+): AsyncGenerator<readonly SeenEntry[], PageEnd> {
   let end: PageEnd = { broken: 'no last line' }
   try {
-    for await (const value of jsonLines(answer.body)) {
-      if ('next' in end) throw malformed('something after the last line')
-      const next = cursorIn(value)
-      if (next !== undefined) {
-        end = { next } // read on to the end, so that the connection can be used again
-        continue
+    for await (const values of jsonLines(answer.body)) {
+      if ('next' in end && values.length > 0) throw malformed('something after the last line')
+      const { entries, next, failure } = taken(values, skip)
+      const last = entries.at(-1)
+      if (last !== undefined) {
+        seen(nameOf(last.path))
+        yield entries
       }
-      const entry = entryIn(value)
-      const name = nameOf(entry.path)
-      if (name === skip) continue
-      seen(name)
-      yield entry
+      if (failure !== undefined) throw failure
+      // read on to the end, so that the connection can be used again
+      if (next !== undefined) end = { next }
     }
     return end
   } catch (error) {
     signal?.throwIfAborted()
     if (!isPassing(error)) throw error
     return 'next' in end ? end : { broken: error }
+  }
+}
+
+interface Taken {
+  readonly entries: SeenEntry[]
+  /** of a last line */
+  readonly next?: string | null
+  /** what ended it in the midst */
+  readonly failure?: Error
+}
+
+function taken(values: readonly unknown[], skip: string | undefined): Taken {
+  const entries: SeenEntry[] = []
+  try {
+    for (const [at, value] of values.entries()) {
+      const next = cursorIn(value)
+      if (next !== undefined) {
+        if (at + 1 < values.length) throw malformed('something after the last line')
+        return { entries, next }
+      }
+      const entry = entryIn(value)
+      if (skip === undefined || nameOf(entry.path) !== skip) entries.push(entry)
+    }
+    return { entries }
+  } catch (error) {
+    if (!isFault(error)) throw error
+    return { entries, failure: error }
   }
 }
 

@@ -5,29 +5,42 @@ import { malformed } from './refusal.ts'
 const LONGEST_LINE = 1 << 20
 const NEWLINE = 10
 
-/** The values, one a line; a last line without its newline is one too. Throws InternalFault for what is no JSON or too long. */
-export async function* jsonLines(body: AsyncIterable<Buffer>): AsyncGenerator<unknown> {
+/**
+ * The values, one a line, those of each part as it comes; a last line without its newline is one too. Throws InternalFault for what is no JSON
+ * or too long, after the values before it.
+ */
+export async function* jsonLines(body: AsyncIterable<Buffer>): AsyncGenerator<readonly unknown[]> {
   let held: Buffer[] = []
   let length = 0
   for await (const part of body) {
-    let start = 0
-    for (let end = part.indexOf(NEWLINE); end >= 0; end = part.indexOf(NEWLINE, start)) {
-      const line = part.subarray(start, end)
-      yield valueOf(held.length === 0 ? line : Buffer.concat([...held, line]))
+    const end = part.lastIndexOf(NEWLINE)
+    if (end >= 0) {
+      yield* valuesOf(held.length === 0 ? part.toString('utf8', 0, end) : textOf([...held, part.subarray(0, end)]))
       held = []
       length = 0
-      start = end + 1
     }
-    if (start < part.length) held.push(part.subarray(start))
-    if ((length += part.length - start) > LONGEST_LINE) throw malformed('a line that does not end')
+    if (end + 1 < part.length) held.push(part.subarray(end + 1))
+    if ((length += part.length - end - 1) > LONGEST_LINE) throw malformed('a line that does not end')
   }
-  if (length > 0) yield valueOf(Buffer.concat(held))
+  if (length > 0) yield* valuesOf(textOf(held))
 }
 
-function valueOf(line: Buffer): unknown {
-  try {
-    return JSON.parse(line.toString('utf8'))
-  } catch (error) {
-    throw malformed(`no JSON: ${line.toString('utf8', 0, 100)}`, error)
+/** The same one by one. */
+export async function* jsonValues(body: AsyncIterable<Buffer>): AsyncGenerator<unknown> {
+  for await (const values of jsonLines(body)) yield* values
+}
+
+const textOf = (parts: readonly Buffer[]): string => Buffer.concat(parts).toString('utf8')
+
+function* valuesOf(text: string): Generator<readonly unknown[]> {
+  const values: unknown[] = []
+  for (const line of text.split('\n')) {
+    try {
+      values.push(JSON.parse(line))
+    } catch (error) {
+      yield values
+      throw malformed(`no JSON: ${line.slice(0, 100)}`, error)
+    }
   }
+  yield values
 }

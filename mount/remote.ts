@@ -76,7 +76,8 @@ export interface SpaceLeft {
 export interface Remote {
   identity(): Promise<Identity>
   entry(ref: RemoteRef): Promise<SeenEntry>
-  list(path: NodePath, signal?: AbortSignal): AsyncIterable<SeenEntry>
+  /** Entries as they come, together those that come together. */
+  list(path: NodePath, signal?: AbortSignal): AsyncIterable<readonly SeenEntry[]>
   /** Up to `limit` entries from that name on, or from the first; absent: names are asked for one by one. */
   page?(path: NodePath, limit: number, from?: string): Promise<Page>
   /** `body` is called anew for every attempt. */

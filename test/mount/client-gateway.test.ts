@@ -77,7 +77,7 @@ t.test('it makes, lists, links, moves and removes', async (t) => {
   for (const name of ['b', 'é', 'a'])
     await alice.put({ path: child(d, name) }, () => parts(name), { length: Buffer.byteLength(name) })
   const names: string[] = []
-  for await (const entry of alice.list(d)) names.push(nameOf(entry.path))
+  for await (const entries of alice.list(d)) names.push(...entries.map((entry) => nameOf(entry.path)))
   t.same(names, ['a', 'b', 'link', 'é'])
   t.equal((await alice.rename(child(d, 'a'), child(d, 'b'), 'replace')).path, child(d, 'b'))
   t.equal(String(await alice.read({ path: child(d, 'b') }, { start: 0, end: 9 }, {})), 'a')

@@ -124,14 +124,14 @@ export class FakeRemote implements Remote {
     return this.#call('entry', [ref], () => this.#tree.seen(this.#tree.find(ref)))
   }
 
-  async *list(path: NodePath, signal?: AbortSignal): AsyncGenerator<SeenEntry> {
+  async *list(path: NodePath, signal?: AbortSignal): AsyncGenerator<readonly SeenEntry[]> {
     const children = await this.#call('list', [path], () => {
       const container = this.#tree.container(path)
       return [...container.children.values()].sort((a, b) => byteOrder(a.name, b.name))
     })
     for (const node of children) {
       signal?.throwIfAborted()
-      if (this.#tree.byId.has(node.id)) yield this.#tree.seen(node)
+      if (this.#tree.byId.has(node.id)) yield [this.#tree.seen(node)]
     }
   }
 

@@ -43,7 +43,7 @@ async function answer(remote: Remote, { id, name, args }: Call): Promise<Returne
 
 async function perform(remote: Remote, name: RemoteCall, args: unknown[]): Promise<unknown> {
   const method = remote[name].bind(remote) as (...args: unknown[]) => unknown
-  if (name === 'list') return collected(method(...args) as AsyncIterable<SeenEntry>)
+  if (name === 'list') return (await collected(method(...args) as AsyncIterable<SeenEntry[]>)).flat()
   if (name !== 'put' && name !== 'amend') return method(...args)
   const [ref, parts, options] = args
   return method(ref, () => (parts as unknown[]).map(buffers), options)
@@ -74,7 +74,7 @@ export function remoteOverChannel(): Remote {
     identity: () => call('identity'),
     entry: (ref) => call('entry', { ...ref }),
     async *list(path) {
-      yield* (await call('list', path)) as SeenEntry[]
+      yield await call('list', path)
     },
     put: async (ref, body, { signal: _signal, ...attributes }) =>
       call('put', { ...ref }, await collected(body()), attributes),
