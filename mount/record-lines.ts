@@ -1,7 +1,7 @@
 // The form of a mount's record: frames of changes as JSON, each with the answer that the kernel got after it. A frame that a
 // kill cut off is as if it had never been written.
 import fs from 'node:fs'
-import { entryFromJson, entryToJson, type EntryJson } from '../src/codec/fs-v1.ts'
+import { entryFromJson, type EntryJson, entryText, quoted } from '../src/codec/fs-v1.ts'
 import { type Inode, type InodeTable, type SavedInode } from './cache.ts'
 import { ExtentMap, type Span } from './extents.ts'
 import { type SavedContent, type SavedFolder, type SavedHandle } from './recorder.ts'
@@ -56,11 +56,12 @@ export interface Restored {
 const HEAD = 20
 const TAIL = Buffer.from('\nend\n')
 
-export function inodeLine(table: InodeTable, inode: Inode): Line {
+/** A line of kind `i` as its text: a listing makes thousands. */
+export function inodeText(table: InodeTable, inode: Inode): string {
   const { nodeid, parent, name, entry, lookups, unlinked, hidden, retired } = inode
-  const is = [table.stands(inode), unlinked, hidden, retired] as const
-  const p = parent === undefined ? {} : { p: parent.nodeid }
-  return ['i', { n: nodeid, ...p, name, e: entryToJson(entry), l: lookups, is }]
+  const p = parent === undefined ? '' : `"p":${parent.nodeid},`
+  const is = `${table.stands(inode)},${unlinked},${hidden},${retired}`
+  return `["i",{"n":${nodeid},${p}"name":${quoted(name)},"e":${entryText(entry)},"l":${lookups},"is":[${is}]}]`
 }
 
 export function contentLine({ nodeid, content }: Inode): Line {
@@ -91,14 +92,16 @@ function mapOf(flat: readonly number[]): ExtentMap {
   return map
 }
 
-/** The pieces of one frame: lengths and number, the changes, `length` bytes of the answer's parts, the end. */
+/** The pieces of one frame: lengths and number, the changes (lines, or their text), `length` bytes of the answer's parts, the end. */
 export function frame(
-  lines: readonly Line[],
+  lines: readonly (Line | string)[],
   unique: number,
   parts: readonly Uint8Array[],
   length: number,
 ): Uint8Array[] {
-  const changes = Buffer.from(JSON.stringify(lines))
+  const changes = Buffer.from(
+    `[${lines.map((line) => (typeof line === 'string' ? line : JSON.stringify(line))).join(',')}]`,
+  )
   const head = Buffer.allocUnsafe(HEAD)
   head.writeUInt32LE(changes.length, 0)
   head.writeUInt32LE(length, 4)

@@ -7,7 +7,7 @@ import { type Inode, type InodeTable } from './cache.ts'
 import { type Directories } from './folders.ts'
 import { type Files } from './handle.ts'
 import { type Recorder, type SavedFolder, type SavedHandle, type SavedWrite } from './recorder.ts'
-import { contentLine, frame, inodeLine, readFrames, type Line, type Restored } from './record-lines.ts'
+import { contentLine, frame, inodeText, readFrames, type Line, type Restored } from './record-lines.ts'
 
 /** Bytes after which the file begins anew with what still counts, unless that alone is a quarter of it. */
 const COMPACT_AT = 8 << 20
@@ -36,7 +36,7 @@ export class MountRecord implements Recorder {
   #changed = new Set<Inode>()
   #counted = new Set<Inode>()
   #contents = new Set<Inode>()
-  #lines: Line[] = []
+  #lines: (Line | string)[] = []
   #afterwards: (() => void)[] = []
   #decided = new Map<number, Buffer>()
 
@@ -145,11 +145,11 @@ export class MountRecord implements Recorder {
     if (this.#size > this.#compactAt) this.#compact(unique, parts, length)
   }
 
-  #pending(): Line[] {
+  #pending(): (Line | string)[] {
     const lines = this.#lines
     for (const inode of this.#changed) {
       this.#counted.delete(inode)
-      lines.push(this.#parts?.table.has(inode) === true ? inodeLine(this.#parts.table, inode) : ['x', inode.nodeid])
+      lines.push(this.#parts?.table.has(inode) === true ? inodeText(this.#parts.table, inode) : ['x', inode.nodeid])
     }
     for (const inode of this.#counted) lines.push(['n', inode.nodeid, inode.lookups])
     for (const inode of this.#contents) lines.push(contentLine(inode))
@@ -182,7 +182,7 @@ export class MountRecord implements Recorder {
     }
   }
 
-  #everything(): Line[] {
+  #everything(): (Line | string)[] {
     if (this.#parts === undefined) return []
     const { table, files, folders } = this.#parts
     const { handles, last: fh } = files.save()
@@ -191,7 +191,7 @@ export class MountRecord implements Recorder {
     const { root } = table
     return [
       ['l', table.last, fh, open.last],
-      ...inodes.filter((inode) => inode !== root).map((inode) => inodeLine(table, inode)),
+      ...inodes.filter((inode) => inode !== root).map((inode) => inodeText(table, inode)),
       ...handles.map((handle): Line => ['h', handle]),
       ...open.folders.map((folder): Line => ['d', folder]),
       ...inodes.filter(({ content }) => content !== undefined).map(contentLine),

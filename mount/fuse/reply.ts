@@ -45,8 +45,10 @@ export class Reply {
     this.long(word + 2, a.size)
     this.long(word + 4, a.blocks)
     this.#time(word + 6, word + 12, a.atime)
-    this.#time(word + 8, word + 13, a.mtime)
-    this.#time(word + 10, word + 14, a.ctime)
+    if (a.mtime === a.atime) this.#sameTime(word + 8, word + 13, word + 6, word + 12)
+    else this.#time(word + 8, word + 13, a.mtime)
+    if (a.ctime === a.atime) this.#sameTime(word + 10, word + 14, word + 6, word + 12)
+    else this.#time(word + 10, word + 14, a.ctime)
     words[word + 15] = a.mode
     words[word + 16] = a.nlink
     words[word + 17] = a.uid
@@ -95,6 +97,14 @@ export class Reply {
       at += part.length
     }
     return total
+  }
+
+  /** Taking a bigint apart is what costs most here. */
+  #sameTime(word: number, nsecWord: number, from: number, nsecFrom: number): void {
+    const { words } = this
+    words[word] = words[from] ?? 0
+    words[word + 1] = words[from + 1] ?? 0
+    words[nsecWord] = words[nsecFrom] ?? 0
   }
 
   #time(word: number, nsecWord: number, time: Time): void {

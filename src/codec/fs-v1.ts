@@ -62,6 +62,35 @@ export function entryToJson(entry: SeenEntry): EntryJson {
   }
 }
 
+/** JSON.stringify(entryToJson(entry)), put together by hand: listings, and what a mount writes down, are made of little else. */
+export function entryText(entry: SeenEntry): string {
+  const { access, md5, text, atime, hasAcl, special } = entry
+  const { isPublic, groupRead, groupWrite, inherit, locked } = access
+  const rest =
+    (md5 === undefined ? '' : `,"md5":${quoted(md5)}`) +
+    (text === undefined ? '' : `,${JSON.stringify(textToJson(text)).slice(1, -1)}`) +
+    (atime === undefined ? '' : `,"atime":"${atime}"`) +
+    (hasAcl === undefined ? '' : `,"hasAcl":${hasAcl}`) +
+    (special === undefined ? '' : `,"special":${JSON.stringify(special)}`)
+  return (
+    `{"id":${quoted(entry.id)},"path":${quoted(entry.path)},"type":"${entry.type}","size":${entry.size},"mode":${entry.mode},` +
+    `"uid":${entry.uid},"gid":${entry.gid},"owner":${quoted(access.owner)},"nlink":${entry.nlink},` +
+    `"mtime":"${entry.mtime}","ctime":"${entry.ctime}",` +
+    `"contentVersion":${quoted(entry.contentVersion)},"version":${quoted(entry.version)},` +
+    `"access":{"isPublic":${isPublic},"groupRead":${list(groupRead)},"groupWrite":${list(groupWrite)},"inherit":${inherit},"locked":${locked}},` +
+    `"readable":${entry.readable},"writable":${entry.writable}${rest}}`
+  )
+}
+
+const list = (texts: readonly string[]): string => (texts.length === 0 ? '[]' : JSON.stringify(texts))
+
+/** A string as JSON has it: what needs no escapes, as most, is only copied. */
+export function quoted(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text)
+}
+/** no quotation mark, backslash or control character; no surrogate, which may be a lone one */
+const PLAIN = /^[ !#-[\]-\ud7ff\ue000-\uffff]*$/
+
 /** Throws InvalidData for what is no entry. Properties do not travel with an entry. */
 export function entryFromJson(value: unknown): SeenEntry {
   const json = value as EntryJson
@@ -80,8 +109,8 @@ export function entryFromJson(value: unknown): SeenEntry {
     ctime: BigInt(json.ctime),
     contentVersion: json.contentVersion,
     version: json.version,
-    access: { ...json.access, owner: json.owner },
-    properties: new Map(),
+    access: accessOf(json),
+    properties: NO_PROPERTIES,
     readable: json.readable,
     writable: json.writable,
     ...(json.md5 !== undefined && { md5: json.md5 }),
@@ -90,6 +119,12 @@ export function entryFromJson(value: unknown): SeenEntry {
     ...(json.hasAcl === true && { hasAcl: true as const }),
     ...(json.special !== undefined && { special: json.special }),
   }
+}
+
+const NO_PROPERTIES: ReadonlyMap<string, string> = new Map()
+
+function accessOf({ owner, access: { isPublic, groupRead, groupWrite, inherit, locked } }: EntryJson): Access {
+  return { owner, isPublic, groupRead, groupWrite, inherit, locked }
 }
 
 function isEntryJson(json: Partial<EntryJson> | null | undefined): json is EntryJson {
@@ -104,10 +139,19 @@ function isEntryJson(json: Partial<EntryJson> | null | undefined): json is Entry
     typeof json.version === 'string' &&
     isAccess(json.access) &&
     isSpecial(json) &&
-    [json.size, json.mode, json.uid, json.gid, json.nlink].every((n) => Number.isSafeInteger(n)) &&
-    [json.mtime, json.ctime, json.atime ?? '0'].every((ns) => typeof ns === 'string' && /^-?\d{1,19}$/.test(ns))
+    isCount(json.size) &&
+    isCount(json.mode) &&
+    isCount(json.uid) &&
+    isCount(json.gid) &&
+    isCount(json.nlink) &&
+    isTime(json.mtime) &&
+    isTime(json.ctime) &&
+    (json.atime === undefined || isTime(json.atime))
   )
 }
+
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value)
+const isTime = (value: unknown): boolean => typeof value === 'string' && /^-?\d{1,19}$/.test(value)
 
 function isSpecial({ special }: Partial<EntryJson>): boolean {
   return special === undefined || [special.format, special.device].every((n) => Number.isSafeInteger(n) && n >= 0)

@@ -3,7 +3,7 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fa
 import { type OutgoingHttpHeaders } from 'node:http'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { entryToJson, pathParameter } from '../codec/fs-v1.ts'
+import { entryText, entryToJson, pathParameter } from '../codec/fs-v1.ts'
 import { checkData, entryOf, type FsListing, listOf, readData, statfs, xattr, xattrNames } from '../space/filesystem.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { sendFile } from './download.ts'
@@ -136,7 +136,7 @@ async function* lines(listing: FsListing, request: FastifyRequest): AsyncGenerat
   let chunk = ''
   try {
     for await (const entry of listing.entries) {
-      chunk += `${JSON.stringify(entryToJson(entry))}\n`
+      chunk += `${entryText(entry)}\n`
       if (chunk.length < CHUNK) continue
       yield chunk
       chunk = ''

@@ -13,11 +13,21 @@ export const MAX_PATH = 4096
 /** Checks and brands an absolute path; throws InvalidURI. A trailing slash is not accepted here: see uri.ts. */
 export function nodePath(text: string): NodePath {
   if (text === '/') return ROOT
+  const cut = text.lastIndexOf('/')
+  if (cut > 0 && text.slice(0, cut) === lastParent) checkName(text.slice(cut + 1))
+  else checkSteps(text)
+  if (Buffer.byteLength(text) > MAX_PATH) throw new Fault('InvalidURI', 'path too long', { errno: 'ENAMETOOLONG' })
+  lastParent = text.slice(0, cut)
+  return text as NodePath
+}
+
+/** The last one that was found good: paths come by the folder, and its steps need be looked at once. */
+let lastParent = ''
+
+function checkSteps(text: string): void {
   const steps = text.split('/')
   if (steps.shift() !== '' || steps.length === 0) throw new Fault('InvalidURI', `not an absolute path: ${text}`)
   for (const step of steps) checkName(step)
-  if (Buffer.byteLength(text) > MAX_PATH) throw new Fault('InvalidURI', 'path too long', { errno: 'ENAMETOOLONG' })
-  return text as NodePath
 }
 
 /** A name a node can have: not empty, `.` or `..`, no slash, no NUL, well-formed, at most 255 bytes of UTF-8. */

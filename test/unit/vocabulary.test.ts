@@ -35,6 +35,17 @@ tap.test('a fault knows its status and errno, and an exact errno wins', async (t
   for (const { status, errno } of Object.values(FAULTS)) t.ok(status >= 400 && status < 600 && errno.startsWith('E'))
 })
 
+tap.test('whether a path is legal does not depend on the path before it', async (t) => {
+  const legal = ['/', '/a', '/a/b', '/a/b/c', '/ab', '/a/c']
+  const illegal = ['/a/', '/a//', '/a/.', '/a/..', '/a/b/', 'a/b', '/a//b', '/../b', '/a/b\0', `/a/${'x'.repeat(256)}`]
+  for (const before of legal)
+    for (const after of [...legal, ...illegal]) {
+      nodePath(before)
+      if (legal.includes(after)) t.equal(nodePath(after), after)
+      else refuses(t, () => nodePath(after), 'InvalidURI', `${before}, then ${after.slice(0, 20)}`)
+    }
+})
+
 tap.test('illegal paths are refused', async (t) => {
   const illegal = [
     '',
