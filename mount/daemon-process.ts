@@ -1,12 +1,12 @@
-// The driver as a process of its own, started by a supervisor: argv holds the state directory and, for the first driver
-// there, the first request. Without one it goes on with the mounts of the driver before it.
+// The driver as a process of its own, started by a supervisor: argv holds the state directory, the supervisor's number and, for
+// the first driver there, the first request. Without one it goes on with the mounts of the driver before it.
 import { type MountRequest } from './control.ts'
 import { runDriver, StateInUse, type DaemonMessage } from './daemon.ts'
 import { DescriptorStore } from './fuse/descriptor-store.ts'
 import { driverLog } from './log.ts'
 import { ENDED, REFUSED, STORE_ENDS } from './supervisor.ts'
 
-const [, , stateDir = '', request = ''] = process.argv
+const [, , stateDir = '', supervisor = '', request = ''] = process.argv
 const log = driverLog((line) => process.stderr.write(line))
 const controller = new AbortController()
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort())
@@ -24,6 +24,7 @@ try {
     log,
     signal: controller.signal,
     store: new DescriptorStore(STORE_ENDS),
+    supervisor: Number(supervisor),
     ...(request !== '' && { first: JSON.parse(request) as MountRequest }),
     ready: () => {
       isReady = true

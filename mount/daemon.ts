@@ -215,11 +215,13 @@ export interface RunOptions {
   readonly first?: MountRequest
   /** Where the mounts of the driver before this one lie. */
   readonly store?: DescriptorStore
+  /** process that starts another driver when this one is killed; with a store */
+  readonly supervisor?: number
 }
 
 /** A driver with its control socket, until its last mount is gone or `signal` is aborted (then it unmounts everything). */
 export async function runDriver(stateDir: string, options: RunOptions): Promise<void> {
-  const { log, signal, ready, first, store } = options
+  const { log, signal, ready, first, store, supervisor } = options
   let left: readonly Resumed[] = []
   const resumed = () => {
     left = store === undefined ? [] : leftMounts(stateDir, store)
@@ -231,7 +233,7 @@ export async function runDriver(stateDir: string, options: RunOptions): Promise<
   try {
     const driver = new Driver(state, log, store, devices)
     if (store !== undefined) {
-      guardSupervisor(state, log)
+      guardSupervisor(state, log, supervisor ?? process.ppid)
       await resumeAll(driver, left, store, log)
     }
     if (first !== undefined) await driver.mount(first)
@@ -301,8 +303,7 @@ async function resumeAll(
 const SUPERVISOR_CHECK = 500
 
 /** When the supervisor is killed another one is started, whose driver goes on in place of this one. */
-function guardSupervisor(state: StateDirectory, log: DriverLog): void {
-  const parent = process.ppid
+function guardSupervisor(state: StateDirectory, log: DriverLog, parent: number): void {
   recordSupervisor(state.path, parent)
   const timer = setInterval(() => {
     if (process.ppid === parent) return

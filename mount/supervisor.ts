@@ -12,7 +12,7 @@ export const ENDED = 0
 export const REFUSED = 3
 
 /**
- * `$1` is the first request, `$2` the state directory, the rest the driver's command line. The channel to whoever started the
+ * `$1` is the first request, `$2` the state directory, the rest the driver's command line, which is told the number of this shell besides. The channel to whoever started the
  * first driver (descriptor 5) is that one's alone. A driver that dies young again and again is given time.
  *
  * A killed driver may not go: a thread of it that tells the kernel of a change waits for a lock, whose holder waits for an
@@ -29,7 +29,7 @@ state() { stat=; read -r stat 2>/dev/null < "/proc/$driver/stat"; stat=\${stat##
 threads() { threads=0; for task in "/proc/$driver/task"/*; do threads=$((threads + 1)); done; }
 while :; do
   began=$(date +%s)
-  if [ -n "$request" ]; then "$@" "$request" & else "$@" & fi
+  if [ -n "$request" ]; then "$@" "$$" "$request" & else "$@" "$$" & fi
   driver=$!
   exec 5>&-
   unset NODE_CHANNEL_FD NODE_CHANNEL_SERIALIZATION_MODE

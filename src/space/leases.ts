@@ -1,6 +1,7 @@
 /**
  * Locks of mounts on nodes (schemas/fs-v1.md, "Locks"): who may take them, and the wait for them. A lock for reading needs read permission,
- * one for writing write permission; giving one back needs none.
+ * one for writing write permission; giving one back needs none. With the credential of a partition nothing is done to sessions that another
+ * credential of its user has opened.
  */
 import { type Ref } from '../backend/backend.ts'
 import { type Lock, type LockPlace, type StoredLeases } from '../store/leases.ts'
@@ -66,22 +67,23 @@ export class Leases {
   /** A session to hang locks on. PermissionDenied for anonymous callers, QuotaExceeded (ENOLCK). */
   open(caller: Caller, ttl: number = TTL.usual): { readonly session: string; readonly ttl: number } {
     const milliseconds = Math.min(Math.max(ttl, TTL.least), TTL.most)
-    return { session: this.#store.open(userOf(caller), milliseconds), ttl: milliseconds }
+    return { session: this.#store.open(userOf(caller), milliseconds, caller.scope?.path), ttl: milliseconds }
   }
 
   /** Answers how many locks it has. NodeNotFound (ENOLCK): it is over. */
   renew(caller: Caller, session: string): number {
-    return this.#store.renew(userOf(caller), session)
+    return this.#store.renew(this.#whose(caller, session), session)
   }
 
+  /** Nothing happens where it is over, or not for the caller to end. */
   end(caller: Caller, session: string): void {
-    this.#store.end(userOf(caller), session)
+    this.#store.end(userOf(caller), session, caller.scope?.path)
     this.#wake()
   }
 
   /** NodeNotFound (ENOLCK): the session is over, whatever the mount has written since is not under a lock. */
   check(caller: Caller, session: string): void {
-    this.#store.check(userOf(caller), session)
+    this.#store.check(this.#whose(caller, session), session)
   }
 
   /**
@@ -95,7 +97,7 @@ export class Leases {
     asked: LockAsked,
     options: { readonly wait?: LockWait; readonly signal?: AbortSignal } = {},
   ): Promise<LockAnswer> {
-    const user = userOf(caller)
+    const user = this.#whose(caller, asked.session)
     const node = await this.#lockable(space, caller, ref, asked)
     options.signal?.throwIfAborted()
     const lock = { ...asked, node }
@@ -132,13 +134,13 @@ export class Leases {
 
   /** NodeNotFound (ENOLCK): the session is over. The node need not be there any more. */
   unlock(caller: Caller, place: LockPlace, range: Range): void {
-    this.#store.unlock(userOf(caller), place, range)
+    this.#store.unlock(this.#whose(caller, place.session), place, range)
     this.#wake(place.node)
   }
 
   /** Gives up waiting under a ticket. */
   forget(caller: Caller, session: string, ticket: string): void {
-    this.#store.forget(userOf(caller), session, ticket)
+    this.#store.forget(this.#whose(caller, session), session, ticket)
     this.#wake()
   }
 
@@ -147,6 +149,12 @@ export class Leases {
     this.#stopped = true
     this.#wake()
     clearInterval(this.#timer)
+  }
+
+  #whose(caller: Caller, session: string): string {
+    const user = userOf(caller)
+    if (caller.scope !== undefined) this.#store.checkScope(session, caller.scope.path)
+    return user
   }
 
   async #lockable(space: Space, caller: Caller, ref: Ref, { type }: LockAsked): Promise<string> {

@@ -29,6 +29,9 @@ export const LEASES_1 = `
   INSERT INTO lease_turns VALUES (0);
 `
 
+/** `scope`: the partition whose credential opened the session; empty: its user's own. */
+export const LEASES_2 = `ALTER TABLE lease_sessions ADD COLUMN scope TEXT NOT NULL DEFAULT ''`
+
 /** Whose a lock is: an owner (a process, an open file) of one mount. */
 export interface Owner {
   readonly session: string
@@ -90,16 +93,22 @@ export class StoredLeases {
   }
 
   /** A new session, for `ttl` milliseconds at first. QuotaExceeded (ENOLCK): the user has too many. */
-  open(user: string, ttl: number): string {
+  open(user: string, ttl: number, scope = ''): string {
     const session = randomUUID()
     this.#database.transaction(() => {
       this.#expire()
       const count = this.#database.number('SELECT count(*) FROM lease_sessions WHERE user = ?', user)
       this.#limit(count, this.#limits.sessions, 'sessions with locks')
-      const insert = 'INSERT INTO lease_sessions (session, user, boot, ttl, expires) VALUES (?, ?, ?, ?, ?)'
-      this.#database.run(insert, session, user, this.#boot, ttl, this.#clock() + ttl)
+      const insert = 'INSERT INTO lease_sessions (session, user, boot, ttl, expires, scope) VALUES (?, ?, ?, ?, ?, ?)'
+      this.#database.run(insert, session, user, this.#boot, ttl, this.#clock() + ttl, scope)
     })
     return session
+  }
+
+  /** NodeNotFound (ENOLCK) for one that was opened by another credential than that of this partition. */
+  checkScope(session: string, scope: string): void {
+    const sql = 'SELECT count(*) FROM lease_sessions WHERE session = ? AND scope = ?'
+    if (this.#database.number(sql, session, scope) === 0) throw over()
   }
 
   /** Another time-to-live; answers how many locks the session has. NodeNotFound (ENOLCK): it is over, and its locks are gone. */
@@ -116,9 +125,10 @@ export class StoredLeases {
     if (this.#database.number(sql, session, user, this.#clock()) === 0) throw over()
   }
 
-  /** All its locks and waits go, and itself. */
-  end(user: string, session: string): void {
-    this.#freeing(() => this.#database.run('DELETE FROM lease_sessions WHERE session = ? AND user = ?', session, user))
+  /** All its locks and waits go, and itself; with a `scope` only where it is of that. */
+  end(user: string, session: string, scope: string | null = null): void {
+    const sql = 'DELETE FROM lease_sessions WHERE session = ?1 AND user = ?2 AND (?3 IS NULL OR scope = ?3)'
+    this.#freeing(() => this.#database.run(sql, session, user, scope))
   }
 
   /**

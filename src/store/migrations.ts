@@ -4,7 +4,7 @@ import { type Database } from './database.ts'
 import { CHANGES_1, CHANGES_2 } from './changes.ts'
 import { DELEGATIONS_1 } from './delegations.ts'
 import { GROUPS_2 } from './group-schema.ts'
-import { LEASES_1 } from './leases.ts'
+import { LEASES_1, LEASES_2 } from './leases.ts'
 import { MAPPED_NUMBERS_1 } from './mapped-numbers.ts'
 import { JOBS_1, JOBS_2, JOBS_3 } from './jobs.ts'
 import { IDENTITIES_1 } from './numbers.ts'
@@ -28,6 +28,7 @@ export const MIGRATIONS: readonly string[] = [
   LEASES_1,
   SCRATCHES_1,
   PLACEMENTS_1,
+  LEASES_2,
 ]
 
 /** What a file of ours is: SQLite's `application_id`, its schema in steps, and its name in what people read. */

@@ -41,6 +41,28 @@ const asked = (session: string, type: 'read' | 'write'): LockAsked => ({
 })
 const wait = (ticket: string) => ({ wait: { ticket, milliseconds: 60_000 } })
 
+t.test('the credential of a partition touches no session that another has opened', async (t) => {
+  const [{ leases, space }] = await twoGateways(t)
+  const scoped = (path: string): Caller => ({ ...alice, scope: { path: nodePath(path), access: 'write' } })
+  const [home, data] = [scoped('/'), scoped('/data')]
+  const own = leases.open(alice).session
+  const { session } = leases.open(home)
+  t.match(await leases.take(space, home, FILE, asked(session, 'write')), { granted: true })
+  const over = /the session is over/
+  for (const theirs of [own, session]) {
+    leases.end(data, theirs)
+    t.throws(() => leases.renew(data, theirs), over)
+    t.throws(() => leases.check(data, theirs), over)
+    t.throws(() => leases.forget(data, theirs, 'x'), over)
+    t.throws(() => leases.unlock(data, { ...asked(theirs, 'write'), node: 'n' }, { start: 0, end: 9 }), over)
+    await t.rejects(leases.take(space, data, FILE, asked(theirs, 'read')), over)
+  }
+  t.equal(leases.renew(home, session), 1, 'it has its lock still')
+  t.equal(leases.renew(alice, own), 0)
+  leases.end(alice, session)
+  t.throws(() => leases.renew(home, session), over, 'its user ends it with a credential of their own')
+})
+
 t.test('a lock is waited for through one gateway and given back through another', async (t) => {
   const [one, two] = await twoGateways(t)
   const [a, b, c] = [one.leases.open(alice), two.leases.open(alice), two.leases.open(alice)].map((s) => s.session)
