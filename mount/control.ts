@@ -16,6 +16,8 @@ export interface MountRequest {
   readonly url?: string
   readonly registry?: string
   readonly readOnly: boolean
+  /** Bytes are fetched once for all mounts of this driver that are so, each of which the gateway has let read them; for reading only. */
+  readonly shared?: boolean
   readonly allowOther: boolean
   /** The whole tree for every user of this machine; an administrator's certificate. */
   readonly trusted?: boolean
@@ -62,7 +64,12 @@ export type ControlReply =
       readonly pid: number
       readonly mounts: readonly MountStatus[]
       /** Bytes of memory that hold what was read ahead, for all mounts, and how many there may be. */
-      readonly cache?: { readonly used: number; readonly limit: number }
+      readonly cache?: {
+        readonly used: number
+        readonly limit: number
+        /** on disk, for other mounts */
+        readonly shared: number
+      }
       readonly left: readonly string[]
     }
   | { readonly ok: false; readonly error: string; readonly code: string }

@@ -13,7 +13,14 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => cont
 // the terminal of whoever called `karst mount` may close
 process.on('SIGHUP', () => undefined)
 
+let isTold = false
+// nobody hands in the device, nor unmounts, of who was killed while this started
+process.once('disconnect', () => {
+  if (!isTold) process.exit(REFUSED)
+})
+
 function tell(message: DaemonMessage): void {
+  isTold = true
   // whoever started the driver may have given up waiting
   if (process.connected) process.send?.(message, () => process.disconnect?.())
 }

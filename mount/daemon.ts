@@ -1,4 +1,5 @@
 // One driver process serves many mounts. `karst mount` asks the running driver, or starts it; `karst umount` always ends.
+import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { type Server } from 'node:net'
 import * as path from 'node:path'
@@ -6,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault } from '../src/vospace/fault.ts'
 import { nodePath } from '../src/vospace/path.ts'
 import { parseVosUri, service } from '../src/vospace/uri.ts'
+import { BlockStore, roomFor } from './block-store.ts'
 import { Client, greet, type ConnectOptions } from './client.ts'
 import { listenForControl, reachable } from './control.ts'
 import { type ControlReply, type ControlRequest, type MountRequest, type MountStatus } from './control.ts'
@@ -20,11 +22,16 @@ import { ReadBudget } from './read-budget.ts'
 import { type Identity, type Remote } from './remote.ts'
 import { devicesOf } from './driver-place.ts'
 import { loadMount } from './resume.ts'
+import { SharedBytes } from './shared-bytes.ts'
 import { recordSupervisor, StateDirectory, StateInUse } from './state.ts'
 import { startSupervisor, STORE_ENDS } from './supervisor.ts'
 
 /** Bytes; the whole process is to stay below 250 MiB with twenty mounts that read, and garbage counts until it is collected. */
 const READ_AHEAD = 24 << 20
+/** Bytes on disk, or a tenth of what is free there. */
+const SHARED = 1 << 30
+
+type Sharing = Pick<ServeOptions, 'sharedRemote'>
 
 /** The mounts of one process. */
 export class Driver {
@@ -37,6 +44,7 @@ export class Driver {
   readonly #store: DescriptorStore | undefined
   readonly #devices: HandedDevices | undefined
   readonly #logs = new WeakMap<Mounted, NotingLog>()
+  #shared: SharedBytes | undefined
 
   /** The state directory is owned by the caller. With a store the mounts survive this process. */
   constructor(state: StateDirectory, log: DriverLog, store?: DescriptorStore, devices?: HandedDevices) {
@@ -59,6 +67,7 @@ export class Driver {
       const fd = device === undefined ? undefined : await this.#devices?.take(device)
       return await this.serve(remote, root, request, {
         ...(survival !== undefined && { survival }),
+        ...this.#sharing(request, url, remote),
         ...(fd !== undefined && { fd }),
         log,
       })
@@ -73,7 +82,18 @@ export class Driver {
     const { request, url, root } = resume.saved
     const log = notingLog(this.#log)
     const remote = new Client(gatewayOf(request, url, log))
-    await this.serve(remote, nodePath(root), request, { resume, survival: { store, request, url }, log })
+    const sharing = this.#sharing(request, url, remote)
+    await this.serve(remote, nodePath(root), request, { resume, survival: { store, request, url }, log, ...sharing })
+  }
+
+  #sharing({ shared, readOnly, ca }: Omit<MountRequest, 'command'>, url: string, remote: Remote): Sharing {
+    if (shared !== true || !readOnly) return {}
+    const room = (): number => roomFor(this.#state.path, SHARED)
+    const said = (message: string): void => this.#log.info(message)
+    this.#shared ??= new SharedBytes(new BlockStore(this.#state.path, room(), said))
+    // whom one mount trusts by a CA of its own says nothing to another that does not
+    const trusted = ca === undefined ? '' : createHash('sha256').update(fs.readFileSync(ca)).digest('hex')
+    return { sharedRemote: this.#shared.of(`${url} ${trusted}`, remote) }
   }
 
   /** Serves `root` of a gateway at `dir`; closes `remote` when the mount has ended. */
@@ -81,7 +101,7 @@ export class Driver {
     remote: Remote,
     root: Parameters<typeof serveMount>[0]['root'],
     request: Pick<MountRequest, 'dir' | 'uri' | 'readOnly' | 'allowOther' | 'trusted' | 'ttl' | 'uid' | 'gid'>,
-    more: Pick<ServeOptions, 'survival' | 'resume' | 'fd'> & { readonly log?: NotingLog } = {},
+    more: Pick<ServeOptions, 'survival' | 'resume' | 'fd'> & Sharing & { readonly log?: NotingLog } = {},
   ): Promise<Mounted> {
     const { log = notingLog(this.#log), ...kept } = more
     const { uri, ...rest } = request
@@ -164,6 +184,7 @@ export class Driver {
         this.#log.error(`${dir}: unmounting`, error)
       }
     }
+    this.#shared?.close()
   }
 
   /** Answers a control request; never rejects. */
@@ -177,7 +198,7 @@ export class Driver {
         pid: process.pid,
         mounts: this.list(),
         left,
-        cache: { used: this.#budget.used, limit: READ_AHEAD },
+        cache: { used: this.#budget.used, limit: READ_AHEAD, shared: this.#shared?.used ?? 0 },
       }
     } catch (error) {
       if (!(error instanceof Fault) && !(error instanceof MountError)) this.#log.error(request.command, error)

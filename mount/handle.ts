@@ -15,7 +15,13 @@ import { create, type Maker } from './make.ts'
 import { type Tree } from './tree.ts'
 
 /** Makes a reader of one version of a file; mount/reader.ts in the driver. */
-export type OpenReader = (ref: () => RemoteRef, version: string, size: number) => BaseReader
+export type OpenReader = (
+  ref: () => RemoteRef,
+  version: string,
+  size: number,
+  /** performance.now() when the gateway last said that this version is there and may be read; -Infinity: not that one is known */
+  seen: () => number,
+) => BaseReader
 
 export interface FilesOptions {
   readonly spools: SpoolFolder
@@ -195,7 +201,12 @@ export class Files {
       slots: this.#slots,
       turns: inode.turns,
       ref,
-      openReader: (version, size) => this.#options.openReader(ref, version, size),
+      openReader: (version, size) =>
+        this.#options.openReader(ref, version, size, () => {
+          const { entry, withdrawn, fetched } = inode
+          const isSo = entry.readable && withdrawn?.read === undefined && entry.contentVersion === version
+          return isSo ? fetched : -Infinity
+        }),
       refresh: () => tree.refresh(inode),
       replaced: () => {
         inode.cachedVersion = undefined

@@ -26,6 +26,7 @@ import { type Restored } from './record-lines.ts'
 import { NO_RECORDER } from './recorder.ts'
 import { type Remote } from './remote.ts'
 import { canResend, reopenTree, resumeFolder, saveMount, type SavedMount } from './resume.ts'
+import { type SharedRemote } from './shared-bytes.ts'
 import { SpoolFolder, type Log } from './spool.ts'
 import { openTree, type Tree } from './tree.ts'
 
@@ -39,6 +40,8 @@ export interface ServeOptions {
   /** The driver's state directory: spool and recovered files. */
   readonly state: string
   readonly budget: ReadBudget
+  /** What is fetched is kept for other mounts, and what they fetched is taken. */
+  readonly sharedRemote?: SharedRemote
   /** Seconds that an answer of the gateway is believed; by opens too where it is longer than usual and the mount for reading. */
   readonly ttl?: number
   readonly readOnly?: boolean
@@ -98,7 +101,7 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
   tree.hiddenNames = new HiddenNames(remote, root, options.source, options.state, options.log)
   if (resume === undefined) await tree.hiddenNames.sweep(options.state)
   const spools = new SpoolFolder(options.state, id, options.log)
-  const openReader = readerOf(remote, options.budget)
+  const openReader = readerOf(options)
   const folder = options.survival && resumeFolder(options.state, id)
   const coherence = coherenceOf({ remote, tree, root, folder, log: options.log })
   const { locks } = coherence
@@ -203,8 +206,9 @@ function survive(
   })
 }
 
-function readerOf(remote: Remote, budget: ReadBudget): OpenReader {
-  return (ref, contentVersion, size) => new Reader({ remote, ref, contentVersion, size, budget })
+function readerOf({ remote, budget, sharedRemote }: ServeOptions): OpenReader {
+  return (ref, contentVersion, size, seen) =>
+    new Reader({ remote: sharedRemote?.reader(seen) ?? remote, ref, contentVersion, size, budget })
 }
 
 export interface Unmounted {

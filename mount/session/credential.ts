@@ -2,7 +2,9 @@
 import * as fs from 'node:fs'
 import { X509Certificate } from 'node:crypto'
 import { createProxy } from '../../src/identity/mint.ts'
-import { credentialText, readCredential } from '../../src/identity/pem.ts'
+import { Certificate } from '../../src/identity/certificate.ts'
+import { credentialText, pemBlocks, readCredential } from '../../src/identity/pem.ts'
+import { subjectHash } from '../../src/identity/subject-hash.ts'
 import { describeCredential } from '../../src/identity/proxy-report.ts'
 import { Fault, isFault } from '../../src/vospace/fault.ts'
 import { writeWhole } from './run-folder.ts'
@@ -76,7 +78,20 @@ export function certificateFolder(folder: string, ca: string | undefined): strin
   if (fs.existsSync(site)) return site
   if (ca === undefined) return undefined
   copyOpen(ca, `${folder}/karst-ca.pem`)
+  linkByHash(fs.readFileSync(ca, 'latin1'), folder)
   return folder
+}
+
+/** Each CA under the name by which OpenSSL, curl and grid tools look for it: hash of its subject, and a number for those that are alike in it. */
+function linkByHash(text: string, folder: string): void {
+  const count = new Map<string, number>()
+  for (const { label, der, text: pem } of pemBlocks(text)) {
+    if (label !== 'CERTIFICATE') continue
+    const hash = subjectHash(new Certificate(der).subjectDer)
+    const number = count.get(hash) ?? 0
+    count.set(hash, number + 1)
+    writeWhole(`${folder}/${hash}.${number}`, pem, 0o644)
+  }
 }
 
 /** For everybody to read. */

@@ -5,6 +5,7 @@ import * as fs from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { umountCommand } from '../command.ts'
+import { isSupervised } from '../driver-place.ts'
 import { type RunFolder, type SessionNote } from './run-folder.ts'
 
 /** Milliseconds that programs left behind have to end by themselves. */
@@ -28,6 +29,7 @@ export async function finishSession(run: RunFolder, options: FinishOptions = {})
   const ended = await Promise.all(note.mounts.map((dir) => unmounted(dir, note.stateDir, options.timeout)))
   const left = ended.flat()
   note.made?.forEach(removeEmpty)
+  if (note.mounts.length > 0) left.push(...(await keptOf(note.stateDir)))
   if (note.scratch !== undefined && options.leave !== undefined) {
     try {
       await options.leave(note)
@@ -47,6 +49,22 @@ async function unmounted(dir: string, stateDir: string, timeout: number | undefi
     if ((error as { code?: string }).code === 'EINVAL') return []
     return [`${dir}: ${reason(error)}`]
   }
+}
+
+/** Of a driver that was killed together with who starts another: what it had not sent is put where people find it, a line a file. */
+async function keptOf(stateDir: string): Promise<string[]> {
+  const spools = path.join(stateDir, 'spool')
+  if (isSupervised(stateDir) || !fs.existsSync(spools) || fs.readdirSync(spools).length === 0) return []
+  const { StateDirectory, StateInUse } = await import('../state.ts')
+  const said: string[] = []
+  try {
+    const state = await StateDirectory.own(stateDir, (line) => said.push(line))
+    state.release()
+  } catch (error) {
+    // another driver is there by now, and has done it
+    if (!(error instanceof StateInUse)) throw error
+  }
+  return said
 }
 
 /** What was made to mount on; whatever somebody has put there stays, as does what is still mounted. */
@@ -95,10 +113,11 @@ function signal(pid: number, name: NodeJS.Signals): void {
 
 /**
  * Starts who ends the session should this process be killed: a shell that reads from a pipe until nobody holds its other end. `finish`: the command
- * line that does it.
+ * line that does it. Before there is a note there are only empty folders.
  */
 export function watchOver(run: RunFolder, finish: readonly string[]): void {
-  const script = 'cat >/dev/null; [ -e "$1/session.json" ] || exit 0; shift; exec "$@" </dev/null >/dev/null 2>&1'
+  const script = `exec >/dev/null 2>&1; cat; [ -e "$1/session.json" ] || { rm -f "$1"/*.new; rmdir "$1"/* "$1"; exit 0; }
+    shift; exec "$@" </dev/null`
   const child = spawn('/bin/sh', ['-c', script, 'karst-session', run.path, ...finish], {
     cwd: '/',
     detached: true,

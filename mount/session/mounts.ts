@@ -74,7 +74,7 @@ async function fuseMount(agreed: Agreed, index: number, how: MountWith): Promise
     const driverDir = isHere ? at : path.join(run.path, 'at', String(index))
     await mountCommand({
       ...{ uri: terms.uri, dir: driverDir, url, stateDir, fd: device, uid, gid, readOnly },
-      ...{ tokenFile: tokenFile(run, index), foreground: false, allowOther: false },
+      ...{ tokenFile: tokenFile(run, index), foreground: false, allowOther: false, shared: readOnly },
       ...(ca !== undefined && { ca }),
       ...(timeout !== undefined && { timeout }),
     })

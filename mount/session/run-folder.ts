@@ -39,8 +39,8 @@ export class RunFolder {
     this.path = dir
   }
 
-  /** For a user; `runtime`: their folder in memory, where they have one. InvalidArgument where nothing is in memory, PermissionDenied. */
-  static make(uid: number, runtime: string | undefined): RunFolder {
+  /** A place for one, with nothing at it; else as `make`. */
+  static place(uid: number, runtime: string | undefined): RunFolder {
     const places = [...(uid === 0 ? ['/run'] : []), ...(runtime === undefined ? [] : [runtime]), '/dev/shm']
     const base = places.find(isInMemory)
     if (base === undefined)
@@ -55,10 +55,19 @@ export class RunFolder {
     if (owner !== process.geteuid?.() || (mode & 0o022) !== 0)
       throw new Fault('PermissionDenied', `${parent} is somebody else's: remove it`)
     if ((mode & 0o011) !== 0o011) fs.chmodSync(parent, 0o711)
-    const run = new RunFolder(path.join(parent, randomUUID()))
-    makeOpen(run.path, 0o711)
-    for (const [name, mode] of Object.entries(FOLDERS)) makeOpen(path.join(run.path, name), mode)
+    return new RunFolder(path.join(parent, randomUUID()))
+  }
+
+  /** For a user; `runtime`: their folder in memory, where they have one. InvalidArgument where nothing is in memory, PermissionDenied. */
+  static make(uid: number, runtime: string | undefined): RunFolder {
+    const run = RunFolder.place(uid, runtime)
+    run.create()
     return run
+  }
+
+  create(): void {
+    makeOpen(this.path, 0o711)
+    for (const [name, mode] of Object.entries(FOLDERS)) makeOpen(path.join(this.path, name), mode)
   }
 
   /** One that is there. */

@@ -54,10 +54,11 @@ export interface SessionOptions {
 export async function runSession(options: SessionOptions): Promise<number> {
   const session = options.id ?? options.manifest.session ?? randomUUID()
   const name = { session, member: randomUUID() }
-  const run = RunFolder.make(options.inside?.uid ?? process.geteuid?.() ?? 0, options.runtime)
-  // before anything is asked for: a scratch that was made for it is given back, however far this one comes
-  run.note(noteOf(options, name, run, []))
+  const run = RunFolder.place(options.inside?.uid ?? process.geteuid?.() ?? 0, options.runtime)
+  // before there is anything: it is all taken away again, a scratch given back too, however far this one comes
   watchOver(run, options.finish(run.path))
+  run.create()
+  run.note(noteOf(options, name, run, []))
   try {
     const all = await negotiated(options, name)
     const owner = ownerOf(options, all)

@@ -10,6 +10,7 @@ import { jobsBench } from './jobs.ts'
 import { listingBench } from './listing.ts'
 import { MOUNT_PARTS, mountBench } from './mount.ts'
 import { type BenchRow } from './row.ts'
+import { sessionsBench } from './sessions.ts'
 import { statBench } from './stat.ts'
 import { tableOf } from './table.ts'
 
@@ -20,6 +21,7 @@ const SUITES: Readonly<Record<string, (parts?: readonly string[]) => Promise<Ben
   stat: statBench,
   fuse: fuseBench,
   mount: mountBench,
+  sessions: sessionsBench,
   jobs: jobsBench,
   delete: deleteBench,
   listing: listingBench,

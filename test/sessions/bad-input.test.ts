@@ -220,7 +220,7 @@ t.test('who may not mount, nor make a user namespace', { skip }, async (t) => {
 })
 
 t.test('a umask of 077 keeps the user from nothing', { skip }, async (t) => {
-  const script = `umask; id -un; head -c 27 "$KARST_CA"; ls "$X509_CERT_DIR"; head -c 27 "$X509_USER_PROXY"; cd /scratch
+  const script = `umask; id -un; head -c 27 "$KARST_CA"; ls "$X509_CERT_DIR" | grep karst; head -c 27 "$X509_USER_PROXY"; cd /scratch
     stat -c %a /datasets; ls /datasets/sample; stat -c %a "$X509_USER_PROXY"`
   const words = ['session', '--user', `${UID}`, ...HOME, '--partition', 'scratch', '--partition', 'dataset:sample']
   const line = `umask 077; exec bin/karst "$@" -- sh -euc '${script}'`

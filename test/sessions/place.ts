@@ -73,7 +73,7 @@ export class Place {
   }
 
   /** The same, going on; it is ended with the test. */
-  running(t: Test, words: readonly string[], script: string, how: SessionWords = {}): Running {
+  running(t: Pick<Test, 'teardown'>, words: readonly string[], script: string, how: SessionWords = {}): Running {
     const env = { ...process.env, ...this.env(how) }
     const { as } = how
     const child = spawn('bin/karst', [...this.#words(words, how), '--', 'sh', '-euc', script], {

@@ -5,7 +5,7 @@ import t from 'tap'
 import { fuseSkip, needs } from '../parts.ts'
 import { leftOver, nothingLeft, Place, UID, until } from './place.ts'
 
-const skip = needs('root with CAP_SYS_ADMIN', 'setpriv', 'unshare') || (await fuseSkip())
+const skip = needs('root with CAP_SYS_ADMIN', 'setpriv', 'unshare', 'openssl') || (await fuseSkip())
 const place = new Place()
 // it may have to wait for its turn
 t.setTimeout(10 * 60_000)
@@ -26,6 +26,7 @@ t.test(
       `
     id -u; grep -h -E '^Cap(Prm|Eff|Bnd|Amb):|^NoNewPrivs' /proc/self/status; pwd; env
     stat -c 'proxy %a %u' "$X509_USER_PROXY"; stat -f -c 'in %T' "$X509_USER_PROXY"; ls "$KARST_SAMPLE_PATH"
+    env -u KARST_CA openssl verify -CApath "$X509_CERT_DIR" "$KARST_CA"
     touch "$KARST_SAMPLE_PATH/x" 2>&1 || true
     ${KARST} doctor --json; ls -A "$HOME" | grep doctor || true
     KARST_URL= HOME="$KARST_SAMPLE_PATH" ${KARST} doctor || echo "doctor ended with $?"
