@@ -29,6 +29,7 @@ import { LogFile } from './log-file.ts'
 import { ACCOUNTS, accountsKind } from './space/account-jobs.ts'
 import { type People } from './space/access.ts'
 import { ChangeStreams } from './space/change-stream.ts'
+import { importKind, IMPORTS } from './space/import.ts'
 import { Leases } from './space/leases.ts'
 import { MIGRATIONS, migrationKind } from './space/migrate.ts'
 import { Preauth } from './space/preauth.ts'
@@ -333,6 +334,7 @@ function registerJobs(runner: JobRunner, services: TransferServices): void {
   runner.register(TRANSFERS, transferKind(services))
   runner.register(ASYNC_DELETE, deleteKind(services.space))
   runner.register(ASYNC_SETPROPS, setpropsKind(services.space))
+  runner.register(IMPORTS, importKind(services.space))
   runner.register(MIGRATIONS, migrationKind(services.space))
 }
 

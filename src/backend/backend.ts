@@ -13,6 +13,17 @@ import { type Fault } from '../vospace/fault.ts'
 import { type Access, type Entry, type NodeType } from '../vospace/node.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { type AclKind } from '../vospace/posix-acl.ts'
+import { type Imports } from './imports.ts'
+
+export {
+  type ImportCounts,
+  type ImportPage,
+  type Imports,
+  type ImportSource,
+  type ImportState,
+  type LeftOut,
+  type LeftOutReason,
+} from './imports.ts'
 
 export interface Backend {
   readonly capabilities: Capabilities
@@ -96,6 +107,8 @@ export interface Backend {
   setQuota(container: NodePath, bytes: number | null): Promise<void>
   /** Of a backend that several storages stand behind. */
   readonly profiles?: Profiles
+  /** Of a storage that can have buckets with objects of others. */
+  readonly imports?: Imports
   /** Where deleted trees wait; without it what is removed is gone. */
   readonly trash?: Trash
   /** A short-lived URL at which a client moves the bytes itself; OperationNotSupported without the capability. */
@@ -191,6 +204,8 @@ export interface TrashNote {
  * an id that is not there. A container that keeps something is not empty (ContainerNotEmpty from `remove`), and takes it along when it moves.
  */
 export interface Trash {
+  /** False: what is deleted there is gone at once. Absent: it waits, wherever it was. */
+  keeps?(path: NodePath): boolean
   /**
    * Takes a node with everything below out of its place, whole or not at all. NodeNotFound (ESTALE), PreconditionFailed: it is not as it was
    * seen; DuplicateNode: the id is in use; QuotaExceeded: no room to write it down; PermissionDenied (EBUSY) for the root.

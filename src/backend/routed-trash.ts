@@ -19,6 +19,10 @@ export class RoutedTrash implements Trash {
     this.#tag = tag
   }
 
+  keeps(path: NodePath): boolean {
+    return trashOf(this.#routes.of(path)).keeps?.(path) ?? true
+  }
+
   async put(path: NodePath, seen: Seen, note: TrashNote): Promise<void> {
     this.#routes.refuseFixed(path)
     const storage = this.#routes.of(path)

@@ -6,11 +6,12 @@ import { child, isWithin, nameOf, ROOT, type NodePath } from '../vospace/path.ts
 // prettier-ignore
 import {
   type AmendOptions, type Backend, type Cancel, type Capabilities, type Changes, type Child, type Choose, type ContainerDraft, type Extent,
-  type LinkDraft, type ListOptions, type PosixCalls, type PutOptions, type ReadOptions, type Ref, type Removal, type Seen, type Trash, type Usage,
+  type Imports, type LinkDraft, type ListOptions, type PosixCalls, type PutOptions, type ReadOptions, type Ref, type Removal, type Seen, type Trash, type Usage,
 } from './backend.ts'
 import { Gate } from './gate.ts'
 import { makeContainers, StorageProfiles, type ProfileOptions } from './profiles.ts'
 import { RoutedNames } from './routed-names.ts'
+import { RoutedImports } from './routed-imports.ts'
 import { routedPosix } from './routed-posix.ts'
 import { RoutedTrash } from './routed-trash.ts'
 import { containersTo, type Routes, type Storage } from './routes.ts'
@@ -18,6 +19,7 @@ import { Tag } from './tagged-ids.ts'
 
 export class RoutedBackend implements Backend {
   readonly trash?: Trash
+  readonly imports?: Imports
   readonly posix?: PosixCalls
   readonly routes: Routes
   readonly gate = new Gate()
@@ -33,6 +35,9 @@ export class RoutedBackend implements Backend {
     this.#names = new RoutedNames(routes, (storage) => this.#tag(storage), ({ backend }) => backend) // prettier-ignore
     if (routes.storages.every(({ backend }) => backend.trash !== undefined)) {
       this.trash = new RoutedTrash(routes, (storage) => this.#tag(storage), this.gate)
+    }
+    if (routes.storages.some(({ backend }) => backend.imports !== undefined)) {
+      this.imports = new RoutedImports(routes, (storage) => this.#tag(storage), this.gate)
     }
     if (routes.storages.every(({ backend }) => backend.posix !== undefined)) {
       this.posix = routedPosix(routes, (storage) => this.#tag(storage), this.gate)
@@ -165,7 +170,7 @@ export class RoutedBackend implements Backend {
   }
 
   isFixed(path: NodePath): boolean {
-    return this.routes.isFixed(path)
+    return this.routes.isFixed(path) || this.routes.of(path).backend.isFixed?.(path) === true
   }
 
   async *survey(container: NodePath, options?: Cancel): AsyncGenerator<readonly Child[]> {

@@ -9,6 +9,8 @@ const WORDS = {
   upload: 'parts of an object that no node has',
   dangling: 'a node whose bytes are gone from the bucket',
   different: 'a node whose bytes are others in the bucket',
+  gone: 'an imported node whose object others have deleted: import again',
+  stale: 'an imported node whose object others have written: import again',
 } as const
 
 export const check: Command = {

@@ -23,6 +23,7 @@ import { nodes } from './nodes.ts'
 import { auditRefusal, within } from './origin.ts'
 import { partitions } from './partitions.ts'
 import { posix } from './posix.ts'
+import { imports } from './imports.ts'
 import { migrations } from './migrations.ts'
 import { recursive } from './recursive.ts'
 import { registry } from './registry.ts'
@@ -54,6 +55,7 @@ const FAMILIES = [
   transfers,
   recursive,
   migrations,
+  imports,
   sharing,
   trash,
   users,

@@ -12,6 +12,7 @@ import { PROPERTY } from '../vospace/property.ts'
 import { type Backend } from '../backend/backend.ts'
 import { authorize, type Chain } from './authorize.ts'
 import { carryData, isCrossing } from './carry.ts'
+import { refuseImported } from './import.ts'
 import { destinationOf } from './move.ts'
 import { checkRoom } from './quota.ts'
 import { chainOf, entryAt, find } from './resolve.ts'
@@ -58,6 +59,8 @@ export async function copyNode(
   const chain = chainOf(source)
   const size = await survey(space, caller, chain, run.signal)
   const path = run.noted?.to ?? (await destinationOf(space, caller, source, to, 'copy')).path
+  // it would grow there under another name than its own
+  if (space.backend.imports?.covers(path) === true) refuseImported(space, path)
   const container = await openContainer(space, caller, path)
   const staged = run.noted?.staged ?? child(parentOf(path), `.karst-copy-${run.name}`)
   if (run.noted === undefined) {

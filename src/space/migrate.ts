@@ -10,6 +10,7 @@ import { isWithin, parentOf, ROOT, type NodePath } from '../vospace/path.ts'
 import { localPath } from '../vospace/uri.ts'
 import { alone } from './alone.ts'
 import { carryTree, entryIn, refuseTrash, removeWhole, type Side, waiting } from './carry.ts'
+import { refuseImported } from './import.ts'
 import { entryAt } from './resolve.ts'
 import { type Space } from './space.ts'
 
@@ -92,6 +93,7 @@ async function planned(space: Space, profiles: Profiles, path: NodePath, to: str
   if (profiles.hasSeamBelow(path)) throw new Fault('InvalidArgument', `below ${path} another storage begins`)
   const plan = { path, from: profiles.of(path), to }
   if (plan.from === to) return plan
+  refuseImported(space, path)
   await refuseDeleted(space, profiles, plan)
   if ((await entryIn(storageOf(profiles, to), path)) !== undefined) {
     throw new Fault('DuplicateNode', `${to} has something at ${path} already`)

@@ -7,6 +7,7 @@ import { type Held } from '../backend/backend.ts'
 import { child, parentOf, type NodePath } from '../vospace/path.ts'
 import { alone } from './alone.ts'
 import { carryTree, entryIn, refuseTrash, removeWhole, type CarryRun } from './carry.ts'
+import { refuseImported } from './import.ts'
 import { type MoveCheckpoint, type MoveRun } from './move.ts'
 import { type Space } from './space.ts'
 
@@ -34,6 +35,7 @@ async function bring(
   { note, signal = new AbortController().signal, progress }: CrossingRun,
 ): Promise<void> {
   const { backend, changes } = space
+  refuseImported(space, from, to)
   await refuseTrash(backend, from)
   note({ id, from, to, staged: { path: staged } })
   const run: CarryRun = { signal, ...(progress && { progress }) }

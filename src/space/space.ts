@@ -57,7 +57,11 @@ export function capabilitiesOf({ backend }: Pick<Space, 'backend'>, path: NodePa
 /** PermissionDenied (EBUSY) for what stays where it is: better told before anything below it is gone. */
 export function refuseFixed({ backend }: Space, path: NodePath): void {
   if (backend.isFixed?.(path) !== true) return
-  throw new Fault('PermissionDenied', `${path} stays: a storage profile begins there or below`, { errno: 'EBUSY' })
+  throw new Fault(
+    'PermissionDenied',
+    `${path} stays: a storage profile begins there or below, or objects of a bucket are imported there`,
+    { errno: 'EBUSY' },
+  )
 }
 
 /** The names of the tree as a caller has them: a trusted mount sees more of them. */

@@ -25,7 +25,7 @@ export const keepsTrash = ({ rules, backend }: Space): boolean => rules.trashDay
 export const newTrashId = (): string => Date.now().toString(36) + randomBytes(6).toString('hex')
 
 /**
- * Moves a node with everything below to the trash; false: there is none, or no room even for a note of it, and it is to be removed instead.
+ * Moves a node with everything below to the trash; false: there is none for it, or no room even for a note of it, and it is to be removed instead.
  * Whether the caller may is checked before. `nodes` as they were counted.
  */
 export async function discard(
@@ -37,7 +37,8 @@ export async function discard(
 ): Promise<boolean> {
   const node = chain.at(-1)
   const { trash } = space.backend
-  if (!keepsTrash(space) || trash === undefined || node === undefined) return false
+  if (!keepsTrash(space) || trash === undefined || node === undefined || trash.keeps?.(node.path) === false)
+    return false
   const { path, type } = node
   const by = caller.user
   try {

@@ -28,5 +28,28 @@ const CATALOG_2 = `
   INSERT INTO identity VALUES (lower(hex(randomblob(16))));
 `
 
+/**
+ * Objects that were in a bucket before: each node of them has the number of its import, and its object the key that others know. Of a container
+ * `key` is that of an object that stands for it (`NAME/`). `mark` is how far a run has come, as JSON, and `run` which one it is.
+ */
+const CATALOG_3 = `
+  ALTER TABLE nodes ADD COLUMN import INTEGER;
+  ALTER TABLE nodes ADD COLUMN modified INTEGER;
+  DROP INDEX nodes_key;
+  CREATE INDEX nodes_key ON nodes (key) WHERE key IS NOT NULL AND import IS NULL;
+  CREATE UNIQUE INDEX nodes_import ON nodes (import, key) WHERE import IS NOT NULL;
+  CREATE TABLE imports (id INTEGER PRIMARY KEY AUTOINCREMENT, node INTEGER NOT NULL UNIQUE, bucket TEXT NOT NULL,
+    prefix TEXT NOT NULL, writable INTEGER NOT NULL, run TEXT, mark TEXT) STRICT;
+  CREATE TABLE left_out (import INTEGER NOT NULL, key TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (import, key))
+    STRICT, WITHOUT ROWID;
+  ALTER TABLE intents ADD COLUMN bucket TEXT;
+  ALTER TABLE intents ADD COLUMN object TEXT;
+  ALTER TABLE intents ADD COLUMN etag TEXT;
+`
+
 /** "krct" */
-export const CATALOG: Schema = { application: 0x6b726374, steps: [CATALOG_1, CATALOG_2], name: 'karst catalog' }
+export const CATALOG: Schema = {
+  application: 0x6b726374,
+  steps: [CATALOG_1, CATALOG_2, CATALOG_3],
+  name: 'karst catalog',
+}

@@ -5,6 +5,7 @@
 import { type Access, groupList, type NodeType } from '../vospace/node.ts'
 import { type Database, type Row, textOf } from './database.ts'
 import { CATALOG } from './catalog-schema.ts'
+import { Imports } from './catalog-imports.ts'
 import { Intents } from './catalog-intents.ts'
 import { openFile } from './open-file.ts'
 import { TrashNotes } from './catalog-trash.ts'
@@ -41,6 +42,10 @@ export interface NodeRow {
   /** of the object; null: no bytes, so none */
   readonly key: string | null
   readonly text: Uint8Array | null
+  /** number of the import that it is of; null: none, and its object has a key of ours */
+  readonly import: number | null
+  /** of an imported object, milliseconds since 1970 as its server lists it; null: not known */
+  readonly modified: number | null
 }
 
 /** What the row of a new node says; the rest is as the schema has it. */
@@ -50,9 +55,10 @@ export type Attributes = Pick<NodeRow, (typeof ATTRIBUTES)[number]>
 export type Bytes = Pick<NodeRow, (typeof BYTES)[number]>
 
 const ATTRIBUTES = ['owner', 'flags', 'shares', 'mode', 'gid', 'properties'] as const
-const BYTES = ['size', 'content', 'md5', 'etag', 'key'] as const
+const BYTES = ['size', 'content', 'md5', 'etag', 'key', 'import', 'modified'] as const
 
 const FRESH = [...ATTRIBUTES, 'type', 'mtime', 'ctime', ...BYTES, 'text'] as const
+const INSERT = `INSERT INTO nodes (parent, name, ${FRESH.join(', ')}) VALUES (?, ?${', ?'.repeat(FRESH.length)})`
 const SET_ATTRIBUTES = ATTRIBUTES.map((column) => `${column} = ?`).join(', ')
 const SET_BYTES = BYTES.map((column) => `${column} = ?`).join(', ')
 
@@ -61,10 +67,21 @@ const UP = `WITH RECURSIVE up (id) AS (SELECT ?1 UNION ALL
   SELECT abs(nodes.parent) FROM nodes JOIN up ON nodes.id = up.id WHERE nodes.parent IS NOT NULL)`
 export const ROOT_ID = 1
 
+/** What containers have more than before. */
+export class Growth {
+  readonly sums = new Map<number, { readonly bytes: number; readonly nodes: number; readonly folders: number }>()
+
+  add(container: number, more: { readonly bytes: number; readonly nodes: number; readonly folders: number }): void {
+    const { bytes, nodes, folders } = this.sums.get(container) ?? { bytes: 0, nodes: 0, folders: 0 }
+    this.sums.set(container, { bytes: bytes + more.bytes, nodes: nodes + more.nodes, folders: folders + more.folders })
+  }
+}
+
 export class Catalog {
   /** Objects that may have no node. */
   readonly intents: Intents
   readonly trash: TrashNotes
+  readonly imports: Imports
   readonly close: () => void
   readonly #database: Database
   #clock = 0n
@@ -75,6 +92,7 @@ export class Catalog {
     this.#database = durable
     this.intents = new Intents(durable, quick)
     this.trash = new TrashNotes(durable)
+    this.imports = new Imports(durable)
     this.close = close
   }
 
@@ -140,6 +158,26 @@ export class Catalog {
     this.#grow(parent, fresh.size ?? 0, 1)
     this.#touch(parent, fresh.type === 'container' ? 1 : 0)
     return this.#again(id)
+  }
+
+  /**
+   * As `add`, of many: `grown` sums what is to be counted, which `count` does once for each container. The answer is undefined where the name is
+   * taken; the caller knows that a name of that type can be there.
+   */
+  plant(parent: number, name: string, fresh: FreshRow, grown: Growth): number | undefined {
+    const values = FRESH.map((column) => fresh[column] ?? (column === 'size' ? 0 : null))
+    const sql = `${INSERT} ON CONFLICT (parent, name) DO NOTHING RETURNING id`
+    const id = this.#database.get(sql, parent, name, ...values)?.['id']
+    if (typeof id !== 'number') return undefined
+    grown.add(parent, { bytes: fresh.size ?? 0, nodes: 1, folders: fresh.type === 'container' ? 1 : 0 })
+    return id
+  }
+
+  count(grown: Growth): void {
+    for (const [parent, { bytes, nodes, folders }] of grown.sums) {
+      this.#grow(parent, bytes, nodes)
+      this.#touch(parent, folders)
+    }
   }
 
   setAttributes(row: NodeRow, attributes: Attributes, mtime: bigint): NodeRow {
@@ -208,19 +246,21 @@ export class Catalog {
     return rowsOf(this.#database.all(sql, -keeper))
   }
 
-  /** Data nodes by the object they have. */
+  /** Data nodes by the object of ours that they have. */
   withKey(key: string): NodeRow | undefined {
-    return rowOf(this.#database.get('SELECT * FROM nodes WHERE key = ?', key))
+    return rowOf(this.#database.get('SELECT * FROM nodes WHERE key = ? AND import IS NULL', key))
   }
 
-  /** A data node that has an object. */
+  /** A data node that has an object of ours. */
   firstKeyed(): NodeRow | undefined {
-    return rowOf(this.#database.get('SELECT * FROM nodes WHERE key IS NOT NULL ORDER BY key LIMIT 1'))
+    return rowOf(
+      this.#database.get('SELECT * FROM nodes WHERE key IS NOT NULL AND import IS NULL ORDER BY key LIMIT 1'),
+    )
   }
 
-  /** Data nodes whose objects have keys after one and up to another, in the order of keys. */
+  /** Data nodes whose objects of ours have keys after one and up to another, in the order of keys. */
   keyed(after: string, until: string, limit: number): NodeRow[] {
-    const sql = 'SELECT * FROM nodes WHERE key > ? AND key <= ? ORDER BY key LIMIT ?'
+    const sql = 'SELECT * FROM nodes WHERE key > ? AND key <= ? AND import IS NULL ORDER BY key LIMIT ?'
     return rowsOf(this.#database.all(sql, after, until, limit))
   }
 
@@ -233,8 +273,7 @@ export class Catalog {
 
   #insert(parent: number | null, name: string, fresh: FreshRow): number {
     const values = FRESH.map((column) => fresh[column] ?? (column === 'size' ? 0 : null))
-    const sql = `INSERT INTO nodes (parent, name, ${FRESH.join(', ')}) VALUES (?, ?${', ?'.repeat(FRESH.length)})`
-    return this.#database.insert(sql, parent, name, ...values)
+    return this.#database.insert(INSERT, parent, name, ...values)
   }
 
   #again(id: number): NodeRow {

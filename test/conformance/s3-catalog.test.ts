@@ -6,6 +6,7 @@ import t from 'tap'
 import { type Bucket } from '../../src/backend/s3/bucket.ts'
 import { claimKey } from '../../src/backend/s3/claim.ts'
 import { Catalog } from '../../src/store/catalog.ts'
+import { Fault } from '../../src/vospace/fault.ts'
 import { ROOT } from '../../src/vospace/path.ts'
 import { FakeS3 } from '../fixtures/fake-s3.ts'
 import { at, body, bytesOf, container, extents, file, namesIn, p, refused } from './cases.ts'
@@ -156,3 +157,56 @@ void t.test('objects of a profile whose prefix is within that of another one are
   rmSync(inner.dir, { recursive: true })
   outer.dispose()
 })
+
+void t.test('objects that cannot be deleted keep no others from it', async (t) => {
+  const ground = scratch(place)
+  const bucket = bucketOf(place)
+  const remove = bucket.remove.bind(bucket)
+  const stuck = new Set<string>()
+  bucket.remove = async (key, ...rest) => {
+    if (stuck.has(key)) throw new Fault('InternalFault', 'the object store refuses: AccessDenied')
+    return remove(key, ...rest)
+  }
+  const backend = ground.backend({ bucket })
+  await backend.start()
+  for (let i = 0; i < 20; i++) {
+    await backend.put(p(`/f${i}`), body('bytes'), { draft: file })
+    if (i < 12) stuck.add(backend.objectOf(p(`/f${i}`)) ?? '')
+  }
+  for (let i = 0; i < 20; i++) await backend.remove(p(`/f${i}`), 'data')
+  for (let tries = 100; tries > 0 && objects(ground).length > 12; tries--) await sleep(20)
+  t.same(objects(ground).sort(), [...stuck].sort())
+  stuck.clear()
+  sql(ground, 'UPDATE intents SET since = 0')
+  t.same(await findings(place, ground, true), [])
+  t.same(objects(ground), [], 'they are tried again')
+  await backend.stop()
+  ground.dispose()
+})
+
+void t.test('an object that comes after its write was given up is deleted again', async (t) => {
+  const ground = scratch(place)
+  const bucket = bucketOf(place)
+  const put = bucket.put.bind(bucket)
+  const late: (() => Promise<unknown>)[] = []
+  bucket.put = async (key, ...rest) => {
+    if (key.endsWith('/catalog')) return put(key, ...rest)
+    late.push(() => put(key, ...rest))
+    throw new Fault('ServiceBusy', 'the object store does not answer')
+  }
+  const backend = ground.backend({ bucket })
+  await backend.start()
+  await refused(t, backend.put(p('/f'), body('bytes'), { draft: file }), 'ServiceBusy')
+  const count = (): number => server.seen.filter((one) => one.startsWith(`DELETE ${ground.prefix}`)).length
+  for (let tries = 100; tries > 0 && count() === 0; tries--) await sleep(20)
+  for (const come of late) await come()
+  t.equal(objects(ground).length, 1)
+  t.same(await findings(place, ground, false), [], 'it is known')
+  sql(ground, 'UPDATE intents SET since = 0')
+  t.same(await findings(place, ground, true), [])
+  t.same(objects(ground), [])
+  await backend.stop()
+  ground.dispose()
+})
+
+const sleep = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds))

@@ -3,7 +3,7 @@ import { type NodeRow } from '../../store/catalog.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { type Extent } from '../backend.ts'
 import { received } from '../contract.ts'
-import { type Bucket } from './bucket.ts'
+import { type Bucket, type Over } from './bucket.ts'
 import { Layers, planParts, type Piece, type Segment } from './layers.ts'
 import { openSpan } from './read.ts'
 import { type Spool } from './spool.ts'
@@ -43,6 +43,7 @@ export interface Composition {
   readonly spool: Spool
   readonly length: number
   readonly signal?: AbortSignal | undefined
+  readonly over?: Over | undefined
 }
 
 /** The MD5 is unknown where the server has copied. */
@@ -52,12 +53,12 @@ export async function compose(of: Composition, settings: ComposeSettings, note: 
   const segments = of.layers.over(of.old.size, of.length)
   const pieces = planParts(segments, { least: LEAST_PART, most: settings.copyBytes })
   const isCopied = pieces.length > 1 && pieces.some((piece) => 'copied' in piece)
-  const { signal } = of
+  const { signal, over } = of
   if (!isCopied || countOf(pieces, settings) > MOST_PARTS) {
-    const expected = { length: of.length, ...(signal && { signal }) }
+    const expected = { length: of.length, ...(signal && { signal }), ...(over && { over }) }
     return upload(of.bucket, of.key, bytesOf(of, segments), expected, settings, note)
   }
-  const parts = await Parts.begin(of.bucket, of.key, settings, { signal, note })
+  const parts = await Parts.begin(of.bucket, of.key, settings, { signal, note, over })
   try {
     for (const piece of pieces) await sendPiece(of, piece, parts, settings)
     return { size: of.length, etag: (await parts.complete(of.length)).etag }

@@ -1,7 +1,9 @@
 /** Whether catalog and bucket agree, object by object; and what of it can be put right. */
 import { existsSync } from 'node:fs'
 import { type NodeRow } from '../../store/catalog.ts'
-import { type Bucket, type ListedObject } from './bucket.ts'
+import { type ImportRow } from '../../store/catalog-imports.ts'
+import { type Bucket, type ListedObject, type ObjectHead } from './bucket.ts'
+import { lastOf } from './import.ts'
 import { claim, claimKey } from './claim.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { openStore, type S3Options } from './s3.ts'
@@ -10,9 +12,10 @@ import { type Tree } from './tree.ts'
 export interface Finding {
   /**
    * `orphan`: an object that no node has; `upload`: parts of one; `dangling`: a node whose object is gone, and with it its bytes;
-   * `different`: a node whose object has other bytes than were written.
+   * `different`: a node whose object has other bytes than were written. Of what is imported, where nothing is ever repaired here: `gone` and
+   * `stale`, when others have deleted or written an object since the last import.
    */
-  readonly kind: 'orphan' | 'upload' | 'dangling' | 'different'
+  readonly kind: 'orphan' | 'upload' | 'dangling' | 'different' | 'gone' | 'stale'
   /** of the object, or of the node where there is one */
   readonly what: string
   readonly repaired: boolean
@@ -38,7 +41,7 @@ export async function checkStore(options: S3Options, { repair, found }: CheckOpt
   const { bucket, prefix } = options
   await bucket.probe()
   if (!existsSync(options.catalog)) throw new Fault('InternalFault', `there is no catalog ${options.catalog}`)
-  const { tree, garbage } = openStore(options)
+  const { tree, garbage, named } = openStore(options)
   try {
     await claim(options, tree.catalog)
     if (repair) await garbage.sweep()
@@ -56,6 +59,7 @@ export async function checkStore(options: S3Options, { repair, found }: CheckOpt
     }
     await check.rows(last, prefixEnd(prefix), new Set())
     for await (const { key, upload } of bucket.uploads(prefix)) if (isOurs(key, prefix)) await check.upload(key, upload)
+    for (const one of tree.catalog.imports.all()) objects += await check.imported(one, named.bucket(one.bucket))
     return { objects, waiting: tree.catalog.intents.count() }
   } finally {
     tree.catalog.close()
@@ -85,6 +89,31 @@ class Check {
     if (this.#repair) await this.#bucket.remove(key)
     this.#tell('orphan', key, this.#repair)
   } // prettier-ignore
+
+  /** An import: what it has nodes of, as the server has it now. Answers how many objects there are. */
+  async imported({ id, prefix }: ImportRow, bucket: Bucket): Promise<number> {
+    let objects = 0
+    let last = ''
+    for await (const { objects: page, next } of bucket.pages(prefix, undefined)) {
+      objects += page.length
+      const listed = new Map(page.map((one) => [one.key, one]))
+      const end = lastOf(last, page)
+      const rows = this.#tree.catalog.imports.between(id, last, next === undefined ? undefined : end)
+      for (const row of rows) if (row.type === 'data') await this.#compare(row, bucket, listed.get(row.key ?? ''))
+      last = end
+    }
+    return objects
+  }
+
+  async #compare(row: NodeRow, bucket: Bucket, listed: ObjectHead | undefined): Promise<void> {
+    const isSame = (there: ObjectHead): boolean => there.etag === row.etag && there.size === row.size
+    if (listed !== undefined && isSame(listed)) return
+    const there = await bucket.head(row.key ?? '')
+    // a gateway may have written it since the page was listed
+    const now = this.#tree.catalog.byId(row.id)
+    if (now?.etag !== row.etag || (there !== undefined && isSame(there))) return
+    this.#tell(there === undefined ? 'gone' : 'stale', this.#nameOf(row), false)
+  }
 
   async upload(key: string, upload: string): Promise<void> {
     if (this.#tree.catalog.intents.has(key)) return

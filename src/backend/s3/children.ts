@@ -1,6 +1,6 @@
 /** The children of a container: listed, surveyed and removed by the page. */
 import { type NodeRow } from '../../store/catalog.ts'
-import { Fault } from '../../vospace/fault.ts'
+import { Fault, isFault } from '../../vospace/fault.ts'
 import { type Entry } from '../../vospace/node.ts'
 import { child, type NodePath } from '../../vospace/path.ts'
 import {
@@ -61,8 +61,13 @@ function taken(tree: Tree, child: IdentifiedChild, page: ReadonlyMap<string, Nod
   const row = page.get(child.id)
   if (row === undefined) return { child, fault: new Fault('NodeNotFound', child.name) }
   if (row.type === 'container') return { child, fault: wrongType(child.name, 'leaf', 'container') }
-  tree.drop(row, child.name)
-  return { child }
+  try {
+    tree.drop(row, child.name)
+    return { child }
+  } catch (error) {
+    if (!isFault(error, 'PermissionDenied')) throw error
+    return { child, fault: error }
+  }
 }
 
 /** Each as it is when it is asked for. */

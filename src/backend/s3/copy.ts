@@ -10,16 +10,20 @@ export async function copyObject(
   { key: from, etag, size, md5 }: NodeRow,
   key: string,
   settings: ComposeSettings,
-  { note, signal }: { readonly note: NoteUpload; readonly signal: AbortSignal | undefined },
+  {
+    note,
+    signal,
+    from: source,
+  }: { readonly note: NoteUpload; readonly signal: AbortSignal | undefined; readonly from?: string },
 ): Promise<Composed> {
   if (from === null) throw new Fault('InternalFault', 'a node with bytes has no object')
   const known = md5 === null ? {} : { md5 }
-  if (size <= settings.copyBytes) return { size, ...known, etag: await bucket.copy(from, etag, key, signal) }
+  if (size <= settings.copyBytes) return { size, ...known, etag: await bucket.copy(from, etag, key, signal, source) }
   const parts = await Parts.begin(bucket, key, settings, { signal, note })
   try {
     const each = Math.ceil(size / Math.ceil(size / settings.copyBytes))
     for (let start = 0; start < size; start += each) {
-      await parts.copy({ from, etag, start, end: Math.min(start + each, size) })
+      await parts.copy({ from, bucket: source, etag, start, end: Math.min(start + each, size) })
     }
     return { size, ...known, etag: (await parts.complete(size)).etag }
   } catch (error) {

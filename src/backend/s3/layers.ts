@@ -7,21 +7,13 @@ export type Segment = { readonly start: number; readonly end: number } & (
 
 /** Changes laid over each other: a later one wins. */
 export class Layers {
-  #segments: Segment[] = []
+  readonly #laid: Segment[] = []
 
   /** `at` undefined: a hole. */
   lay(start: number, count: number, at: number | undefined): void {
     if (count === 0) return
     const end = start + count
-    const first = this.#segments.findIndex((one) => one.end > start)
-    const from = first === -1 ? this.#segments.length : first
-    let to = from
-    while ((this.#segments[to]?.start ?? Infinity) < end) to++
-    const covered = this.#segments.slice(from, to)
-    const fresh: Segment = at === undefined ? { start, end, from: 'zeros' } : { start, end, from: 'spool', at }
-    const before = covered.slice(0, 1).flatMap((one) => cut(one, one.start, start))
-    const after = covered.slice(-1).flatMap((one) => cut(one, end, one.end))
-    this.#segments.splice(from, to - from, ...before, fresh, ...after)
+    this.#laid.push(at === undefined ? { start, end, from: 'zeros' } : { start, end, from: 'spool', at })
   }
 
   /** All of the new object, in order, without gaps. */
@@ -32,7 +24,7 @@ export class Layers {
       if (at < Math.min(end, oldSize)) found.push({ from: 'old', start: at, end: Math.min(end, oldSize) })
       if (Math.max(at, oldSize) < end) found.push({ from: 'zeros', start: Math.max(at, oldSize), end })
     }
-    for (const segment of this.#segments) {
+    for (const segment of flat(this.#laid)) {
       if (segment.start >= length) break
       rest(segment.start)
       found.push(...cut(segment, segment.start, length))
@@ -41,6 +33,34 @@ export class Layers {
     rest(length)
     return found
   }
+}
+
+/** In order and side by side. By halves, so that many changes in any order cost their number and little more. */
+function flat(laid: readonly Segment[]): readonly Segment[] {
+  if (laid.length < 2) return laid
+  const half = laid.length >> 1
+  return overlaid(flat(laid.slice(half)), flat(laid.slice(0, half)))
+}
+
+function overlaid(upper: readonly Segment[], lower: readonly Segment[]): Segment[] {
+  const found: Segment[] = []
+  let next = 0
+  for (const one of lower) {
+    for (let at = one.start; at < one.end;) {
+      const over = upper[next]
+      if (over === undefined || over.start >= one.end) {
+        found.push(...cut(one, at, one.end))
+        break
+      }
+      found.push(...cut(one, at, over.start))
+      // what reaches beyond this one may cover the next as well
+      if (over.end > one.end) break
+      found.push(over)
+      at = Math.max(at, over.end)
+      next++
+    }
+  }
+  return found.concat(upper.slice(next))
 }
 
 function cut(segment: Segment, start: number, end: number): Segment[] {

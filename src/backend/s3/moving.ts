@@ -20,6 +20,9 @@ export function move(tree: Tree, from: NodePath, to: NodePath, options: MoveOpti
     const row = to === ROOT ? undefined : catalog.child(parent.id, nameOf(to))
     const there = row && { row, path: to }
     if (from === ROOT || to === ROOT) throw new Fault('PermissionDenied', 'the root stays', { errno: 'EBUSY' })
+    tree.named.refuseMove(moved)
+    if (there !== undefined) tree.named.refuseMove(there)
+    tree.named.refuseCrossing(to)
     if (options.exchange === true) return exchange(tree, moved, there)
     if (there !== undefined && options.replace !== true) throw new Fault('DuplicateNode', to)
     if (there?.row.id === moved.row.id) return tree.entry(moved)

@@ -52,6 +52,11 @@ export function isMissing(error: unknown): boolean {
   return MISSING.includes(name) || status === 404
 }
 
+/** The HTTP status of what a server has refused, or of the refusal that has become a fault. */
+export function statusOf(error: unknown): number | undefined {
+  return wordsOf(isFault(error) ? error.cause : error).status
+}
+
 function wordsOf(error: unknown): { name: string; status: number | undefined } {
   if (!(error instanceof Error)) return { name: '', status: undefined }
   const { $metadata } = error as { $metadata?: { httpStatusCode?: number } }

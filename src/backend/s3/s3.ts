@@ -1,9 +1,8 @@
 /** The storage interface on a bucket: the tree is rows of a catalog, the bytes are objects under keys that say nothing. */
-import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { type Readable } from 'node:stream'
-import { Catalog } from '../../store/catalog.ts'
-import { Fault } from '../../vospace/fault.ts'
+import { Catalog, type NodeRow } from '../../store/catalog.ts'
+import { Fault, isFault } from '../../vospace/fault.ts'
 import { type Access, type Entry, type NodeType } from '../../vospace/node.ts'
 import { type NodePath } from '../../vospace/path.ts'
 import {
@@ -17,6 +16,7 @@ import {
   type ContainerDraft,
   type Extent,
   type Ids,
+  type Imports,
   type LinkDraft,
   type ListOptions,
   type PutOptions,
@@ -35,12 +35,15 @@ import { list, removeChildren, survey } from './children.ts'
 import { copyObject } from './copy.ts'
 import { rootRow } from './entry.ts'
 import { Garbage, type GarbageLog } from './garbage.ts'
+import { S3Imports } from './import.ts'
 import { move } from './moving.ts'
+import { NamedObjects } from './named.ts'
 import { openSpan } from './read.ts'
 import { Spool } from './spool.ts'
 import { CatalogTrash } from './trash.ts'
 import { checkContent, type Placed, type Stored, Tree } from './tree.ts'
-import { type NoteUpload, upload } from './upload.ts'
+import { upload } from './upload.ts'
+import { Writes } from './writes.ts'
 
 export interface S3Options {
   readonly bucket: Bucket
@@ -62,15 +65,22 @@ export interface S3Options {
 
 /** How often an amend begins anew because the bytes have become others meanwhile. */
 const AMENDS = 8
+/** How often a read begins anew because others have written the object past the gateway. */
+const REFRESHES = 2
 
 export class S3Backend implements Backend {
+  readonly trash: Trash
+  readonly imports: Imports
   readonly #options: S3Options
   #opened: Opened | undefined
   /** one amend of a node after the other: each is made of what the one before has left */
   readonly #amending = new Map<number, Promise<unknown>>()
 
   constructor(options: S3Options) {
+    const { bucket, prefix } = options
     this.#options = options
+    this.trash = new CatalogTrash(() => this.#open)
+    this.imports = new S3Imports(() => this.#open, { bucket: bucket.name, prefix })
   }
 
   get capabilities(): Capabilities {
@@ -86,8 +96,9 @@ export class S3Backend implements Backend {
     }
   }
 
-  get trash(): Trash {
-    return this.#open.trash
+  /** A container that objects of a bucket are imported into stays, and what it is in. */
+  isFixed(path: NodePath): boolean {
+    return this.#tree.named.isFixed(path)
   }
 
   /** Rejects when the bucket does not answer, is not there or is of another catalog, or the catalog cannot be used. */
@@ -109,6 +120,7 @@ export class S3Backend implements Backend {
   async stop(): Promise<void> {
     const opened = this.#opened
     this.#opened = undefined
+    opened?.writes.stop()
     await opened?.garbage.stop()
     opened?.tree.catalog.close()
     this.#options.bucket.close()
@@ -142,13 +154,26 @@ export class S3Backend implements Backend {
     const room = tree.room(target?.path ?? path) + standing
     if (options.length !== undefined) tree.refuseRoom(target?.path ?? path, options.length - standing)
     const { settings, bucket } = this.#options
-    return this.#writing(
+    const named = target === undefined ? tree.named.at(path) : tree.named.of(target.row)
+    if (named !== undefined) {
+      const known = (): string | null => tree.putTarget(path, options)?.row.etag ?? null
+      return this.#open.writes.named(
+        { named, known },
+        (into, over, note) => upload(into, named.key, within(body, room), { ...options, over }, settings, note),
+        (object) => tree.commit(path, object, options),
+      )
+    }
+    return this.#open.writes.own(
       (key, note) => upload(bucket, key, within(body, room), options, settings, note),
       (object) => tree.commit(path, object, options),
     )
   }
 
   async read(ref: Ref, options: ReadOptions = {}): Promise<{ entry: Entry; body: Readable }> {
+    return this.#read(ref, options, REFRESHES)
+  }
+
+  async #read(ref: Ref, options: ReadOptions, refreshes: number): Promise<{ entry: Entry; body: Readable }> {
     refuseAborted(options.signal)
     const tree = this.#tree
     const placed = tree.need(ref, 'data')
@@ -158,11 +183,15 @@ export class S3Backend implements Backend {
     const release = this.#hold(placed)
     try {
       const span = { key: row.key ?? '', etag: row.etag, start, count }
-      const body = await openSpan(this.#options.bucket, span, options.signal)
+      const body = await openSpan(this.#open.named.bucketOf(row), span, options.signal)
       body.once('close', release)
       return { entry: tree.entry(placed), body }
     } catch (error) {
       release()
+      // others may have written it past the gateway: then it is read as they have left it
+      if (refreshes > 0 && isFault(error, 'TransferFailed') && (await this.#open.writes.isRefreshed(row))) {
+        return this.#read(ref, options, refreshes - 1)
+      }
       throw error
     }
   }
@@ -197,20 +226,22 @@ export class S3Backend implements Backend {
     return move(this.#tree, from, to, options)
   }
 
-  async copy(from: NodePath, to: NodePath, draft: { readonly access: Access; readonly mode: number } & Cancel): Promise<Entry> {
+  async copy(source: NodePath, to: NodePath, draft: { readonly access: Access; readonly mode: number } & Cancel): Promise<Entry> {
     refuseAborted(draft.signal)
     const tree = this.#tree
-    const placed = tree.need({ path: from })
+    const placed = tree.need({ path: source })
     const { row } = placed
-    if (row.type === 'container') throw wrongType(from, 'leaf', row.type)
+    if (row.type === 'container') throw wrongType(source, 'leaf', row.type)
     tree.refuseTaken(to)
+    tree.named.refuseCrossing(to)
     tree.refuseRoom(to, row.size)
     if (row.key === null) return tree.commitCopy(row, to, draft, { ...row, md5: row.md5 ?? undefined })
     const release = this.#hold(placed)
     try {
       const { bucket, settings } = this.#options
-      return await this.#writing(
-        (key, note) => copyObject(bucket, row, key, settings, { note, signal: draft.signal }),
+      const from = this.#open.named.bucketOf(row).name
+      return await this.#open.writes.own(
+        (key, note) => copyObject(bucket, row, key, settings, { note, signal: draft.signal, from }),
         (object) => tree.commitCopy(row, to, draft, object),
       )
     } finally {
@@ -265,32 +296,6 @@ export class S3Backend implements Backend {
     return row.key === null ? () => undefined : this.#open.garbage.hold(row.key)
   }
 
-  /** An object is written down before it is there; its node comes with one commit, and a failure leaves garbage that is known as such. */
-  async #writing<T>(
-    write: (key: string, note: NoteUpload) => Promise<Omit<Stored, 'key'>>,
-    commit: (object: Stored) => T,
-  ): Promise<T> {
-    const { tree, garbage } = this.#open
-    const { intents } = tree.catalog
-    const key = newKey(this.#options.prefix)
-    intents.begin(key)
-    try {
-      const written = await write(key, (id) => intents.upload(key, id))
-      const object = { ...written, key: written.etag === null ? null : key }
-      return tree.catalog.transaction(() => {
-        if (object.key === null) intents.settle(key)
-        const done = commit(object)
-        // others have written the node meanwhile, and no node has this object
-        if (done === false) garbage.discard(key, 0)
-        return done
-      })
-    } catch (error) {
-      // stopped meanwhile: the next start finds the intent
-      if (this.#opened !== undefined) garbage.discard(key, 0)
-      throw error
-    }
-  }
-
   async #amendOnce(
     ref: Ref,
     { layers, spool }: { readonly layers: Parameters<typeof compose>[0]['layers']; readonly spool: Spool },
@@ -304,10 +309,28 @@ export class S3Backend implements Backend {
     const { bucket, settings } = this.#options
     const { length, signal } = options
     const release = this.#hold(placed)
+    const commit = (object: Stored): Entry | false => tree.commitAmend(row.id, row, object, options.mtime)
+    const named = tree.named.of(row)
     try {
-      return await this.#writing(
+      if (named !== undefined) {
+        tree.named.refuseReadOnly(row)
+        const isSame = (): boolean => tree.catalog.byId(row.id)?.content === row.content
+        return await this.#open.writes
+          .named(
+            { named, known: () => row.etag },
+            (into, over, note) =>
+              compose({ bucket: into, key: named.key, old: row, layers, spool, length, signal, over }, settings, note),
+            commit,
+          )
+          .catch((error: unknown) => {
+            // another write of ours: once more, over what that has left
+            if (isFault(error, 'PreconditionFailed', 'TransferFailed') && !isSame()) return false as const
+            throw error
+          })
+      }
+      return await this.#open.writes.own(
         (key, note) => compose({ bucket, key, old: row, layers, spool, length, signal }, settings, note),
-        (object) => tree.commitAmend(row.id, row, object, options.mtime),
+        commit,
       )
     } finally {
       release()
@@ -329,24 +352,21 @@ export class S3Backend implements Backend {
 export interface Opened {
   readonly tree: Tree
   readonly garbage: Garbage
-  readonly trash: Trash
+  readonly named: NamedObjects
+  readonly writes: Writes
 }
 
 /** Catalog, rules and garbage of a store; nothing is under way yet. InternalFault: the catalog cannot be used. */
 export function openStore(options: S3Options): Opened {
   const catalog = new Catalog(options.catalog)
   const { ids, allocationParents, capacity, bucket, graceSeconds, logger, prefix } = options
-  const isOurs = (key: string): boolean => key.startsWith(prefix)
-  const garbage = new Garbage({ catalog, bucket, graceSeconds, isOurs, log: logger })
-  const discard = (key: string): void => garbage.discard(key)
-  const tree = new Tree({ catalog, ids, allocationParents, discard, ...(capacity !== undefined && { capacity }) })
+  const named = new NamedObjects(bucket, catalog)
+  const garbage = new Garbage({ catalog, bucket, graceSeconds, named, log: logger })
+  const drop = (row: NodeRow): void => garbage.drop(row)
+  const tree = new Tree({ catalog, ids, allocationParents, drop, ...(capacity !== undefined && { capacity }) })
   catalog.plantRoot(rootRow(catalog.now(), ids))
-  return { tree, garbage, trash: new CatalogTrash(tree, discard) }
-}
-
-/** Says nothing of what it holds. */
-export function newKey(prefix: string): string {
-  return `${prefix}${randomBytes(18).toString('base64url')}`
+  const writes = new Writes({ tree, garbage, named, prefix })
+  return { tree, garbage, named, writes }
 }
 
 /** A body that is cut when there is no room for more. */

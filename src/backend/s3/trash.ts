@@ -10,6 +10,7 @@ import { type Seen, type Trash, type TrashNote } from '../backend.ts'
 import { refuseUnseen } from '../contract.ts'
 import { checkKeeper, checkTrashId, notInTrash } from '../trash.ts'
 import { idOf } from './entry.ts'
+import { type Opened } from './s3.ts'
 import { type Tree } from './tree.ts'
 
 /** Nodes that are removed for good in one transaction: some milliseconds. */
@@ -19,12 +20,15 @@ const LOT = 200
 type KeptNote = Omit<TrashNote, 'path' | 'id' | 'deleted'> & { readonly below: string }
 
 export class CatalogTrash implements Trash {
-  readonly #tree: Tree
-  readonly #discard: (key: string) => void
+  readonly #store: () => Pick<Opened, 'tree' | 'garbage'>
 
-  constructor(tree: Tree, discard: (key: string) => void) {
-    this.#tree = tree
-    this.#discard = discard
+  /** `store` throws before it is started. */
+  constructor(store: () => Pick<Opened, 'tree' | 'garbage'>) {
+    this.#store = store
+  }
+
+  get #tree(): Tree {
+    return this.#store().tree
   }
 
   async put(path: NodePath, seen: Seen, note: TrashNote): Promise<void> {
@@ -34,6 +38,7 @@ export class CatalogTrash implements Trash {
     catalog.transaction(() => {
       const { row } = this.#tree.need({ path })
       refuseUnseen({ id: idOf(row), version: String(row.version) }, seen, path)
+      this.#tree.named.refuseMove({ row, path })
       const keeper = this.#tree.need({ path: keeperOf(path, this.#tree.allocationParents) })
       const { id, deleted, path: stood, ...kept } = note
       const below = stood.slice(keeper.path === ROOT ? 0 : keeper.path.length)
@@ -41,6 +46,11 @@ export class CatalogTrash implements Trash {
       if (!catalog.trash.add({ id, node: row.id, deleted, note: text })) throw new Fault('DuplicateNode', id)
       catalog.rename(row, -keeper.row.id, id)
     })
+  }
+
+  /** Of an object that others know by its key nothing is kept under another name. */
+  keeps(path: NodePath): boolean {
+    return !this.#tree.named.covers(path)
   }
 
   async *list(keeper: NodePath): AsyncGenerator<TrashNote> {
@@ -55,6 +65,7 @@ export class CatalogTrash implements Trash {
       const { row } = this.#item(keeper, id)
       if (to === ROOT) throw new Fault('DuplicateNode', to)
       const parent = this.#tree.parent(to)
+      this.#tree.named.refuseCrossing(to)
       if (catalog.child(parent.id, nameOf(to)) !== undefined) throw new Fault('DuplicateNode', to)
       // it counted in the keeper already, but a container within may have a quota of its own
       this.#tree.refuseMove(row, parent.id, 0)
@@ -94,7 +105,7 @@ export class CatalogTrash implements Trash {
     const isLeft = (): boolean =>
       catalog.transaction(() => {
         const gone = catalog.prune(row, LOT)
-        for (const { key } of gone) if (key !== null) this.#discard(key)
+        for (const one of gone) this.#store().garbage.drop(one)
         const last = gone.length === 0 ? catalog.byId(row.id) : undefined
         if (last !== undefined) this.#tree.drop(last, last.name)
         return gone.length > 0

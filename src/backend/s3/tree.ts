@@ -15,6 +15,8 @@ import {
   type Usage,
 } from '../backend.ts'
 import { refuseReserved, refuseUnseen, writtenMode, wrongType } from '../contract.ts'
+import { type ObjectHead } from './bucket.ts'
+import { NamedPlaces } from './named-places.ts'
 import { entryOf, freshColumns, idOf, nextColumns, rowIdOf } from './entry.ts'
 
 export interface TreeOptions {
@@ -23,8 +25,8 @@ export interface TreeOptions {
   readonly allocationParents: readonly NodePath[]
   /** bytes that the store may hold; undefined: nobody knows an end */
   readonly capacity?: number
-  /** Told of an object that no node has any more, within the transaction that took it. */
-  readonly discard: (key: string) => void
+  /** Told of a node that has its object no more, within the transaction that took it. */
+  readonly drop: (row: NodeRow) => void
 }
 
 /** A row and where it stands. */
@@ -38,17 +40,19 @@ const BOUNDLESS = 2 ** 50
 
 export class Tree {
   readonly catalog: Catalog
+  readonly named: NamedPlaces
   readonly ids: Ids
   readonly allocationParents: readonly NodePath[]
   readonly #capacity: number | undefined
-  readonly #discard: (key: string) => void
+  readonly #drop: (row: NodeRow) => void
 
-  constructor({ catalog, ids, allocationParents, capacity, discard }: TreeOptions) {
+  constructor({ catalog, ids, allocationParents, capacity, drop }: TreeOptions) {
     this.catalog = catalog
+    this.named = new NamedPlaces(this)
     this.ids = ids
     this.allocationParents = allocationParents
     this.#capacity = capacity
-    this.#discard = discard
+    this.#drop = drop
   }
 
   walk(path: NodePath): Entry[] {
@@ -66,6 +70,7 @@ export class Tree {
       const mtime = 'mtime' in draft ? (draft.mtime ?? now) : now
       const columns = freshColumns(draft.type, plain(draft), undefined, this.ids)
       const text = draft.type === 'link' ? draft.text : null
+      this.named.at(path)
       const row = { ...columns, type: draft.type, mtime: String(mtime), ctime: String(now), text }
       return this.entry({ row: this.catalog.add(this.#free(path).id, nameOf(path), row), path })
     })
@@ -80,6 +85,7 @@ export class Tree {
     if (found !== undefined && found.row.type !== 'data') throw wrongType(path, 'data', found.row.type)
     if (found === undefined && options.ifContentVersion !== undefined) throw new Fault('PreconditionFailed', path)
     if (found !== undefined) checkContent(found.row, options.ifContentVersion)
+    if (found !== undefined) this.named.refuseReadOnly(found.row)
     return found
   }
 
@@ -125,6 +131,7 @@ export class Tree {
   commitCopy(from: NodeRow, to: NodePath, draft: { readonly access: Access; readonly mode: number }, object: Stored): Entry {
     return this.catalog.transaction(() => {
       const parent = this.#free(to)
+      this.named.refuseCrossing(to)
       this.refuseRoom(to, object.size)
       const { access, mode } = draft
       const columns = freshColumns(from.type, plain({ access, mode, properties: propertiesOf(from) }), undefined, this.ids)
@@ -148,8 +155,10 @@ export class Tree {
   /** Takes away a node, and its object with it. Within a transaction. */
   drop(row: NodeRow, path: string): void {
     if (row.type === 'container' && this.catalog.hasChildren(row.id)) throw new Fault('ContainerNotEmpty', path)
+    this.named.refuseFixed(path, row)
+    this.named.refuseReadOnly(row)
     this.catalog.remove(row)
-    if (row.key !== null) this.#discard(row.key)
+    this.#drop(row)
   }
 
   usage(path: NodePath): Usage {
@@ -256,14 +265,21 @@ export class Tree {
   #replace(row: NodeRow, object: Stored, changes: Changes, mtime: bigint): NodeRow {
     const columns = nextColumns(row, changes, this.ids, writtenMode(row.mode))
     const next = this.catalog.setAttributes(row, columns, mtime)
-    if (row.key !== null) this.#discard(row.key)
+    if (row.key !== object.key || row.import !== (object.import ?? null)) this.#drop(row)
     return this.catalog.setBytes(next, this.#bytes(object))
   }
 
-  #bytes({ key, size, md5, etag }: Stored): Bytes {
-    if (key !== null) this.catalog.intents.settle(key)
-    return { key, size, md5: md5 ?? null, etag, content: newVersion() }
+  #bytes({ key, size, md5, etag, import: of = null }: Stored): Bytes {
+    if (key !== null && of === null) this.catalog.intents.settle(key)
+    return { key, size, md5: md5 ?? null, etag, content: newVersion(), import: of, modified: null }
   }
+
+  /** A node whose object others have written past the gateway. */
+  refresh(row: NodeRow, { size, etag, modified }: ObjectHead, md5: string | undefined): NodeRow {
+    const { key, import: of } = row
+    const known = this.catalog.setAttributes(row, row, BigInt(modified) * 1_000_000n)
+    return this.catalog.setBytes(known, { key, import: of, size, etag, md5: md5 ?? null, content: newVersion(), modified })
+  } // prettier-ignore
 
   #limitOf({ id, quota }: NodeRow): number {
     return Math.min(quota ?? Infinity, id === ROOT_ID ? (this.#capacity ?? Infinity) : Infinity)
@@ -277,6 +293,8 @@ export interface Stored {
   readonly md5?: string | undefined
   /** what the server calls this version of it */
   readonly etag: string | null
+  /** the import that `key` is of; absent: it is one of ours */
+  readonly import?: number | null
 }
 
 /** A name for bytes that nothing had before. */

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { Fault } from '../../vospace/fault.ts'
 import { received } from '../contract.ts'
-import { type Bucket, type CopiedRange, type ObjectHead, type Part } from './bucket.ts'
+import { type Bucket, type CopiedRange, type ObjectHead, type Over, type Part } from './bucket.ts'
 
 export interface UploadSettings {
   /** bytes of a part; a body that is no longer goes in one piece */
@@ -22,6 +22,8 @@ export interface Body {
   /** 32 hex digits */
   readonly md5?: string
   readonly signal?: AbortSignal
+  /** of an object that others know: only over the version that is known, and there even if it has no bytes */
+  readonly over?: Over
 }
 
 export interface Uploaded {
@@ -43,7 +45,7 @@ export async function upload(
   settings: UploadSettings,
   note: NoteUpload,
 ): Promise<Uploaded> {
-  const { length: announced, signal } = expected
+  const { length: announced, signal, over } = expected
   const lot = new Lot()
   const hash = createHash('md5')
   let size = 0
@@ -56,14 +58,14 @@ export async function upload(
       lot.add(piece)
       // one byte more than a part: whatever ends with the part is one piece
       while (lot.size > (parts?.nextSize ?? partSize(settings, announced, 1))) {
-        parts ??= await Parts.begin(bucket, key, settings, { announced, signal, note })
+        parts ??= await Parts.begin(bucket, key, settings, { announced, signal, note, over })
         await parts.send(lot.take(parts.nextSize))
       }
     }
     const digest = checked(hash.digest(), size, expected)
     const md5 = digest.toString('hex')
-    if (size === 0) return { size, md5, etag: null }
-    if (parts === undefined) return { size, md5, etag: await bucket.put(key, lot.take(size), digest, signal) }
+    if (size === 0 && over === undefined) return { size, md5, etag: null }
+    if (parts === undefined) return { size, md5, etag: await bucket.put(key, lot.take(size), digest, signal, over) }
     await parts.send(lot.take(lot.size))
     return { size, md5, etag: (await parts.complete(size)).etag }
   } catch (error) {
@@ -106,6 +108,7 @@ export class Lot {
 interface PartsOptions {
   readonly announced?: number | undefined
   readonly signal?: AbortSignal | undefined
+  readonly over?: Over | undefined
   readonly note: NoteUpload
 }
 
@@ -158,7 +161,7 @@ export class Parts {
   /** TransferFailed when the server has not that many bytes. */
   async complete(size: number): Promise<ObjectHead> {
     await this.#settled(0)
-    const found = await this.#bucket.completeUpload(this.#key, this.#upload, this.#done)
+    const found = await this.#bucket.completeUpload(this.#key, this.#upload, this.#done, this.#options.over)
     if (found.size === size) return found
     throw new Fault('TransferFailed', `the object store has ${found.size} bytes of ${size}`)
   }

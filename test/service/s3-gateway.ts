@@ -1,0 +1,247 @@
+/** A gateway in a process of its own over an S3 server, with a proxy in between that fails as a test says: imports, checks and faults as their users meet them. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { PutObjectCommand } from '@aws-sdk/client-s3'
+import t, { type Test } from 'tap'
+import { bucketOf, clientOf, type S3Place } from '../conformance/s3-bucket.ts'
+import { FaultProxy, type Asked, type HttpFault } from '../fixtures/fault-proxy.ts'
+import { nodeDocument, Quickstart, request, run, type Answer, type Asking, type Ended } from './running.ts'
+
+const MIB = 2 ** 20
+const MANY = 1200
+const VOS = 'vos://karst.local~karst'
+
+interface Written {
+  service: { url: string }
+  backends: Record<string, unknown>
+  namespace: { path: string; backend: string }[]
+  administrators?: string[]
+  allocations: string[]
+}
+
+/** `/objects` is kept in the bucket, and bob is an administrator. */
+class Site {
+  readonly prefix = `site${process.pid}-${randomBytes(3).toString('hex')}/`
+  readonly survey = `survey${randomBytes(3).toString('hex')}/`
+  readonly place: S3Place
+  readonly proxy: FaultProxy
+  readonly #karst = new Quickstart(['--no-mount'])
+  #served: ChildProcess | undefined
+  #people: Readonly<Record<string, { readonly proxy: string } | undefined>> = {}
+  #ca = ''
+
+  constructor(place: S3Place, proxy: FaultProxy) {
+    this.place = place
+    this.proxy = proxy
+  }
+
+  get file(): string {
+    return join(this.#karst.state, 'config.json')
+  }
+
+  get url(): string {
+    return (JSON.parse(readFileSync(this.file, 'utf8')) as Written).service.url
+  }
+
+  /** Everything but the gateway itself. */
+  async prepare(): Promise<void> {
+    const report = await this.#karst.start()
+    this.#ca = report.ca
+    this.#people = report.users
+    await this.#karst.stop()
+    const { accessKeyId, secretAccessKey, bucket } = this.place
+    writeFileSync(join(this.#karst.state, 's3.json'), JSON.stringify({ accessKeyId, secretAccessKey }))
+    const config = JSON.parse(readFileSync(this.file, 'utf8')) as Written
+    const of = { endpoint: this.proxy.endpoint, bucket, prefix: this.prefix, credentials: 's3.json' }
+    config.backends['objects'] = { type: 's3', ...of, attempts: 2, timeout: 5, partBytes: 5 * MIB, graceSeconds: 0 }
+    config.namespace.push({ path: '/objects', backend: 'objects' })
+    config.administrators = ['bob']
+    config.allocations.push('/objects')
+    writeFileSync(this.file, JSON.stringify(config))
+  }
+
+  async serve(): Promise<void> {
+    const child = spawn('bin/karst', ['serve', '--config', this.file], { stdio: ['ignore', 'pipe', 'pipe'] })
+    this.#served = child
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (output += String(part)))
+    for (let waited = 0; !output.includes('karst serves'); waited += 50) {
+      if (child.exitCode !== null || waited > 60_000) throw new Error(output)
+      await new Promise((done) => setTimeout(done, 50))
+    }
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    const child = this.#served
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
+    child.kill(signal)
+    await ended
+  }
+
+  async dispose(): Promise<void> {
+    await this.stop()
+    await this.#karst.dispose()
+  }
+
+  ask(user: string, path: string, asking: Asking = {}): Promise<Answer> {
+    return request(this.url + path, this.#ca, this.#people[user]?.proxy ?? '', asking)
+  }
+
+  karst(user: string, ...words: string[]): Promise<Ended> {
+    const asking = ['--url', this.url, '--ca', this.#ca, '--certificate', this.#people[user]?.proxy ?? '']
+    return run('bin/karst', [...words, ...asking])
+  }
+
+  check(...words: string[]): Promise<Ended> {
+    return run('bin/karst', ['check', '--config', this.file, ...words])
+  }
+}
+
+/** Objects that others have put there, some at a time. */
+async function plant(place: S3Place, keys: readonly string[]): Promise<void> {
+  const client = clientOf(place)
+  const queue = keys.values()
+  const work = async (): Promise<void> => {
+    for (const Key of queue) {
+      const Body = Key.endsWith('/') ? '' : 'x'
+      await client.send(new PutObjectCommand({ Bucket: place.bucket, Key, Body, ContentLength: Body.length }))
+    }
+  }
+  await Promise.all(Array.from({ length: 16 }, work))
+  client.destroy()
+}
+
+const isList = ({ url }: Asked): boolean => url.includes('list-type=2')
+
+export function s3Service(name: string, server: S3Place): void {
+  void t.test(`a gateway process over ${name}`, async (t) => {
+    const site = new Site(server, await FaultProxy.start(server.endpoint))
+    t.teardown(async () => {
+      site.proxy.fault = () => undefined
+      await site.dispose()
+      await site.proxy.stop()
+    })
+    await site.prepare()
+    await t.test('it does not start while the server is down, and says which storage that is', (t) => down(t, site))
+    await t.test('a killed import goes on when the gateway is back, and every object is there once', (t) => killed(t, site))
+    await t.test('a server that fails is one fault at the door, with nothing half visible', (t) => faults(t, site))
+    await t.test('karst check tells what is left over, and repairs that and nothing else', (t) => checked(t, site))
+  }) // prettier-ignore
+}
+
+async function down(t: Test, site: Site): Promise<void> {
+  site.proxy.fault = () => ({ kind: 'lost' })
+  const { code, stderr } = await run('bin/karst', ['serve', '--config', site.file])
+  t.equal(code, 1)
+  t.match(stderr, /storage profile objects: .*does not answer/)
+  site.proxy.fault = () => undefined
+  await site.serve()
+}
+
+async function killed(t: Test, site: Site): Promise<void> {
+  const odd = `${site.survey}folder/`
+  await plant(site.place, Array.from({ length: MANY }, (_, i) => `${site.survey}n${i % 7}/o${i}`)) // prettier-ignore
+  await plant(site.place, [odd])
+  const container = nodeDocument(`${VOS}/objects/survey`, 'ContainerNode', { 'ivo://ivoa.net/vospace/core#ispublic': 'true' }) // prettier-ignore
+  const headers = { 'content-type': 'text/xml' }
+  t.equal((await site.ask('bob', '/nodes/objects/survey', { method: 'PUT', body: container, headers })).status, 201)
+  const source = `s3://${site.place.bucket}/${site.survey}`
+  const words = ['import', source, `${VOS}/objects/survey`]
+  t.match(await site.karst('alice', ...words), { code: 1, stderr: /PermissionDenied/ })
+  t.match(await site.karst('bob', 'import', 'file:///etc', `${VOS}/objects/survey`), { code: 1, stderr: /no s3:/ })
+  t.match(await site.karst('bob', 'import', source, `${VOS}/home/alice`), { code: 1, stderr: /OperationNotSupported/ })
+  t.match(await site.karst('bob', 'import', source, `${VOS}/objects/none`), { code: 1, stderr: /NodeNotFound/ })
+  site.proxy.fault = (asked) => (isList(asked) ? { kind: 'slow', milliseconds: 500 } : undefined)
+  const body = JSON.stringify({ path: '/objects/survey', source })
+  const json = { 'content-type': 'application/json' }
+  const begun = await site.ask('bob', '/imports', { method: 'POST', body, headers: json })
+  const { job } = JSON.parse(begun.body.toString()) as { job: string }
+  const look = async (): Promise<{ phase: string; counts?: { objects: number } }> =>
+    JSON.parse((await site.ask('bob', `/imports/${job}`)).body.toString()) as { phase: string }
+  for (let tries = 300; tries > 0 && ((await look()).counts?.objects ?? 0) < 1; tries--) await sleep(20)
+  await site.stop('SIGKILL')
+  site.proxy.fault = () => undefined
+  await site.serve()
+  for (let tries = 600; tries > 0 && (await look()).phase !== 'COMPLETED'; tries--) await sleep(50)
+  const counts = { objects: MANY + 1, added: MANY, changed: 0, removed: 0, leftOut: 1 }
+  t.match(await look(), { phase: 'COMPLETED', counts })
+  t.equal((await site.ask('alice', '/imports', { method: 'POST', body, headers: json })).status, 403)
+  t.match(await site.karst('bob', ...words, '--writable'), {
+    code: 0,
+    stdout: new RegExp(`^${MANY + 1} objects: 0 new, 0 changed, 0 gone, 1 that are no nodes\n${odd}: it stands for`),
+  })
+  t.equal((await site.ask('alice', '/files/objects/survey/n0/o7')).body.toString(), 'x', 'shared as its container is')
+  t.equal((await site.ask('bob', '/files/objects/survey/new', { method: 'PUT', body: 'by name' })).status, 201)
+  const bucket = bucketOf(site.place)
+  t.match(await bucket.head(`${site.survey}new`), { size: 7 })
+  t.equal((await site.ask('bob', '/nodes/objects/survey/new', { method: 'DELETE' })).status, 200)
+  for (let tries = 100; tries > 0 && (await bucket.head(`${site.survey}new`)) !== undefined; tries--) await sleep(50)
+  t.equal(await bucket.head(`${site.survey}new`), undefined, 'a delete takes the object away')
+  bucket.close()
+  t.equal((await site.ask('bob', '/nodes/objects/survey', { method: 'DELETE' })).status, 403, 'it stays where it is')
+}
+
+async function faults(t: Test, site: Site): Promise<void> {
+  const path = '/files/objects/f'
+  const put = (body: Buffer | string): Promise<Answer> => site.ask('bob', path, { method: 'PUT', body })
+  const isWrite = ({ method }: Asked): boolean => method === 'PUT' || method === 'POST'
+  const old = randomBytes(6 * MIB)
+  t.equal((await put(old)).status, 201)
+  const big = randomBytes(11 * MIB)
+  const cases: readonly [HttpFault, number, RegExp][] = [
+    [{ kind: 'refused', status: 503, code: 'SlowDown' }, 503, /^ServiceBusy/],
+    [{ kind: 'lost' }, 503, /^ServiceBusy/],
+    [{ kind: 'etag' }, 500, /^TransferFailed/],
+  ]
+  for (const [fault, status, text] of cases) {
+    for (const bytes of [Buffer.from('small'), big]) {
+      site.proxy.fault = (asked) => (isWrite(asked) ? fault : undefined)
+      const answer = await put(bytes)
+      site.proxy.fault = () => undefined
+      t.equal(answer.status, status, fault.kind)
+      t.match(answer.body.toString(), text)
+      t.ok((await site.ask('bob', path)).body.equals(old), 'what was there is there, whole')
+    }
+    site.proxy.fault = (asked) => (isWrite(asked) ? fault : undefined)
+    t.equal((await site.ask('bob', '/files/objects/g', { method: 'PUT', body: big })).status, status)
+    site.proxy.fault = () => undefined
+    t.equal((await site.ask('bob', '/nodes/objects/g')).status, 404, 'nothing half is seen')
+  }
+  const isRead = ({ method }: Asked): boolean => method === 'GET'
+  let times = 2
+  site.proxy.fault = (asked) => (isRead(asked) && times-- > 0 ? { kind: 'truncated', bytes: MIB } : undefined)
+  t.ok((await site.ask('bob', path)).body.equals(old), 'a body that breaks off goes on')
+  site.proxy.fault = (asked) => (isRead(asked) ? { kind: 'truncated', bytes: 0 } : undefined)
+  await t.rejects(site.ask('bob', path), 'without end it is cut, and never passed off as whole')
+  site.proxy.fault = (asked) => (isRead(asked) ? { kind: 'refused', status: 503, code: 'SlowDown' } : undefined)
+  t.match(await site.ask('bob', path), { status: 503 })
+  site.proxy.fault = () => ({ kind: 'lost' })
+  t.match((await site.ask('bob', '/availability')).body.toString(), /<vosi:available>false<.*objects/s)
+  site.proxy.fault = () => undefined
+}
+
+async function checked(t: Test, site: Site): Promise<void> {
+  await sleep(300)
+  const bucket = bucketOf(site.place)
+  t.teardown(() => bucket.close())
+  const intruder = Buffer.from('what nobody wrote')
+  await bucket.put(`${site.prefix}stray`, intruder, createHash('md5').update(intruder).digest())
+  await bucket.createUpload(`${site.prefix}parts`)
+  const told = await site.check()
+  t.equal(told.code, 1, told.stdout + told.stderr)
+  t.match(told.stdout, new RegExp(`objects: ${site.prefix}stray: an object that no node has\n`))
+  t.match(told.stdout, new RegExp(`objects: ${site.prefix}parts: parts of an object that no node has\n`))
+  const repaired = await site.check('--repair')
+  t.equal(repaired.code, 0, repaired.stdout + repaired.stderr)
+  t.match(repaired.stdout, new RegExp(`${site.prefix}stray: an object that no node has; removed\n`))
+  const clean = await site.check()
+  t.match(clean, { code: 0, stdout: /^objects: \d+ objects; \d+ keys are being written or about to go\n$/ })
+  t.match(await bucket.head(`${site.survey}n0/o7`), { size: 1 }, 'what is imported stays')
+  t.equal((await site.ask('bob', '/files/objects/survey/n0/o7')).body.toString(), 'x')
+  t.match(await run('bin/karst', ['check', '--config', `${site.file}.none`]), { code: 1 })
+}
+
+const sleep = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds))
