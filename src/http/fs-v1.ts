@@ -1,8 +1,6 @@
 /** `/fs/v1`, the mount API (schemas/fs-v1.md): what is read. What changes something is in fs-v1-changes.ts. */
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type OutgoingHttpHeaders } from 'node:http'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { entryText, entryToJson, pathParameter } from '../codec/fs-v1.ts'
 import { checkData, entryOf, type FsListing, listOf, readData, statfs, xattr, xattrNames } from '../space/filesystem.ts'
 import { type NodePath } from '../vospace/path.ts'
@@ -15,6 +13,7 @@ import { fsV1Leases } from './fs-v1-leases.ts'
 import { fsV1Stream } from './fs-v1-stream.ts'
 import { InFlight } from './in-flight.ts'
 import { JSON_TYPE } from './operation.ts'
+import { Pace } from './pace.ts'
 import { clientGone } from './request-body.ts'
 import { type HttpContext } from './services.ts'
 import { type Parameters, parametersOf } from './target.ts'
@@ -120,19 +119,28 @@ async function list(
     signal: clientGone(reply.raw),
   })
   const chunks = lines(listing, request)
+  const first = await chunks.next()
+  // most are short, and go out in one write with their headers
+  if (first.done === true) return answer(reply, 200, NDJSON, first.value)
   const raw = takeOver(reply, 200, { 'Content-Type': NDJSON })
+  const pace = new Pace(raw)
   try {
-    await pipeline(Readable.from(chunks, { highWaterMark: 4 }), raw)
+    let part = first as IteratorResult<string, string>
+    for (; part.done !== true; part = await chunks.next()) await pace.write(part.value)
+    await pace.write(part.value)
+    raw.end()
   } catch (error) {
     // the last line is missing, so the client knows that it does not have the whole
     request.log.info({ reason: String(error) }, 'a listing was cut')
     raw.destroy()
+  } finally {
+    await chunks.return('')
   }
   return reply
 }
 
-/** A line an entry, gathered into chunks; the last line is the cursor, or the refusal that ended it. */
-async function* lines(listing: FsListing, request: FastifyRequest): AsyncGenerator<string> {
+/** A line an entry, gathered into chunks, of which the last is returned; the last line is the cursor, or the refusal that ended it. */
+async function* lines(listing: FsListing, request: FastifyRequest): AsyncGenerator<string, string, undefined> {
   let chunk = ''
   try {
     for await (const entry of listing.entries) {
@@ -145,5 +153,5 @@ async function* lines(listing: FsListing, request: FastifyRequest): AsyncGenerat
   } catch (error) {
     chunk += `${JSON.stringify(faultJson(asFault(error, request)))}\n`
   }
-  yield chunk
+  return chunk
 }

@@ -295,6 +295,20 @@ export function ownsTrash(caller: Caller, chain: Chain, rules: Allocations): boo
   return keeper.access.owner === caller.user || (caller.admin && holdsAllocations(keeper, rules))
 }
 
+/** As `seen` of each child of the container that ends the chain: what stands above them is decided once. */
+export function seenBelow(caller: Caller, container: Chain, rules: Rules): (child: Entry) => SeenEntry {
+  if (caller.trusted === true) return (child) => seen(caller, [...container, child], rules)
+  const isClosed = refusalOf(caller, 'reach', container, rules) !== undefined
+  const chain = [...container]
+  return (child) => {
+    chain[container.length] = child
+    const isShut = isClosed || isOutside(caller, child.path)
+    const may = (verb: 'read' | 'create' | 'write'): boolean =>
+      !isShut && nodeRefusal(caller, verb, chain, rules) === undefined
+    return { ...child, readable: may('read'), writable: may(child.type === 'container' ? 'create' : 'write') }
+  }
+}
+
 /** The node that ends the chain as this caller sees it. `writable` of a container: something may be created inside. */
 export function seen(caller: Caller, chain: Chain, rules: Allocations): SeenEntry {
   const node = chain.at(-1)

@@ -8,7 +8,7 @@ import { Fault } from '../vospace/fault.ts'
 import { createdMode } from '../vospace/mode.ts'
 import { type Access, type Entry, type NodeType } from '../vospace/node.ts'
 import { isWithin, nameOf, type NodePath } from '../vospace/path.ts'
-import { authorize, authorizeCrossing, seen } from './authorize.ts'
+import { authorize, authorizeCrossing, seen, seenBelow } from './authorize.ts'
 import { locate, placeOf } from './fs-place.ts'
 import { isOurs, once, type Once } from './once.ts'
 import { chainOf, present, type Found, type Place } from './resolve.ts'
@@ -64,6 +64,7 @@ export async function listOf(
   const { cursor: from, limit = Infinity, signal } = options
   let next: string | null = null
   async function* entries(): AsyncGenerator<SeenEntry> {
+    const look = seenBelow(caller, chain, space.rules)
     let left = limit
     for await (const entry of namesFor(space, caller).list(path, {
       ...(from !== undefined && { from }),
@@ -73,7 +74,7 @@ export async function listOf(
         next = nameOf(entry.path)
         return
       }
-      yield seen(caller, [...chain, entry], space.rules)
+      yield look(entry)
     }
   }
   return { entries: entries(), cursor: () => next }

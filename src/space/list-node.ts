@@ -4,7 +4,7 @@ import { Fault } from '../vospace/fault.ts'
 import { type Entry } from '../vospace/node.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { PROPERTY } from '../vospace/property.ts'
-import { isOutside, refusalOf, seen, type Chain } from './authorize.ts'
+import { isOutside, refusalOf, seen, seenBelow, type Chain } from './authorize.ts'
 import { chainOf, find } from './resolve.ts'
 import { type SeenEntry, type Space } from './space.ts'
 
@@ -80,12 +80,13 @@ async function* inOrder(
 ): AsyncGenerator<SeenEntry> {
   const container = chain.at(-1)
   if (container === undefined) return
+  const look = seenBelow(caller, chain, space.rules)
   let left = limit
   for await (const entry of space.backend.list(container.path, {
     ...(from !== undefined && { from }),
     ...(signal && { signal }),
   })) {
-    yield seen(caller, [...chain, entry], space.rules)
+    yield look(entry)
     if (--left === 0) return
   }
 }

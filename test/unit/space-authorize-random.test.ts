@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
 import { MemoryBackend } from '../../src/backend/memory.ts'
-import { childDeletion, refusalOf, type Verb } from '../../src/space/authorize.ts'
+import { childDeletion, refusalOf, seen, seenBelow, type Verb } from '../../src/space/authorize.ts'
 import { openWrite, readFile } from '../../src/space/files.ts'
 import { entryOf, mkdir, openPut } from '../../src/space/filesystem.ts'
 import { getNode } from '../../src/space/nodes.ts'
@@ -28,6 +28,18 @@ function random(seed: number): () => number {
 }
 
 const CALLERS: Caller[] = [alice, bob, carol, admin, nobody, { ...alice, groups: new Set([STAFF, GUESTS]) }]
+/** With a credential for a partition at, above or beside a container; and a trusted mount. */
+function confined(path: string): Caller[] {
+  const scopes = [path, '/home', '/projects/nested'].map((root) => at(root))
+  return [
+    ...scopes.flatMap((root) => [
+      { ...alice, scope: { path: root, access: 'write' as const } },
+      { ...bob, scope: { path: root, access: 'read' as const } },
+    ]),
+    { ...admin, trusted: true },
+  ]
+}
+
 const VERBS: Verb[] = [
   'reach',
   'read',
@@ -200,6 +212,26 @@ t.test(
     t.ok(refusals > 100)
   },
 )
+
+t.test(`children are shown in a listing as each is alone (KARST_TEST_SEED=${SEED})`, async (t) => {
+  let closed = 0
+  for (let round = 0; round < ROUNDS / 4; round++) {
+    const { space, backend, nodes } = await grown(SEED + 3000 + round)
+    for (const [path, { type }] of nodes) {
+      if (type !== 'container') continue
+      const chain = await backend.walk(at(path))
+      for (const caller of [...CALLERS, ...confined(path)]) {
+        const look = seenBelow(caller, chain, space.rules)
+        for await (const entry of backend.list(at(path))) {
+          const [shown, alone] = [look(entry), seen(caller, [...chain, entry], space.rules)]
+          if (!alone.readable) closed++
+          if (!isDeepStrictEqual(shown, alone)) return void t.same(shown, alone, `${caller.user} ${entry.path}`)
+        }
+      }
+    }
+  }
+  t.ok(closed > 100)
+})
 
 t.test(`each door asks for what it should (KARST_TEST_SEED=${SEED})`, async (t) => {
   for (let round = 0; round < 10; round++) {
