@@ -3,7 +3,10 @@ import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { isFault } from '../src/vospace/fault.ts'
 import { type Span } from './extents.ts'
 
-/** Reads one version of a file at the gateway; fewer bytes at its end. PreconditionFailed when that version is gone. */
+/**
+ * Reads one version of a file at the gateway; fewer bytes at its end. PreconditionFailed when that version is gone.
+ * The views are good until the turn of the event loop is over in which they are given: their memory is used again.
+ */
 export interface BaseReader {
   read(offset: number, size: number, signal?: AbortSignal): Uint8Array[] | Promise<Uint8Array[]>
   /** Reads under way end with an AbortError. */

@@ -7,6 +7,7 @@ import { type NodePath } from '../src/vospace/path.ts'
 import { Connections, type Logger } from './connections.ts'
 import { discard, Exchange, type Answer, type Call } from './exchange.ts'
 import { type ChangeFeed, type LeaseCalls, leaseCalls } from './lease-calls.ts'
+import { type Inlet } from './inlet.ts'
 import { listing, pageOf } from './listing.ts'
 import { operationId } from './operation-id.ts'
 import { malformed } from './refusal.ts'
@@ -132,17 +133,21 @@ export class Client implements Remote {
 
   async read(
     ref: RemoteRef,
-    range: { readonly start: number; readonly end: number },
+    start: number,
+    into: Inlet,
     { ifContentVersion, signal }: { readonly ifContentVersion?: string; readonly signal?: AbortSignal },
-  ): Promise<Buffer> {
-    const headers = { range: `bytes=${range.start}-${range.end}`, ...ifMatch(ifContentVersion) }
-    const accept = (answer: Answer): Promise<Buffer> => rangeFrom(answer, range.start, range.end)
+  ): Promise<void> {
+    const headers = { range: `bytes=${start}-${start + into.length - 1}`, ...ifMatch(ifContentVersion) }
+    const accept = async (answer: Answer): Promise<void> => {
+      if (into.count === 0) await takeRange(answer, start, into)
+    }
     const target = this.#target('data', { path: ref.path, id: ref.id })
     try {
-      return await this.#exchange.send({ method: 'GET', target, headers, signal, accept, isBulk: true })
+      const range = { start, inlet: into }
+      await this.#exchange.send({ method: 'GET', target, headers, signal, accept, range, isBulk: true })
     } catch (error) {
-      if (isFault(error, 'RangeNotSatisfiable')) return Buffer.alloc(0) // it starts at or after the end
-      throw error
+      // it starts at or after the end
+      if (!isFault(error, 'RangeNotSatisfiable')) throw error
     }
   }
 
@@ -326,24 +331,17 @@ async function bytesOf(answer: Answer): Promise<Buffer> {
   return Buffer.concat(parts)
 }
 
-/** Bytes `start` to `end` of the content, of a partial or a whole answer, in one buffer. */
-async function rangeFrom(answer: Answer, start: number, end: number): Promise<Buffer> {
-  if (answer.statusCode === 204) return bytesOf(answer) // an empty file
-  const most = end - start + 1
+/** The bytes from `start` on, of a partial or a whole answer. */
+async function takeRange(answer: Answer, start: number, into: Inlet): Promise<void> {
+  into.begin()
+  if (answer.statusCode === 204) return nothing(answer) // an empty file
   let skip = answer.statusCode === 206 ? start - partialStart(answer, start) : start
-  const announced = Number(answer.headers['content-length'] ?? most + skip) - skip
-  const bytes = Buffer.allocUnsafeSlow(Math.max(0, Math.min(most, announced)))
-  let length = 0
   for await (const part of answer.body as AsyncIterable<Buffer>) {
-    const wanted = skip === 0 ? part : part.subarray(Math.min(skip, part.length))
+    const wanted = part.subarray(Math.min(skip, part.length))
     skip -= part.length - wanted.length
-    length += wanted.copy(bytes, length)
-    if (length === most && answer.statusCode === 200) {
-      discard(answer)
-      break
-    }
+    into.write(wanted)
+    if (into.count === into.length && answer.statusCode === 200) return discard(answer)
   }
-  return length === bytes.length ? bytes : bytes.subarray(0, length)
 }
 
 function partialStart(answer: Answer, start: number): number {

@@ -1,8 +1,10 @@
 /** The TLS connections to one gateway: a bounded pool, with a client certificate or a token that is read again when its file changes. */
 import { readFile, stat } from 'node:fs/promises'
+import { isIP } from 'node:net'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { Pool } from 'undici'
 import { Fault } from '../src/vospace/fault.ts'
+import { RangePool } from './range-pool.ts'
 
 /** What pino and every logger like it has. */
 export interface Logger {
@@ -43,6 +45,8 @@ const LONGEST_TOKEN = 16 << 10
 const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/
 
 interface Pools {
+  /** what is read of files */
+  readonly ranges: RangePool
   readonly bulk: Pool
   readonly prompt: Pool
   readonly waiting: Pool
@@ -73,7 +77,7 @@ export class Connections {
   }
 
   /** The pool of the credential as it is now. NotAuthenticated when there has never been a usable one. */
-  async pool(which: keyof Pools): Promise<Pool> {
+  async pool<K extends keyof Pools>(which: K): Promise<Pools[K]> {
     const isTime = this.#pools === undefined || performance.now() - this.#looked >= LOOK_INTERVAL
     if (isTime && !this.#closed) await this.look()
     if (this.#pools === undefined) throw new Fault('ServiceBusy', 'the client is closed', { errno: 'EIO' })
@@ -100,7 +104,7 @@ export class Connections {
   /** Cuts everything: what is under way fails, and nothing comes after it. */
   destroy(): void {
     this.#closed = true
-    for (const pool of Object.values(this.#pools ?? {}) as Pool[]) {
+    for (const pool of Object.values(this.#pools ?? {}) as (Pool | RangePool)[]) {
       // who waited for an answer has the error
       pool.destroy().catch(() => undefined)
     }
@@ -153,6 +157,7 @@ export class Connections {
     if (this.#closed) return false
     this.#drain()
     this.#pools = {
+      ranges: this.#newRanges(context),
       bulk: this.#newPool(context, BULK_CONNECTIONS),
       prompt: this.#newPool(context, PROMPT_CONNECTIONS),
       waiting: this.#newPool(context, WAITING_CONNECTIONS),
@@ -172,19 +177,35 @@ export class Connections {
   }
 
   #newPool(secureContext: SecureContext, connections: number): Pool {
-    const { origin, patience } = this.#options
-    return new Pool(origin, {
+    return new Pool(this.#options.origin, {
       connections,
       keepAliveTimeout: KEEP_ALIVE,
       // Sessions are not resumed: the gateway reads the certificate chain once a connection.
       maxCachedSessions: 0,
-      connect: { secureContext, timeout: Math.min(10_000, patience * 1000), maxCachedSessions: 0 },
+      connect: { secureContext, timeout: this.#connectTimeout, maxCachedSessions: 0 },
     })
+  }
+
+  #newRanges(secureContext: SecureContext): RangePool {
+    const { hostname, port, host } = new URL(this.#options.origin)
+    // of an IPv6 address a URL has brackets, and a name in the handshake is no address (RFC 6066, section 3)
+    const name = hostname.replace(/^\[|\]$/g, '')
+    const tls = {
+      ...{ host: name, port: Number(port === '' ? 443 : port), secureContext },
+      ...(isIP(name) === 0 && { servername: name }),
+    }
+    const connectTimeout = this.#connectTimeout
+    return new RangePool({ host, tls, connectTimeout, keepAlive: KEEP_ALIVE }, BULK_CONNECTIONS)
+  }
+
+  /** Milliseconds. */
+  get #connectTimeout(): number {
+    return Math.min(10_000, this.#options.patience * 1000)
   }
 
   /** The requests under way end on the old connections, which then close. */
   #drain(): void {
-    for (const pool of Object.values(this.#pools ?? {}) as Pool[]) {
+    for (const pool of Object.values(this.#pools ?? {}) as (Pool | RangePool)[]) {
       const closing = pool
         .close()
         .catch((error: unknown) => this.#options.logger.warn({ err: error }, 'closing old connections'))

@@ -5,9 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Dispatcher } from 'undici'
 import { Fault, isFault } from '../src/vospace/fault.ts'
 import { type Connections, type Logger } from './connections.ts'
+import { type Inlet } from './inlet.ts'
 import { refusalOf } from './refusal.ts'
 
-export type Answer = Dispatcher.ResponseData
+export type Answer = Pick<Dispatcher.ResponseData, 'statusCode' | 'headers'> & { readonly body: Readable }
 
 export interface Call<T> {
   readonly method: 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE'
@@ -23,6 +24,8 @@ export interface Call<T> {
   readonly isGrowing?: boolean
   /** Is answered when something happens: must not keep others waiting either. */
   readonly isWaiting?: boolean
+  /** Of a call with a Range: its bytes go straight into the inlet, where `accept` finds them; unless the answer is an unusual one. */
+  readonly range?: { readonly start: number; readonly inlet: Inlet }
   /** Takes a 2xx answer. When the connection breaks in here, the call is repeated. */
   readonly accept: (answer: Answer) => Promise<T>
 }
@@ -113,21 +116,22 @@ export class Exchange {
    * has the whole limit, since a repetition is dear. Waiting for a free connection does not count: those before are limited too.
    */
   async #request<T>(call: Call<T>, body: string | Buffer | Readable | null, left: number): Promise<Answer> {
-    const pool = await this.#connections.pool(poolOf(call))
+    const [pool, ranges] = [await this.#connections.pool(poolOf(call)), await this.#connections.pool('ranges')]
     const half = this.#limit / 2
-    return pool.request({
-      method: call.method,
+    const asked = {
       path: call.target,
       headers: {
         ...call.headers,
         ...this.#connections.authorization,
         ...(call.method !== 'GET' && { 'mount-id': this.mount }),
       },
-      body,
       signal: call.signal,
       headersTimeout: typeof call.body === 'function' ? this.#limit : Math.max(Math.min(left, half), SHORTEST_ATTEMPT),
       bodyTimeout: half,
-    })
+    }
+    const answer = call.range && (await ranges.request({ ...asked, ...call.range }))
+    if (answer !== undefined) return { ...answer, body: Readable.from([answer.text]) }
+    return pool.request({ ...asked, method: call.method, body })
   }
 
   async #refused(answer: Answer): Promise<Lost> {

@@ -7,7 +7,7 @@ import { coherenceOf } from './coherent.ts'
 import { driverFileSystem } from './driver.ts'
 import { Directories } from './folders.ts'
 import { type Negotiated, type SessionOptions } from './fuse/init.ts'
-import { mountFuse, type Mount } from './fuse/mount.ts'
+import { mountFuse, setReadAhead, type Mount } from './fuse/mount.ts'
 import { MountError, type MountOptions } from './fuse/mount-options.ts'
 import { mountAt } from './fuse/mountinfo.ts'
 import { openTransport } from './fuse/open-transport.ts'
@@ -129,6 +129,7 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
     tree.invalidateName = (parent, name) => session.notifier.invalidateEntry(parent.nodeid, Buffer.from(name))
     session.start()
     const negotiated = await session.initialized
+    if (resume === undefined) await widenReadAhead(options)
     coherence.start((parent, name) => session.notifier.invalidateEntry(parent.nodeid, Buffer.from(name), true))
     survive(options, { id, mount, tree, negotiated, record, session })
     if (resume !== undefined) await session.notifier.resend()
@@ -163,6 +164,14 @@ function restore({ tree, files, folders, spools }: Parts, restored: Restored | u
 async function deviceOf({ dir, resume, fd }: ServeOptions, how: MountOptions): Promise<Mount> {
   const there = resume?.fd ?? fd
   return there === undefined ? mountFuse(dir, how) : { fd: there, unmount: (options) => unmountFuse(dir, options) }
+}
+
+/** Who reads on from one place to the next is asked for in pieces of that many KiB; the kernel's own are an eighth. */
+const KERNEL_READ_AHEAD = 1024
+
+/** Where the kernel lets us: as root, where /sys can be written to. Elsewhere reads are only slower. */
+async function widenReadAhead({ dir }: ServeOptions): Promise<void> {
+  await setReadAhead(dir, KERNEL_READ_AHEAD).catch(() => undefined)
 }
 
 /** How a session's answers are recorded, and those of an earlier one repeated. */

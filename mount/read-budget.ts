@@ -1,4 +1,15 @@
-/** The memory that all readers of a process share for bytes read ahead. */
+/** The memory that all readers of a process share for bytes read ahead: how much each may have, and the memory itself, used again and again. */
+import { Inlet } from './inlet.ts'
+
+/** Bytes in which memory is given out. */
+export const SLAB = 128 << 10
+/** Less than that is allocated as it is wanted. */
+const SMALL = SLAB / 2
+
+/** Bytes of memory for that many of a file. */
+export function slabsOf(bytes: number): number {
+  return bytes < SMALL ? bytes : Math.ceil(bytes / SLAB) * SLAB
+}
 
 /** A reader, as the budget sees it. */
 export interface Holder {
@@ -12,6 +23,8 @@ export class ReadBudget {
   #used = 0
   /** when each was used last; least recently used first */
   readonly #holders = new Map<Holder, number>()
+  /** Slabs that nobody reads from or writes to. */
+  readonly #free: Buffer[] = []
 
   /**
    * `bytes`: what read-ahead may hold in all; what a program waits for is counted too, but never refused.
@@ -65,5 +78,21 @@ export class ReadBudget {
 
   give(bytes: number): void {
     this.#used -= bytes
+  }
+
+  /** Memory for bytes that were taken. */
+  inlet(bytes: number): Inlet {
+    if (bytes < SMALL) return new Inlet([Buffer.allocUnsafeSlow(bytes)], bytes)
+    const slabs = Array.from({ length: slabsOf(bytes) / SLAB }, () => this.#free.pop() ?? Buffer.allocUnsafeSlow(SLAB))
+    return new Inlet(slabs, bytes)
+  }
+
+  /** Nothing is written to it any more, and who was given views of it has used them when this turn of the event loop is over. */
+  recycle({ parts }: Inlet): void {
+    setImmediate(() => {
+      for (const part of parts) {
+        if (part.length === SLAB && this.#free.length * SLAB < this.bytes) this.#free.push(part)
+      }
+    })
   }
 }

@@ -3,7 +3,8 @@
  * who jumps about gets what was asked for and no more.
  */
 import { Fault } from '../src/vospace/fault.ts'
-import { type ReadBudget } from './read-budget.ts'
+import { type Inlet } from './inlet.ts'
+import { type ReadBudget, SLAB, slabsOf } from './read-budget.ts'
 import { type Remote, type RemoteRef } from './remote.ts'
 
 export interface ReaderOptions {
@@ -17,16 +18,16 @@ export interface ReaderOptions {
   readonly budget: ReadBudget
 }
 
-/** One request's bytes: under way until `bytes` are there. */
+/** One request's bytes, which can be read as they come. */
 interface Chunk {
   readonly start: number
   /** exclusive */
   readonly end: number
+  readonly inlet: Inlet
   readonly abort: AbortController
   /** stays until it has been passed; others go with their last waiter */
   readonly isKept: boolean
-  arrival: Promise<unknown>
-  bytes: Buffer | undefined
+  isWhole: boolean
   waiters: number
 }
 
@@ -66,7 +67,8 @@ export class Reader {
   }
 
   /**
-   * The bytes from `offset` on, `size` or as many as the file has, as views of what was fetched; at once when they are there.
+   * The bytes from `offset` on, `size` or as many as the file has, as views of what was fetched, good until this turn of the event loop is
+   * over; at once when they are there.
    * Rejects with what the remote says (PreconditionFailed: the content has changed, open the file anew), InternalFault for fewer bytes
    * than the file has. No failure is remembered. An abort rejects with the signal's reason; others that wait are not disturbed.
    */
@@ -78,7 +80,7 @@ export class Reader {
     this.#options.budget.use(this)
     this.#follow(offset, end)
     const chunks = this.#overlapping(offset, end)
-    if (!chunks.every((chunk) => chunk.bytes !== undefined)) return this.#wait(chunks, offset, end, signal)
+    if (!chunks.every((chunk) => chunk.inlet.has(wanted(chunk, end)))) return this.#wait(chunks, offset, end, signal)
     this.#evict()
     return slices(chunks, offset, end)
   }
@@ -120,11 +122,12 @@ export class Reader {
   #ahead(run: Run, offset: number): void {
     const { size, budget } = this.#options
     const window = Math.min(windowOf(run), budget.share())
-    const piece = Math.min(Math.max(Math.floor(window / 4), SMALLEST_PIECE), LARGEST_PIECE)
+    const quarter = Math.floor(window / 4 / SLAB) * SLAB
+    const piece = Math.min(Math.max(quarter, SMALLEST_PIECE), LARGEST_PIECE)
     const limit = Math.min(run.next + window, size)
     for (let at = this.#covered(offset); at < limit; at = this.#covered(at)) {
       const end = Math.min(at + piece, size, this.#nextStart(at))
-      if (end > limit || !budget.take(end - at, this)) return
+      if (end > limit || !budget.take(slabsOf(end - at), this)) return
       this.#fetch(at, end, true)
     }
   }
@@ -135,42 +138,42 @@ export class Reader {
     const goal = Math.min(Math.max(end, offset + least), size)
     for (let at = this.#covered(offset); at < end; at = this.#covered(at)) {
       const to = Math.min(goal, this.#nextStart(at))
-      budget.force(to - at)
+      budget.force(slabsOf(to - at))
       this.#fetch(at, to, isKept)
     }
   }
 
   #fetch(start: number, end: number, isKept: boolean): void {
-    const abort = new AbortController()
-    const chunk: Chunk = { start, end, abort, isKept, bytes: undefined, waiters: 0, arrival: Promise.resolve() }
+    const inlet = this.#options.budget.inlet(end - start)
+    const chunk: Chunk = { start, end, inlet, abort: new AbortController(), isKept, isWhole: false, waiters: 0 }
     const after = this.#chunks.findIndex((other) => other.start > start)
     this.#chunks.splice(after < 0 ? this.#chunks.length : after, 0, chunk)
-    chunk.arrival = this.#arrive(chunk)
-    // Read ahead and failed: nobody has asked yet. Who does, asks the remote again.
-    chunk.arrival.catch(() => undefined)
+    void this.#arrive(chunk)
   }
 
+  /** Who waits for the bytes hears from the inlet how that ended. */
   async #arrive(chunk: Chunk): Promise<void> {
     const { remote, ref, contentVersion } = this.#options
-    const { start, end, abort } = chunk
+    const { start, inlet, abort } = chunk
     const at = typeof ref === 'function' ? ref() : ref
     try {
       const version = contentVersion === '' ? {} : { ifContentVersion: contentVersion }
-      const bytes = await remote.read(at, { start, end: end - 1 }, { ...version, signal: abort.signal })
-      if (bytes.length !== end - start) {
-        throw new Fault('InternalFault', `${at.path}: ${bytes.length} bytes at ${start} instead of ${end - start}`)
+      await remote.read(at, start, inlet, { ...version, signal: abort.signal })
+      if (inlet.count < inlet.length) {
+        throw new Fault('InternalFault', `${at.path}: ${inlet.count} bytes at ${start} instead of ${inlet.length}`)
       }
-      chunk.bytes = bytes
     } catch (error) {
       this.#drop(chunk)
-      throw error
+      inlet.fail(error as Error)
     }
+    chunk.isWhole = true
+    if (!this.#chunks.includes(chunk)) this.#options.budget.recycle(inlet)
   }
 
   async #wait(chunks: Chunk[], offset: number, end: number, signal: AbortSignal | undefined): Promise<Buffer[]> {
     for (const chunk of chunks) chunk.waiters++
     try {
-      await interruptible(Promise.all(chunks.map(({ arrival }) => arrival)), signal)
+      await interruptible(Promise.all(chunks.map((chunk) => chunk.inlet.reach(wanted(chunk, end)))), signal)
       return slices(chunks, offset, end)
     } finally {
       for (const chunk of chunks) if (--chunk.waiters === 0 && !chunk.isKept) this.#drop(chunk)
@@ -190,8 +193,11 @@ export class Reader {
     const index = this.#chunks.indexOf(chunk)
     if (index < 0) return
     this.#chunks.splice(index, 1)
-    this.#options.budget.give(chunk.end - chunk.start)
-    if (chunk.bytes === undefined) chunk.abort.abort()
+    const { budget } = this.#options
+    budget.give(slabsOf(chunk.inlet.length))
+    // what is under way writes into it until it has ended
+    if (chunk.isWhole) budget.recycle(chunk.inlet)
+    else chunk.abort.abort()
   }
 
   #overlapping(offset: number, end: number): Chunk[] {
@@ -216,14 +222,19 @@ function windowOf({ from, next, reads, asked }: Run): number {
   return Math.min(Math.max(FIRST_WINDOW, 2 ** Math.floor(Math.log2(asked))), LAST_WINDOW)
 }
 
+/** Bytes of the chunk, from its first on, that a read up to `end` needs. */
+function wanted(chunk: Chunk, end: number): number {
+  return Math.min(chunk.end, end) - chunk.start
+}
+
 /** Chunks in order of their starts that cover the range, each byte once. */
 function slices(chunks: Chunk[], offset: number, end: number): Buffer[] {
   const parts: Buffer[] = []
   let at = offset
-  for (const { start, end: chunkEnd, bytes } of chunks) {
-    if (bytes === undefined || start > at || chunkEnd <= at || at >= end) continue
-    parts.push(bytes.subarray(at - start, Math.min(end, chunkEnd) - start))
-    at = Math.min(end, chunkEnd)
+  for (const chunk of chunks) {
+    if (chunk.start > at || chunk.end <= at || at >= end) continue
+    parts.push(...chunk.inlet.slices(at - chunk.start, wanted(chunk, end)))
+    at = Math.min(end, chunk.end)
   }
   if (at < end) throw new Error(`reader: nothing at ${at}`)
   return parts

@@ -1,6 +1,7 @@
 /** What the mount's tree needs of the gateway. mount/client.ts speaks it over HTTPS; tests speak it to a tree in memory. */
 import { type SeenEntry, type WireExtent } from '../src/codec/fs-v1.ts'
 import { type NodePath } from '../src/vospace/path.ts'
+import { type Inlet } from './inlet.ts'
 import { type ChangeFeed, type LeaseCalls } from './lease-calls.ts'
 
 export interface Identity {
@@ -82,12 +83,16 @@ export interface Remote {
   page?(path: NodePath, limit: number, from?: string): Promise<Page>
   /** `body` is called anew for every attempt. */
   put(ref: RemoteRef, body: () => AsyncIterable<Uint8Array>, attributes: PutAttributes): Promise<SeenEntry>
-  /** Bytes from `start` to `end` inclusive, fewer at the end of the file. PreconditionFailed when the content has another version. */
+  /**
+   * Bytes from `start` on, as many as `into` has room for, fewer at the end of the file: resolves when they are in it, and puts nothing into it
+   * after it has settled. PreconditionFailed when the content has another version.
+   */
   read(
     ref: RemoteRef,
-    range: { readonly start: number; readonly end: number },
+    start: number,
+    into: Inlet,
     options: { readonly ifContentVersion?: string; readonly signal?: AbortSignal },
-  ): Promise<Buffer>
+  ): Promise<void>
   amend(
     ref: RemoteRef,
     extents: () => AsyncIterable<WireExtent>,

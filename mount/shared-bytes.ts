@@ -2,6 +2,7 @@
 // only after the gateway has said, to its own credential, that it may read this node and that this is still its content.
 import { Fault } from '../src/vospace/fault.ts'
 import { type BlockStore } from './block-store.ts'
+import { readBytes } from './read-bytes.ts'
 import { type Remote, type RemoteRef } from './remote.ts'
 
 /**
@@ -145,17 +146,20 @@ export class SharedRemote {
   /** `seen`: performance.now() when the gateway last said that this content may be read; -Infinity: never. */
   reader(seen: () => number): Pick<Remote, 'read'> {
     return {
-      read: async (ref, range, options) => {
+      read: async (ref, start, into, options) => {
         const { ifContentVersion: version } = options
-        if (ref.id === undefined || version === undefined) return this.#remote.read(ref, range, options)
+        if (ref.id === undefined || version === undefined) return this.#remote.read(ref, start, into, options)
         const key = `${this.#gateway} ${ref.id} ${version}`
-        const [start, end] = [range.start, range.end + 1]
+        const end = start + into.length
         if (this.#shared.hasSome(key, start, end) && this.#shared.clock() - seen() > BELIEVED)
           await this.#confirm(ref, version)
         options.signal?.throwIfAborted()
-        return this.#shared.gather(key, { start, end }, (from, to) =>
-          this.#remote.read(ref, { start: from, end: to - 1 }, options),
+        const bytes = await this.#shared.gather(key, { start, end }, (from, to) =>
+          readBytes(this.#remote, ref, { start: from, end: to - 1 }, options),
         )
+        options.signal?.throwIfAborted()
+        into.begin()
+        into.write(bytes)
       },
     }
   }

@@ -3,6 +3,7 @@
  * calls, and faults on order (`failNext`, `loseReplies`, `latency`, `hold`).
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Inlet } from '../../mount/inlet.ts'
 import {
   type Attributes,
   type Identity,
@@ -172,17 +173,18 @@ export class FakeRemote implements Remote {
 
   read(
     ref: RemoteRef,
-    range: { readonly start: number; readonly end: number },
+    start: number,
+    into: Inlet,
     options: { readonly ifContentVersion?: string; readonly signal?: AbortSignal },
-  ): Promise<Buffer> {
+  ): Promise<void> {
     return this.#call(
       'read',
-      [ref, range, options],
+      [ref, { start, end: start + into.length - 1 }, options],
       () => {
         const node = this.#tree.versioned(ref, options.ifContentVersion)
-        const bytes = Buffer.from(node.bytes.subarray(range.start, range.end + 1))
-        this.bytesRead += bytes.length
-        return bytes
+        into.begin()
+        into.write(node.bytes.subarray(start, start + into.length))
+        this.bytesRead += into.count
       },
       options.signal,
     )

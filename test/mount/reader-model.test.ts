@@ -35,10 +35,15 @@ interface Chaos {
 
 function flaky(content: Buffer, next: (below: number) => number, { failPercent }: Chaos): Pick<Remote, 'read'> {
   return {
-    read: async (_, { start, end }, { signal }) => {
-      await sleep(next(3), undefined, signal === undefined ? {} : { signal })
-      if (next(100) < failPercent) throw new Fault('ServiceBusy', 'lost', { errno: 'EIO' })
-      return Buffer.from(content.subarray(start, end + 1))
+    read: async (_, start, into, { signal }) => {
+      into.begin()
+      for (let end = start; into.count < into.length;) {
+        const from = end
+        end += 1 + next(400_000)
+        await sleep(next(3), undefined, signal === undefined ? {} : { signal })
+        if (next(100) < failPercent) throw new Fault('ServiceBusy', 'lost', { errno: 'EIO' })
+        into.write(content.subarray(from, Math.min(end, start + into.length)))
+      }
     },
   }
 }

@@ -1,5 +1,6 @@
 /** What the reader asks of the gateway: how much, how often, how far ahead. */
 import t from 'tap'
+import { type Inlet } from '../../mount/inlet.ts'
 import { ReadBudget } from '../../mount/read-budget.ts'
 import { Reader } from '../../mount/reader.ts'
 import { type Remote } from '../../mount/remote.ts'
@@ -45,12 +46,8 @@ class Source implements Pick<Remote, 'read'> {
     return this.asked.reduce((sum, { start, end }) => sum + end - start, 0)
   }
 
-  async read(
-    _: unknown,
-    range: { start: number; end: number },
-    options: Parameters<Remote['read']>[2],
-  ): Promise<Buffer> {
-    const { start, end } = { start: range.start, end: range.end + 1 }
+  async read(_: unknown, start: number, into: Inlet, options: Parameters<Remote['read']>[3]): Promise<void> {
+    const end = start + into.length
     this.asked.push({ start, end, version: options.ifContentVersion, signal: options.signal })
     this.most = Math.max(this.most, ++this.underWay)
     try {
@@ -58,7 +55,8 @@ class Source implements Pick<Remote, 'read'> {
       await new Promise(setImmediate)
       options.signal?.throwIfAborted()
       if (this.failure !== undefined) throw this.failure
-      return Buffer.alloc(end - start, PATTERN.subarray(start % 251, (start % 251) + 251))
+      into.begin()
+      into.write(Buffer.alloc(end - start, PATTERN.subarray(start % 251, (start % 251) + 251)))
     } finally {
       this.underWay--
     }
@@ -261,7 +259,7 @@ t.test('it forgets failures of what it has read ahead', async (t) => {
 
 t.test('it takes fewer bytes than the file has for a fault', async (t) => {
   const reader = new Reader({
-    remote: { read: async () => Buffer.alloc(5) },
+    remote: { read: async (_ref, _start, into) => into.write(Buffer.alloc(5)) },
     ref: { path: PATH },
     contentVersion: 'c1',
     size: 10,

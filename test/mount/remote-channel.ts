@@ -1,6 +1,7 @@
 // A Remote whose gateway lives in the parent process, over node's own channel between the two: it survives the driver.
 import { type ChildProcess } from 'node:child_process'
-import { type Remote } from '../../mount/remote.ts'
+import { type Remote, type RemoteRef } from '../../mount/remote.ts'
+import { readBytes } from '../../mount/read-bytes.ts'
 import { Fault, isFault, type FaultName } from '../../src/vospace/fault.ts'
 import { type SeenEntry } from '../../src/codec/fs-v1.ts'
 
@@ -43,6 +44,10 @@ async function answer(remote: Remote, { id, name, args }: Call): Promise<Returne
 
 async function perform(remote: Remote, name: RemoteCall, args: unknown[]): Promise<unknown> {
   const method = remote[name].bind(remote) as (...args: unknown[]) => unknown
+  if (name === 'read') {
+    const [ref, range, options] = args as [RemoteRef, { readonly start: number; readonly end: number }, object]
+    return readBytes(remote, ref, range, options)
+  }
   if (name === 'list') return (await collected(method(...args) as AsyncIterable<SeenEntry[]>)).flat()
   if (name !== 'put' && name !== 'amend') return method(...args)
   const [ref, parts, options] = args
@@ -78,8 +83,12 @@ export function remoteOverChannel(): Remote {
     },
     put: async (ref, body, { signal: _signal, ...attributes }) =>
       call('put', { ...ref }, await collected(body()), attributes),
-    read: (ref, range, { ifContentVersion }) =>
-      call('read', { ...ref }, range, ifContentVersion === undefined ? {} : { ifContentVersion }),
+    read: async (ref, start, into, { ifContentVersion }) => {
+      const version = ifContentVersion === undefined ? {} : { ifContentVersion }
+      const bytes: Buffer = await call('read', { ...ref }, { start, end: start + into.length - 1 }, version)
+      into.begin()
+      into.write(bytes)
+    },
     amend: async (ref, extents, options) => call('amend', { ...ref }, await collected(extents()), options),
     mkdir: (path, mode) => call('mkdir', path, mode),
     symlink: (path, text) => call('symlink', path, text),
