@@ -92,6 +92,7 @@ function makeTree(backend: PosixBackendConfig | CephFsBackendConfig, { name, con
     allocationParents: config.allocations,
     logger,
     ...(backend.unlabelledOwner !== undefined && { unlabelledOwner: backend.unlabelledOwner }),
+    ...(backend.type === 'posix' && { quotas: backend.quotas }),
   })
   if (backend.type === 'posix') return tree
   const { root, pool } = backend

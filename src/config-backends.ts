@@ -8,9 +8,17 @@ export interface PosixBackendConfig {
   readonly root: string
   readonly mode: 'auto' | 'root' | 'unprivileged'
   readonly unlabelledOwner?: string
+  readonly quotas: QuotaConfig
 }
 
-export interface CephFsBackendConfig extends Omit<PosixBackendConfig, 'type'> {
+export interface QuotaConfig {
+  /** who counts and refuses; auto: the file system where it has project quotas */
+  readonly keptBy: 'auto' | 'storage' | 'gateway'
+  /** numbers of projects that are given to allocations, both included */
+  readonly projects: { readonly first: number; readonly last: number }
+}
+
+export interface CephFsBackendConfig extends Omit<PosixBackendConfig, 'type' | 'quotas'> {
   readonly type: 'cephfs'
   /** data pool of what is written */
   readonly pool?: string
@@ -24,9 +32,10 @@ export interface PosixBackendDocument {
   root: string
   mode?: 'auto' | 'root' | 'unprivileged'
   unlabelledOwner?: string
+  quotas?: { keptBy?: QuotaConfig['keptBy']; projects?: QuotaConfig['projects'] }
 }
 
-export interface CephFsBackendDocument extends Omit<PosixBackendDocument, 'type'> {
+export interface CephFsBackendDocument extends Omit<PosixBackendDocument, 'type' | 'quotas'> {
   type: 'cephfs'
   pool?: string
 }
@@ -61,6 +70,9 @@ type Required = 'endpoint' | 'bucket' | 'credentials'
 export type S3BackendDocument = { type: 's3' } & Pick<S3BackendConfig, Required> &
   Partial<Omit<S3BackendConfig, Required | 'type'>>
 
+/** Far from the numbers that administrators write into /etc/projects. */
+const QUOTA_DEFAULTS = { keptBy: 'auto', projects: { first: 1_000_000, last: 1_999_999 } } as const
+
 const MIB = 2 ** 20
 
 const S3_DEFAULTS = {
@@ -81,7 +93,11 @@ const S3_DEFAULTS = {
 
 /** With its defaults; `file` makes names of files absolute. */
 export function backendConfig(document: BackendDocument, file: (path: string) => string): BackendConfig {
-  if (document.type !== 's3') return { ...document, root: file(document.root), mode: document.mode ?? 'auto' }
+  if (document.type === 'posix') {
+    const quotas = { ...QUOTA_DEFAULTS, ...document.quotas }
+    return { ...document, root: file(document.root), mode: document.mode ?? 'auto', quotas }
+  }
+  if (document.type === 'cephfs') return { ...document, root: file(document.root), mode: document.mode ?? 'auto' }
   const { ca, credentials, ...given } = document
   return {
     ...S3_DEFAULTS,
@@ -96,8 +112,21 @@ export function foldersServed(backends: Readonly<Record<string, BackendConfig>>)
   return Object.values(backends).flatMap((backend) => ('root' in backend ? [backend.root] : []))
 }
 
-/** What a schema cannot say of the table of prefixes. */
-export function namespaceMistakes({ backends, namespace }: NamespaceDocument): string[] {
+/** What a schema cannot say. */
+export const storageMistakes = (document: StorageDocument): string[] => [
+  ...namespaceMistakes(document),
+  ...projectMistakes(document),
+]
+
+function projectMistakes({ backends }: StorageDocument): string[] {
+  return Object.entries(backends).flatMap(([name, backend]) => {
+    if (backend.type !== 'posix') return []
+    const { first, last } = backend.quotas?.projects ?? QUOTA_DEFAULTS.projects
+    return first > last ? [`backend ${name}: no project number is from ${first} to ${last}`] : []
+  })
+}
+
+function namespaceMistakes({ backends, namespace }: StorageDocument): string[] {
   const mistakes: string[] = []
   const paths = namespace.map(({ path }) => path)
   if (!paths.includes('/')) mistakes.push('namespace: no line is for /')
@@ -114,7 +143,7 @@ export function namespaceMistakes({ backends, namespace }: NamespaceDocument): s
   return mistakes
 }
 
-interface NamespaceDocument {
-  readonly backends: Readonly<Record<string, unknown>>
+interface StorageDocument {
+  readonly backends: Readonly<Record<string, BackendDocument>>
   readonly namespace: readonly { readonly path: string; readonly backend: string }[]
 }

@@ -13,7 +13,7 @@ import {
   type AccountsDocument,
   type LimitsConfig,
 } from './config-accounts.ts'
-import { backendConfig, namespaceMistakes, type BackendConfig, type BackendDocument } from './config-backends.ts'
+import { backendConfig, storageMistakes, type BackendConfig, type BackendDocument } from './config-backends.ts'
 import {
   listenConfig,
   listenMistakes,
@@ -212,7 +212,7 @@ function sentence(error: ErrorObject): string {
 /** What a schema cannot say. */
 function consistency(document: ConfigDocument): string[] {
   const mistakes: string[] = []
-  mistakes.push(...namespaceMistakes(document))
+  mistakes.push(...storageMistakes(document))
   const users = new Set(document.users?.map((user) => user.name))
   for (const group of document.groups ?? []) {
     for (const member of [group.owner, ...group.members]) {

@@ -103,6 +103,8 @@ export interface Backend {
 
   /** Space in the allocation of `path`. */
   usage(path: NodePath): Promise<Usage>
+  /** Whether there may be a quota on the last of these or above it, as walkNow has told them. Absent: there may be. */
+  isLimited?(chain: readonly Entry[]): boolean
   /** OperationNotSupported without the capability. */
   setQuota(container: NodePath, bytes: number | null): Promise<void>
   /** Of a backend that several storages stand behind. */
@@ -362,6 +364,8 @@ export interface Usage {
   readonly free: number
   readonly files: number | null
   readonly filesFree: number | null
+  /** who counts and refuses for a quota, where that may be the gateway: then what is written past it is not refused */
+  readonly keptBy?: 'storage' | 'gateway'
 }
 
 /** Owners and groups as numbers, for stores that keep numbers. Unknown numbers are `uid:N`, `gid:N`; the mapping is loaded and synchronous. */

@@ -211,6 +211,11 @@ export class RoutedBackend implements Backend {
     return this.routes.of(path).backend.usage(path)
   }
 
+  isLimited(chain: readonly Entry[]): boolean {
+    const last = chain.at(-1)
+    return last === undefined || (this.routes.of(last.path).backend.isLimited?.(chain) ?? true)
+  }
+
   async setQuota(container: NodePath, bytes: number | null): Promise<void> {
     return this.gate.through([container], () => this.routes.of(container).backend.setQuota(container, bytes))
   }

@@ -5,7 +5,7 @@
 import { type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import { isBusy } from '../space/busy.ts'
 import { describe, type Detail } from '../space/describe.ts'
-import { nodeNow } from '../space/list-node.ts'
+import { nodeNow, type NodeNow } from '../space/list-node.ts'
 import { capabilitiesOf, type Space } from '../space/space.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { type NodeDocument } from '../vospace/document.ts'
@@ -120,9 +120,15 @@ function textNow(
   format: NodeFormat,
 ): WrittenText | undefined {
   const found = nodeNow(space, caller, path)
-  // a quota changes without the node
-  if (found === undefined || (found.entry.type === 'container' && capabilitiesOf(space, path).quota)) return undefined
+  if (found === undefined || (found.entry.type === 'container' && isLimited(space, found.chain))) return undefined
   return writtenText(space, found.entry, detail, format, () => describe(space, found.seen(), detail))
+}
+
+/** What is left of a quota changes without the node. */
+function isLimited(space: Space, chain: NodeNow['chain']): boolean {
+  const path = chain.at(-1)?.path
+  if (path === undefined || !capabilitiesOf(space, path).quota) return false
+  return space.backend.isLimited?.(chain) ?? true
 }
 
 export interface WrittenText {

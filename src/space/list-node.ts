@@ -53,6 +53,8 @@ export async function listNode(
 /** A node that was found without waiting. */
 export interface NodeNow {
   readonly entry: Entry
+  /** from the root to it */
+  readonly chain: readonly Entry[]
   readonly seen: () => SeenEntry
 }
 
@@ -65,7 +67,7 @@ export function nodeNow(space: Space, caller: Caller, path: NodePath): NodeNow |
   const entry = chain?.at(-1)
   if (chain === undefined || entry?.path !== path || isOutside(caller, path)) return undefined
   if (refusalOf(caller, 'reach', chain.slice(0, -1), space.rules) !== undefined) return undefined
-  return { entry, seen: () => seen(caller, chain, space.rules) }
+  return { entry, chain, seen: () => seen(caller, chain, space.rules) }
 }
 
 async function* none(): AsyncGenerator<SeenEntry> {}

@@ -15,6 +15,9 @@ const MOST = 1000
 /** Of its quota, from which on the owner of a partition is told. */
 const NEARLY_FULL = 0.9
 
+/** Of a home that is yet to be made. */
+const UNUSED = { used: null, quota: null, quotaKeptBy: null, notices: [] } as const
+
 /** Where partitions of one kind live: each in a container of its own right below it. */
 export type PartitionPlaces = Readonly<Record<PartitionKind, readonly NodePath[]>>
 
@@ -44,6 +47,8 @@ export interface Partition {
   /** bytes; null: not known, or none */
   readonly used: number | null
   readonly quota: number | null
+  /** who counts: for the gateway what is written past it counts later, and is not refused; null: there is no quota */
+  readonly quotaKeptBy: 'storage' | 'gateway' | null
   /** sentences for its owner */
   readonly notices: readonly string[]
 }
@@ -96,7 +101,7 @@ export class Partitions {
   async #homeOf(caller: Caller, path: NodePath): Promise<Partition> {
     const chain = await this.#standing(caller, path)
     if (chain !== undefined) return this.#described('user', chain, 'write')
-    return { ...this.#row('user', path, 'write'), allocated: false, used: null, quota: null, notices: [] }
+    return { ...this.#row('user', path, 'write'), allocated: false, ...UNUSED }
   }
 
   async #below(caller: Caller, kind: PartitionKind, place: NodePath, found: Partition[]): Promise<boolean> {
@@ -245,7 +250,7 @@ export class Partitions {
     kind: PartitionKind,
     path: NodePath,
     access: PartitionAccess,
-  ): Omit<Partition, 'allocated' | 'used' | 'quota' | 'notices'> {
+  ): Omit<Partition, 'allocated' | keyof typeof UNUSED> {
     const name = this.#nameOf(kind, path)
     const mount = {
       user: `/home/${nameOf(path)}`,
@@ -266,8 +271,10 @@ export class Partitions {
 
   async #described(kind: PartitionKind, chain: Chain, access: PartitionAccess): Promise<Partition> {
     const path = chain.at(-1)?.path ?? nodePath('/')
-    const { used, quota } = await this.#space.backend.usage(path)
-    return { ...this.#row(kind, path, access), allocated: true, used, quota, notices: noticesOf(path, used, quota) }
+    const { used, quota, keptBy = 'storage' } = await this.#space.backend.usage(path)
+    const notices = noticesOf(path, used, quota)
+    const quotaKeptBy = quota === null ? null : keptBy
+    return { ...this.#row(kind, path, access), allocated: true, used, quota, quotaKeptBy, notices }
   }
 }
 

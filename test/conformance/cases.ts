@@ -9,7 +9,7 @@ import { nodePath, type NodePath } from '../../src/vospace/path.ts'
 export interface Harness {
   readonly backend: Backend
   readonly ids: Ids
-  /** a container that may have a quota; default /a */
+  /** a container that may have a quota, and need not be there; default /a */
   readonly quotaOn?: NodePath
   readonly dispose: () => Promise<void>
 }

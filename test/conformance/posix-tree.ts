@@ -4,9 +4,9 @@ import { mkdtempSync, rmSync, readdirSync, existsSync, truncateSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Ids } from '../../src/backend/backend.ts'
-import { type PosixOptions } from '../../src/backend/posix/open.ts'
+import { type PosixOptions, type QuotaSettings } from '../../src/backend/posix/open.ts'
 import { PosixBackend } from '../../src/backend/posix/posix.ts'
-import { type NodePath } from '../../src/vospace/path.ts'
+import { nodePath, type NodePath } from '../../src/vospace/path.ts'
 // not inline: that would load the suite, and tap with it, in the bench too
 import type { Harness } from './backend.ts'
 import { needs } from '../parts.ts'
@@ -52,8 +52,31 @@ export function tmpfs(size: string): Scratch {
 }
 
 /** XFS with reflinks in a sparse file. */
-export function xfs(mebibytes = 320): Scratch {
-  const missing = needs('mkfs.xfs')
+export function xfs(mebibytes = 320, option = 'loop'): Scratch {
+  return inFile({ make: ['mkfs.xfs', '-q', '-m', 'reflink=1'], mebibytes, mount: `loop,${option}` })
+}
+
+/** The same with projects that are kept within their limits. */
+export const xfsProjects = (): Scratch => xfs(320, 'prjquota')
+
+/** ext4 in a sparse file. */
+export function ext4(): Scratch {
+  return inFile({ make: ['mkfs.ext4', '-q', '-F'], mebibytes: 320, mount: 'loop' })
+}
+
+export function ext4Projects(): Scratch {
+  const make = ['mkfs.ext4', '-q', '-F', '-O', 'quota,project', '-E', 'quotatype=prjquota']
+  return inFile({ make, mebibytes: 320, mount: 'loop,prjquota' })
+}
+
+interface InFile {
+  readonly make: readonly string[]
+  readonly mebibytes: number
+  readonly mount: string
+}
+
+function inFile({ make: [program = '', ...words], mebibytes, mount }: InFile): Scratch {
+  const missing = needs(program)
   if (missing !== false) throw new Error(missing)
   const image = directory()
   const mounted = directory()
@@ -61,8 +84,8 @@ export function xfs(mebibytes = 320): Scratch {
   try {
     writeFileSync(file, '')
     truncateSync(file, mebibytes * 2 ** 20)
-    execFileSync('mkfs.xfs', ['-q', '-m', 'reflink=1', file], { stdio: 'pipe' })
-    execFileSync('mount', ['-o', 'loop', file, mounted.dir], { stdio: 'pipe' })
+    execFileSync(program, [...words, file], { stdio: 'pipe' })
+    execFileSync('mount', ['-o', mount, file, mounted.dir], { stdio: 'pipe' })
   } catch (error) {
     for (const { dispose } of [image, mounted]) dispose()
     throw error
@@ -95,16 +118,20 @@ export function posix(dir: string, options: Partial<PosixOptions> = {}): PosixBa
   return new PosixBackend({ root: dir, ids, mode: 'root', allocationParents: [], ...options })
 }
 
+/** As an operator has it who says nothing of them. */
+export const QUOTAS: QuotaSettings = { keptBy: 'auto', projects: { first: 5000, last: 5999 } }
+
 /** For the suite: a fresh directory on each call, below one that may be a mount. */
 export function harness(under: string | undefined, options: Partial<PosixOptions>): () => Promise<Harness> {
   return async () => {
     const scratch = under === undefined ? directory() : below(under)
-    const backend = posix(scratch.dir, options)
-    return { backend, ids, dispose: async () => scratch.dispose() }
+    const allocationParents = [nodePath('/allocations')]
+    const backend = posix(scratch.dir, { allocationParents, quotas: QUOTAS, ...options })
+    return { backend, ids, quotaOn: nodePath('/allocations/a'), dispose: async () => scratch.dispose() }
   }
 }
 
-function below(under: string): Scratch {
+export function below(under: string): Scratch {
   const dir = mkdtempSync(join(under, 'tree-'))
   return { dir, dispose: () => rmSync(dir, { recursive: true, force: true }) }
 }

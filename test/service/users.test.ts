@@ -98,8 +98,10 @@ t.test('an account from its beginning to its end', async (t) => {
     if (isRoot) t.equal(statSync(onDisk('home/dave-jones')).uid, uid)
   })
   await t.test('made by hand, with a second identity', async (t) => {
-    t.match(await users('alice', 'create', 'carol', '--x509', '/O=karst development/CN=carol'), { code: 0 })
+    const words = ['--x509', '/O=karst development/CN=carol', '--quota', '100000000']
+    t.match(await users('alice', 'create', 'carol', ...words), { code: 0 })
     t.ok(existsSync(onDisk('home/carol')))
+    t.match(await users('alice', 'show', 'carol'), { stdout: / \d+ of 100000000 bytes\n/ })
     t.match(await users('alice', 'link', 'carol', '--oidc', 'https://op.example/ 17'), {
       code: 0,
       stdout: /oidc +https:\/\/op.example 17\n/,
@@ -111,7 +113,6 @@ t.test('an account from its beginning to its end', async (t) => {
     t.match(await users('alice', 'unlink', 'carol', '--oidc', 'https://op.example 17'), { code: 0 })
     t.match(await users('alice', 'create', 'carol'), { code: 1, stderr: /DuplicateNode/ })
     t.match(await users('alice', 'create', 'root'), { code: 1, stderr: /InvalidArgument/ })
-    t.match(await users('alice', 'create', 'dora', '--quota', '1000'), { code: 1, stderr: /no quotas/ })
     t.match(await users('alice', 'limit', 'carol', 'connections=9', 'requests=7', 'uploadBytes=none'), {
       code: 0,
       stdout: /limit +connections=9\n.*limit +requests=7\n/s,

@@ -37,7 +37,8 @@ t.test('defaults are filled in and files are relative to the configuration', asy
   t.same(config.tls, { certificate: '/conf/server.pem', key: '/etc/server.key' })
   t.same(config.listen, { host: '127.0.0.1', port: 8443, http2: true })
   t.equal(config.state, '/conf/state')
-  t.same(config.backends['main'], { type: 'posix', root: '/conf/tree', mode: 'auto' })
+  const quotas = { keptBy: 'auto', projects: { first: 1_000_000, last: 1_999_999 } }
+  t.same(config.backends['main'], { type: 'posix', root: '/conf/tree', mode: 'auto', quotas })
   t.same([config.strict, config.preauthorizedSeconds, config.trust, config.allocations], [false, 3600, [], []])
   t.throws(() => {
     Object.assign(config.listen, { port: 1 })
@@ -95,13 +96,14 @@ t.test('every mistake is told, each with its place', async (t) => {
 t.test('what a schema cannot say is told too', async (t) => {
   const document = {
     ...good(),
+    backends: { main: { type: 'posix', root: 'tree', quotas: { projects: { first: 9, last: 8 } } } },
     namespace: [{ path: '/', backend: 'gone' }],
     groups: [{ uri: 'ivo://a/gms?b', owner: 'mallory', members: ['alice', 'bob'] }],
     administrators: ['carol'],
     mounts: { trusted: ['carol', 'alice'] },
     allocations: ['/home/..'],
   }
-  t.same(mistakes(document).length, 6, mistakes(document).join('\n'))
+  t.same(mistakes(document).length, 7, mistakes(document).join('\n'))
 })
 
 t.test('a missing document, a wrong type and a broken file are refused', async (t) => {

@@ -38,12 +38,14 @@ export function move(store: Store, from: NodePath, to: NodePath, options: MoveOp
         if (there.self === inode.self) return entryOf(inode, from, store.keeping, special)
       }
       if (isWithin(to, from) && to !== from) throw new Fault('InvalidArgument', `${from} into itself`)
-      refuseHiding(store, source, to)
+      refuseHiding(store, source, from, to)
+      store.quotas?.refuseCrossing(from, to)
+      if (exchange) store.quotas?.refuseCrossing(to, from)
       for (const path of there === undefined ? [from] : [from, to]) {
         if (isAllocation(store, path)) store.tree.dropReserved(path)
       }
       rename(source, target, options)
-      if (there !== undefined && !exchange) dropSidecar(store, there)
+      if (there !== undefined && !exchange) gone(store, there, to)
       // a leaf is noted below; going through all that was seen lately is for trees only
       if (inode.type === 'container' || exchange) {
         store.whereabouts.moved(from, to, exchange)
@@ -74,9 +76,16 @@ export function remove(
       rmdirSync(at.file)
       store.way.left(path)
     }
-    dropSidecar(store, inode)
+    gone(store, inode, path)
   }
   onNode(store, { path }, step, special)
+}
+
+/** After the last name of a node went, or one of several. */
+function gone(store: Store, inode: Inode, path: NodePath): void {
+  dropSidecar(store, inode)
+  const { type, stat } = inode
+  if (type === 'data' && stat.nlink <= 1n) store.quotas?.changed(path, -Number(stat.size))
 }
 
 /** Backend.link. */
@@ -101,8 +110,9 @@ function isAllocation(store: Store, path: NodePath): boolean {
 }
 
 /** A `.karst` of a user's own must not come to stand where it is ours, and out of sight. */
-function refuseHiding(store: Store, source: Spot, to: NodePath): void {
-  if (!reservesIn(to, store.allocationParents) || to === ROOT) return
+function refuseHiding({ allocationParents }: Store, source: Spot, from: NodePath, to: NodePath): void {
+  // that of an allocation is ours already
+  if (!reservesIn(to, allocationParents) || reservesIn(from, allocationParents)) return
   if (lstatSync(`${source.file}/${RESERVED}`, { throwIfNoEntry: false }) === undefined) return
   throw new Fault('PermissionDenied', `it holds ${RESERVED}, which is reserved there`)
 }

@@ -2,6 +2,7 @@
 import { closeSync, constants, openSync, readdirSync, rmSync, writeSync } from 'node:fs'
 import { reflink, RENAME_EXCHANGE, renameat2, tryLock } from '../../libc/openat.ts'
 import { getXattr, setXattr } from '../../libc/xattr.ts'
+import { enforcesProjects } from '../../libc/project-quota.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { child, isName, ROOT, type NodePath } from '../../vospace/path.ts'
 import { type Ids } from '../backend.ts'
@@ -9,9 +10,13 @@ import { RESERVED } from '../contract.ts'
 import { ACCESS_ACL, buildAcl } from '../../vospace/posix-acl.ts'
 import { redoInto } from './amend.ts'
 import { Changing } from './changing.ts'
+import { CountedQuotas } from './counted-quotas.ts'
 import { recordName, type Keeping } from './inode.ts'
 import { replay } from './journal.ts'
 import { type Unservable } from './names.ts'
+import { type ProjectIds, ProjectQuotas } from './project-quotas.ts'
+import { Allocations } from './quota-record.ts'
+import { type Quotas } from './quota.ts'
 import { codeOf, refusal } from './refusal.ts'
 import { type Store } from './store.ts'
 import { spot, Tree } from './tree.ts'
@@ -29,6 +34,14 @@ export interface PosixOptions {
   /** unprivileged: who owns a node that nobody labelled; default the mapped owner of its uid */
   readonly unlabelledOwner?: string
   readonly logger?: Logger
+  /** absent: allocations have no quotas here */
+  readonly quotas?: QuotaSettings
+}
+
+export interface QuotaSettings {
+  /** auto: the file system where it has project quotas, else the gateway */
+  readonly keptBy: 'auto' | 'storage' | 'gateway'
+  readonly projects: ProjectIds
 }
 
 export interface Logger {
@@ -40,7 +53,7 @@ export interface Opened {
   readonly store: Store
   readonly exchange: boolean
   readonly unservable: Unservable
-  readonly close: () => void
+  readonly close: () => Promise<void>
 }
 
 export async function open(options: PosixOptions): Promise<Opened> {
@@ -51,6 +64,7 @@ export async function open(options: PosixOptions): Promise<Opened> {
     const sidecars = tree.openReserved(ROOT, 'sidecar')
     const keeping: Keeping = { root: mode === 'root', ids, unlabelledOwner, sidecars: `/proc/self/fd/${sidecars}` }
     const can = probeStore(tree, keeping, root)
+    const quotas = options.quotas && quotasOf(tree, options, options.quotas)
     const whereabouts = new Whereabouts()
     const store: Store = {
       tree,
@@ -61,16 +75,37 @@ export async function open(options: PosixOptions): Promise<Opened> {
       allocationParents,
       kept: new Set([ROOT]),
       reflink: can.reflink,
+      ...(quotas && { quotas }),
     }
     const lock = lockStore(tree)
     if (tryLock(lock, 'exclusive')) await sweep(store, logger)
     tryLock(lock, 'shared')
-    logger?.info({ root, mode, ...can }, 'POSIX tree opened')
-    return { store, exchange: can.exchange, unservable: { count: 0 }, close: () => closeStore(store, lock, sidecars) }
+    logger?.info({ root, mode, ...can, ...(quotas && { quotasKeptBy: quotas.by }) }, 'POSIX tree opened')
+    quotas?.start()
+    const close = async (): Promise<void> => {
+      await quotas?.stop()
+      closeStore(store, lock, sidecars)
+    }
+    return { store, exchange: can.exchange, unservable: { count: 0 }, close }
   } catch (error) {
     tree.close()
     throw refusal(error, root)
   }
+}
+
+/** OperationNotSupported where the file system is to keep quotas and has none. */
+function quotasOf(tree: Tree, options: PosixOptions, { keptBy, projects }: QuotaSettings): Quotas {
+  const { root, mode, allocationParents: parents, logger } = options
+  const all = (): readonly NodePath[] => allocations(tree, parents)
+  const known = new Allocations(tree, parents, mode === 'root')
+  const can = keptBy !== 'gateway' && mode === 'root' && enforcesProjects(tree.fd)
+  if (can) return new ProjectQuotas({ allocations: known, all, ids: projects, root: tree.fd, logger })
+  if (keptBy !== 'storage') {
+    logger?.info({ root }, 'quotas are kept by the gateway: what is written past it is not refused, and counts later')
+    return new CountedQuotas({ allocations: known, all, logger })
+  }
+  const why = 'needs project quotas (ext4 or XFS, mounted with prjquota; Linux 5.14) and mode root'
+  throw new Fault('OperationNotSupported', `${root}: ${why}`)
 }
 
 function openTree(tree: Tree, root: string): void {
@@ -165,12 +200,17 @@ function sweepStaging(store: Store, keeper: NodePath): number {
 }
 
 /** The root and every allocation there is. */
-export function keepers(store: Store): NodePath[] {
-  const found: NodePath[] = [ROOT]
-  for (const parent of store.allocationParents) {
+export const keepers = ({ tree, allocationParents }: Store): NodePath[] => [
+  ROOT,
+  ...allocations(tree, allocationParents),
+]
+
+function allocations(tree: Tree, parents: readonly NodePath[]): NodePath[] {
+  const found: NodePath[] = []
+  for (const parent of parents) {
     let dir: number
     try {
-      dir = store.tree.openParent(parent)
+      dir = tree.openParent(parent)
     } catch (error) {
       if (error instanceof Fault && error.fault === 'ContainerNotFound') continue // made later, or never
       throw error

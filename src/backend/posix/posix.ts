@@ -1,7 +1,7 @@
 /** The storage interface on a POSIX tree: everything kept of a node stands in the file system itself. */
 import { lstatSync, mkdirSync, statfsSync, symlinkSync } from 'node:fs'
 import { type Readable } from 'node:stream'
-import { Fault } from '../../vospace/fault.ts'
+import { Fault, isFault } from '../../vospace/fault.ts'
 import { type Access, type Entry, type NodeType } from '../../vospace/node.ts'
 import { ROOT, type NodePath } from '../../vospace/path.ts'
 import {
@@ -25,7 +25,7 @@ import {
   type Trash,
   type Usage,
 } from '../backend.ts'
-import { changed, refuseAborted, refuseReserved, wrongType } from '../contract.ts'
+import { allocationOf, changed, refuseAborted, refuseReserved, wrongType } from '../contract.ts'
 import { aclOfMode } from '../../vospace/posix-acl.ts'
 import { amend } from './amend.ts'
 import { removeChildren, survey } from './children.ts'
@@ -37,9 +37,10 @@ import { open, type Opened, type PosixOptions } from './open.ts'
 import { copyData, put } from './put.ts'
 import { putShared, sharedNode } from './put-shared.ts'
 import { read } from './read.ts'
-import { refusing } from './refusal.ts'
+import { freeIn, grow, Growth, numbered } from './quota.ts'
+import { refusing, refusingAsync } from './refusal.ts'
 import { discard, renameFresh, stageSpot } from './staging.ts'
-import { missing, noted, onNode, onQuietNode, type Store } from './store.ts'
+import { missing, needType, noted, onNode, onQuietNode, type Store } from './store.ts'
 import { PosixTrash } from './trash.ts'
 import { trustedCalls } from './trusted.ts'
 import { spot } from './tree.ts'
@@ -65,7 +66,7 @@ export class PosixBackend implements Backend {
       exchange: this.#opened?.exchange ?? true,
       linkProperties: true,
       hardLinks: true,
-      quota: false,
+      quota: this.#options.quotas !== undefined,
       directUrl: false,
       reflink: this.#opened?.store.reflink ?? false,
       snapshots: false,
@@ -82,8 +83,9 @@ export class PosixBackend implements Backend {
   }
 
   async stop(): Promise<void> {
-    this.#opened?.close()
+    const opened = this.#opened
     this.#opened = undefined
+    await opened?.close()
   }
 
   async probe(): Promise<void> {
@@ -111,21 +113,32 @@ export class PosixBackend implements Backend {
     return list(store, container, options, this.#opened?.unservable ?? { count: 0 })
   }
 
+  isLimited(chain: readonly Entry[]): boolean {
+    return this.#store.quotas?.isLimited(chain) ?? false
+  }
+
   async make(path: NodePath, draft: ContainerDraft | LinkDraft): Promise<Entry> {
     const store = this.#store
     refuseReserved(path, store.allocationParents)
     if (path === ROOT) throw new Fault('DuplicateNode', path)
     const wanted = made(store, draft)
-    return makeFresh(store, path, wanted, (file) =>
-      draft.type === 'link' ? symlinkSync(draft.text, file) : mkdirSync(file, 0o700),
+    return this.#numbered(path, () =>
+      makeFresh(store, path, wanted, (file) =>
+        draft.type === 'link' ? symlinkSync(draft.text, file) : mkdirSync(file, 0o700),
+      ),
     )
   }
 
   async put(path: NodePath, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<Entry> {
-    const shared = sharedNode(this.#store, path, options)
-    if (shared === undefined) return put(this.#store, path, body, options)
-    const entry = await putShared(this.#store, shared, body, options)
-    return options.changes === undefined ? entry : this.set(shared, options.changes)
+    const growing = { path, now: () => this.#sizeAt(path, options) }
+    return this.#growing(growing, async (growth) => {
+      if (options.length !== undefined) await growth?.announce(options.length)
+      const parts = growth?.within(body, (part) => part.length) ?? body
+      const shared = sharedNode(this.#store, path, options)
+      if (shared === undefined) return put(this.#store, path, parts, options, () => growth?.check())
+      const entry = await putShared(this.#store, shared, parts, options)
+      return options.changes === undefined ? entry : this.set(shared, options.changes)
+    })
   }
 
   async read(ref: Ref, options: ReadOptions = {}): Promise<{ entry: Entry; body: Readable }> {
@@ -133,7 +146,11 @@ export class PosixBackend implements Backend {
   }
 
   async amend(ref: Ref, extents: AsyncIterable<Extent>, options: AmendOptions): Promise<Entry> {
-    return amend(this.#store, ref, extents, options)
+    return this.#growing({ path: ref.path, now: () => this.#sizeAt(ref.path, ref) }, async (growth) => {
+      await growth?.announce(options.length)
+      const parts = growth?.within(extents, (part) => ('bytes' in part ? part.bytes.length : 0)) ?? extents
+      return amend(this.#store, ref, parts, options)
+    })
   }
 
   async set(ref: Ref, changes: Changes): Promise<Entry> {
@@ -173,7 +190,12 @@ export class PosixBackend implements Backend {
     const source = onNode(store, { path: from }, (_at, inode) => inode)
     refuseReserved(to, store.allocationParents)
     if (source.type === 'container') throw wrongType(from, 'leaf', source.type)
-    if (source.type === 'data') return copyData(store, from, to, draft)
+    if (source.type === 'data') {
+      return this.#growing({ path: to, now: () => 0 }, async (growth) => {
+        await growth?.announce(Number(source.stat.size))
+        return copyData(store, from, to, draft)
+      })
+    }
     const text = source.text ?? Buffer.alloc(0)
     const { properties } = source
     return this.make(to, { type: 'link', text, access: draft.access, mode: draft.mode, properties })
@@ -192,31 +214,103 @@ export class PosixBackend implements Backend {
   }
 
   removeChildren(container: Ref, choose: Choose, options: Cancel = {}): AsyncIterable<readonly Removal[]> {
-    return removeChildren(this.#store, container, choose, options, this.#opened?.unservable ?? { count: 0 })
+    const all = this.#opened?.unservable ?? { count: 0 }
+    return unknown(this.#store, container.path, removeChildren(this.#store, container, choose, options, all))
   }
 
   async usage(path: NodePath): Promise<Usage> {
-    return onNode(this.#store, { path }, (at, inode) => {
-      const file = inode.type === 'container' ? spot(at.dir, at.name).file : spot(at.dir, '.').file
-      const { blocks, bfree, bavail, bsize, files, ffree } = statfsSync(file)
-      return {
-        used: (blocks - bfree) * bsize,
-        quota: null,
-        // without what only root may still use, so that used and free make the whole
-        total: (blocks - bfree + bavail) * bsize,
-        free: bavail * bsize,
-        files: files - ffree,
-        filesFree: ffree,
-      }
-    })
+    const store = this.#store
+    const whole = onNode(store, { path }, (at, inode) =>
+      room(inode.type === 'container' ? spot(at.dir, at.name).file : spot(at.dir, '.').file),
+    )
+    const limited = refusing(path, () => store.quotas?.room(path))
+    if (limited === undefined) return whole
+    const { quota, used, files, filesFree } = limited
+    // a file system with projects says of a folder what is left of its project
+    const { free, filesFree: most } = refusing(path, () => room(spot(store.tree.fd, '.').file))
+    return {
+      quota,
+      used,
+      total: quota,
+      free: Math.min(free, freeIn(limited)),
+      files,
+      filesFree: filesFree ?? most,
+      keptBy: store.quotas?.by ?? 'storage',
+    }
   }
 
-  async setQuota(): Promise<void> {
-    throw new Fault('OperationNotSupported', 'a plain POSIX tree keeps no quotas')
+  /** On allocations; OperationNotSupported for others. */
+  async setQuota(container: NodePath, bytes: number | null): Promise<void> {
+    const store = this.#store
+    const { quotas, allocationParents } = store
+    if (quotas === undefined) throw new Fault('OperationNotSupported', 'this storage has no quotas')
+    onNode(store, { path: container }, (_at, inode) => needType(inode, 'container', container))
+    if (allocationOf(container, allocationParents) !== container) {
+      throw new Fault('OperationNotSupported', 'on a POSIX tree a quota stands on an allocation')
+    }
+    await refusingAsync(container, () => quotas.set(container, bytes ?? undefined))
   }
 
   async directUrl(): Promise<URL> {
     throw new Fault('OperationNotSupported', 'a plain POSIX tree has no direct URLs')
+  }
+
+  /** Runs what makes a node larger within the quota of its allocation. */
+  async #growing(
+    { path, now }: { readonly path: NodePath; readonly now: () => number },
+    step: (growth: Growth | undefined) => Promise<Entry>,
+  ): Promise<Entry> {
+    const { quotas, allocationParents } = this.#store
+    if (quotas === undefined) return step(undefined)
+    refuseReserved(path, allocationParents)
+    return this.#numbered(path, async () => {
+      if (refusing(path, () => quotas.room(path)) === undefined) return step(undefined)
+      await refusingAsync(path, () => quotas.counted(path))
+      return grow(new Growth(quotas, path, now()), step)
+    })
+  }
+
+  /** Bytes of a data node; 0: there is none, or another. */
+  #sizeAt(path: NodePath, { id }: { readonly id?: string }): number {
+    try {
+      const ref = { path, ...(id !== undefined && { id }) }
+      return onNode(this.#store, ref, (_at, { type, stat }) => (type === 'data' ? Number(stat.size) : 0))
+    } catch (error) {
+      // the step itself refuses it
+      if (isFault(error)) return 0
+      throw error
+    }
+  }
+
+  async #numbered(path: NodePath, step: () => Promise<Entry>): Promise<Entry> {
+    try {
+      return await step()
+    } catch (error) {
+      const { quotas, tree } = this.#store
+      throw numbered(quotas, path, () => room(spot(tree.fd, '.').file).free, error)
+    }
+  }
+}
+
+/** Removals of which nobody knows the bytes. */
+async function* unknown<T>({ quotas }: Store, path: NodePath, removals: AsyncIterable<T>): AsyncGenerator<T> {
+  for await (const removal of removals) {
+    quotas?.changed(path, undefined)
+    yield removal
+  }
+}
+
+/** Of the file system. */
+function room(file: string): Usage {
+  const { blocks, bfree, bavail, bsize, files, ffree } = statfsSync(file)
+  return {
+    used: (blocks - bfree) * bsize,
+    quota: null,
+    // without what only root may still use, so that used and free make the whole
+    total: (blocks - bfree + bavail) * bsize,
+    free: bavail * bsize,
+    files: files - ffree,
+    filesFree: ffree,
   }
 }
 

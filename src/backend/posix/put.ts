@@ -22,7 +22,8 @@ const WRITE_PIECES = 256
 
 const gather = promisify(writev)
 
-export async function put(store: Store, path: NodePath, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<Entry> {
+/** `whole` is called when all bytes are written and nothing of them is seen yet: it may still refuse. */
+export async function put(store: Store, path: NodePath, body: AsyncIterable<Uint8Array>, options: PutOptions, whole?: () => void): Promise<Entry> {
   refuseReserved(path, store.allocationParents)
   refuseAborted(options.signal)
   const { id } = options
@@ -34,6 +35,7 @@ export async function put(store: Store, path: NodePath, body: AsyncIterable<Uint
   try {
     refuseFull(staged, options.length)
     const written = await refusingAsync(path, () => writeBody(staged, body, options))
+    whole?.()
     return await publish(store, staged, place, plan(written), options.signal)
   } finally {
     await discard(store, staged)

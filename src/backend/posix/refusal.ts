@@ -21,6 +21,7 @@ const FAULT_OF: Record<string, FaultName> = {
   EINVAL: 'InvalidArgument',
   EXDEV: 'OperationNotSupported',
   EOPNOTSUPP: 'OperationNotSupported',
+  ENOTTY: 'OperationNotSupported',
   EMLINK: 'QuotaExceeded',
   EBUSY: 'NodeBusy',
   ETXTBSY: 'NodeBusy',

@@ -6,6 +6,7 @@ import { type Ref } from '../backend.ts'
 import { refuseReserved, wrongType } from '../contract.ts'
 import { type Changing } from './changing.ts'
 import { entryOf, readInode, type Inode, type Keeping } from './inode.ts'
+import { type Quotas } from './quota.ts'
 import { refusing } from './refusal.ts'
 import { type Spot, type Tree } from './tree.ts'
 import { type Way } from './way.ts'
@@ -22,6 +23,8 @@ export interface Store {
   readonly kept: Set<NodePath>
   /** the file system clones files (FICLONE) */
   readonly reflink: boolean
+  /** absent: allocations have no quotas here */
+  readonly quotas?: Quotas
 }
 
 /** Runs a synchronous step on the node of a ref, wherever it is by now. Throws NodeNotFound, with ESTALE for an id. */

@@ -151,6 +151,7 @@ export class PosixTrash implements Trash {
     try {
       await refusingAsync(keeper, () => new Removal(this.#open).remove(folder, Buffer.from(name)))
     } finally {
+      this.#open().quotas?.changed(keeper, undefined)
       closeSync(folder)
     }
   }
