@@ -86,6 +86,8 @@ function inFile({ make: [program = '', ...words], mebibytes, mount }: InFile): S
     truncateSync(file, mebibytes * 2 ** 20)
     execFileSync(program, [...words, file], { stdio: 'pipe' })
     execFileSync('mount', ['-o', mount, file, mounted.dir], { stdio: 'pipe' })
+    // which ext4 makes itself
+    rmSync(join(mounted.dir, 'lost+found'), { recursive: true, force: true })
   } catch (error) {
     for (const { dispose } of [image, mounted]) dispose()
     throw error
