@@ -83,12 +83,17 @@ export interface AttributeChanges {
 export async function setAttributes(tree: Tree, inode: Inode, changes: AttributeChanges): Promise<void> {
   tree.checkNotRetired(inode)
   if (changes.size !== undefined) await resize(tree, inode, changes.size, changes.open === true)
-  await inode.turns.take(async () => {
+  const isSet = await inode.turns.take(async () => {
     const rest = remaining(tree, inode, changes)
-    if (Object.keys(rest).length === 0) return
+    if (Object.keys(rest).length === 0) return true
+    if (inode.isNew) return false
     if (inode.unlinked) setUnlinked(inode, rest)
     else await tree.setattr(inode, rest)
+    return true
   })
+  if (isSet) return
+  await inode.content?.establish()
+  await setAttributes(tree, inode, changes)
 }
 
 /** truncate(2) is sent before it returns; ftruncate(2) with the close. */
@@ -121,7 +126,8 @@ function remaining(tree: Tree, inode: Inode, changes: AttributeChanges): RemoteA
     if (content?.isDirty === true) content.setMtime(mtime)
     else rest.mtime = mtime
   }
-  if (changes.atime !== undefined) rest.atime = changes.atime === 'now' ? now() : changes.atime
+  // the gateway keeps none, but for trusted mounts
+  if (changes.atime !== undefined && !inode.isNew) rest.atime = changes.atime === 'now' ? now() : changes.atime
   return rest
 }
 

@@ -28,6 +28,8 @@ export interface SavedInode {
   readonly unlinked: boolean
   readonly hidden: boolean
   readonly retired: boolean
+  /** of a file that is not at the gateway yet */
+  readonly newMode?: number
 }
 
 interface Name {
@@ -66,6 +68,7 @@ export class Inode {
   #turns: Turns | undefined
   #lookups = 0
   #hidden = false
+  #newMode: number | undefined
   readonly #watch: InodeWatch | undefined
 
   constructor(
@@ -101,6 +104,21 @@ export class Inode {
   set hidden(hidden: boolean) {
     this.#hidden = hidden
     this.#watch?.changed(this)
+  }
+
+  /** The 12 bits that a file was made with that is not at the gateway yet; undefined: it is. */
+  get newMode(): number | undefined {
+    return this.#newMode
+  }
+
+  set newMode(mode: number | undefined) {
+    this.#newMode = mode
+    this.#watch?.changed(this)
+  }
+
+  /** It has no id that the gateway knows, and nobody else has heard of it. */
+  get isNew(): boolean {
+    return this.#newMode !== undefined
   }
 
   get turns(): Turns {
@@ -163,13 +181,14 @@ export class InodeTable {
     for (const saved of all) this.#restoreOne(saved)
   }
 
-  #restoreOne({ nodeid, parent, name, entry, lookups, stands, unlinked, hidden, retired }: SavedInode): void {
+  #restoreOne({ nodeid, parent, name, entry, lookups, stands, unlinked, hidden, retired, newMode }: SavedInode): void {
     const inode = this.get(nodeid)
     if (inode === this.root) return
     inode.lookups = lookups
     inode.unlinked = unlinked
     inode.hidden = hidden
     inode.retired = retired
+    inode.newMode = newMode
     inode.parent = (parent === undefined ? undefined : this.#byNumber.get(parent)) ?? this.root
     if (!unlinked && !retired && !this.#byId.has(entry.id)) this.#byId.set(entry.id, inode)
     if (stands) this.#place(inode, inode.parent, name)
@@ -210,7 +229,23 @@ export class InodeTable {
   }
 
   ref(inode: Inode): RemoteRef {
-    return { path: this.path(inode), id: inode.entry.id }
+    return inode.isNew ? { path: this.path(inode) } : { path: this.path(inode), id: inode.entry.id }
+  }
+
+  /** A file that is here alone for now. */
+  begin(parent: Inode, name: string, entry: SeenEntry, mode: number): Inode {
+    const inode = new Inode(++this.#last, parent, name, entry, this.watch)
+    this.#byNumber.set(inode.nodeid, inode)
+    this.#place(inode, parent, name)
+    inode.newMode = mode
+    return inode
+  }
+
+  /** It is at the gateway, as the entry says. */
+  made(inode: Inode, entry: SeenEntry): void {
+    inode.entry = entry
+    if (!this.#byId.has(entry.id)) this.#byId.set(entry.id, inode)
+    inode.newMode = undefined
   }
 
   /** The inode of what was found at a name: one known by its id is moved here, whatever stood here before makes way. */

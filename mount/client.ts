@@ -248,9 +248,12 @@ export class Client implements Remote {
   /** One operation id for all attempts: the gateway repeats its first answer. */
   #change<T>(call: Call<T>): Promise<T> {
     const { method, target, body, headers } = call
-    // bytes that are asked to be sent again may be others by then; an empty new file is not
-    const isNamed = (call.isBulk !== true && call.isGrowing !== true) || headers?.['if-none-match'] !== undefined
-    const id = isNamed && typeof body !== 'function' ? operationId(`${method} ${target} ${String(body)}`) : randomUUID()
+    // bytes that are asked to be sent again may be others by then; those of a new file are not
+    const isUpload = call.isBulk === true || call.isGrowing === true
+    const isNamed = !isUpload || headers?.['if-none-match'] !== undefined
+    // of a new file the time in the target says which bytes these are
+    const what = isUpload ? (body?.length ?? 0) : String(body)
+    const id = isNamed && typeof body !== 'function' ? operationId(`${method} ${target} ${what}`) : randomUUID()
     return this.#exchange.send({ ...call, headers: { ...headers, 'operation-id': id } })
   }
 

@@ -19,6 +19,12 @@ export interface ContentHost extends BaseHost {
   /** Nothing else changes the node while its bytes are sent. */
   readonly turns: Turns
   ref(): RemoteRef
+  /** The mode of a file that is not at the gateway yet; undefined: it is. */
+  newMode(): number | undefined
+  /** It is at the gateway now. */
+  made(entry: SeenEntry): void
+  /** What somebody else has put there first; undefined: it is gone again. Throws `error` where that is no file that may be written. */
+  found(error: Fault): Promise<SeenEntry | undefined>
   /** Throws EIO where the bytes were written under a lock that is another's by now. */
   maySend(): Promise<void>
   /** The gateway has what was written here; before, it had the version `over`. */
@@ -43,6 +49,9 @@ interface Batch {
 
 /** Up to this size a file whose bytes are all here is sent whole. */
 const SMALL = 1 << 16
+/** From this size on a new file is made at the gateway before its first flush, so that its bytes may go ahead. */
+const GROWN = 1 << 20
+const NOTHING = async function* (): AsyncGenerator<Uint8Array> {}
 const LARGEST = Number.MAX_SAFE_INTEGER / 4
 
 export class Content {
@@ -62,6 +71,7 @@ export class Content {
   #batch: Batch | undefined
   /** Batches that were sent and not answered: each may have arrived. */
   #unanswered: Batch[] = []
+  #goingAhead: Promise<void> | undefined
   readonly #streaming: Streaming
   readonly #room: Room
   /** Handles, and those among them that may read and write. */
@@ -96,6 +106,16 @@ export class Content {
     this.#mtime = saved.mtime
     this.#writtenAt = saved.writtenAt
     this.#unanswered = saved.unanswered.map((batch) => ({ ...batch, dirty: new ExtentMap(), explicitMtime: undefined }))
+  }
+
+  /** Of a file that is not at the gateway yet. */
+  begin(isAppended: boolean): void {
+    this.#appended = isAppended
+    this.#writtenAt = now()
+  }
+
+  get #isNew(): boolean {
+    return this.#host.newMode() !== undefined
   }
 
   /** What another driver needs to go on. A flush under way counts as one whose answer never came. */
@@ -134,6 +154,7 @@ export class Content {
   /** Whether something waits to be sent. */
   get isDirty(): boolean {
     return (
+      this.#isNew ||
       !this.#dirty.isEmpty ||
       this.#length !== this.#base.size ||
       this.#visible < Math.min(this.#base.size, this.#length) ||
@@ -209,7 +230,8 @@ export class Content {
       appended: this.#appended,
       spool: number,
     })
-    if (this.#isGrowing(at + count)) this.#streaming.grown(spool, this.#length, this.#base.version)
+    if (this.#isNew && this.#length >= GROWN) this.#goAhead()
+    else if (this.#isGrowing(at + count)) this.#streaming.grown(spool, this.#length, this.#base.version)
     return count
   }
 
@@ -298,8 +320,41 @@ export class Content {
     })
   }
 
+  /** Makes a new file at the gateway, without its bytes. Throws what the gateway refuses; then it is as it was. */
+  async establish(): Promise<void> {
+    if (this.#isNew) await this.#host.turns.take(() => this.#establish())
+  }
+
+  /** As establish, for nobody in particular: whatever is the matter, the flush meets it again. */
+  #goAhead(): void {
+    this.#goingAhead ??= this.establish()
+      .catch(() => undefined)
+      .finally(() => (this.#goingAhead = undefined))
+  }
+
+  async #establish(): Promise<void> {
+    for (let attempt = 1; !this.unlinked; attempt++) {
+      const mode = this.#host.newMode()
+      if (mode === undefined) return
+      try {
+        this.#made(await this.#host.remote.put(this.#host.ref(), NOTHING, { ifAbsent: true, mode, length: 0 }), 0)
+      } catch (error) {
+        if (!isFault(error, 'DuplicateNode') || attempt === ATTEMPTS) throw error
+        await this.#overtaken(error)
+      }
+    }
+  }
+
+  #made(entry: SeenEntry, visible: number): void {
+    this.#setBase(entry, visible)
+    this.#host.made(entry)
+    this.#host.noted()
+  }
+
   async #send(): Promise<void> {
     for (let attempt = 1; ; attempt++) {
+      // one with holes is sent as its changes
+      if (this.#length > SMALL && this.#dirty.bytes * 2 < this.#length) await this.#establish()
       const batch = this.#take()
       // a driver after this one has to know what may have arrived
       this.#host.recorded()
@@ -311,11 +366,15 @@ export class Content {
         return
       } catch (error) {
         this.#putBack(batch)
-        if (!isFault(error, 'PreconditionFailed')) this.#unanswered.push(batch)
+        const isOvertaken = isFault(
+          error,
+          ...(this.#isNew ? (['DuplicateNode'] as const) : (['PreconditionFailed'] as const)),
+        )
+        if (!isOvertaken) this.#unanswered.push(batch)
         this.#host.noted()
         if (this.unlinked) return
         if (attempt === ATTEMPTS) throw error
-        if (isFault(error, 'PreconditionFailed')) await this.#overtaken(error)
+        if (isOvertaken) await this.#overtaken(error)
         // a folder above was renamed by us while the bytes were on their way
         else if (!isFault(error, 'NodeNotFound', 'ContainerNotFound') || this.#host.ref().path === path) throw error
       }
@@ -349,6 +408,7 @@ export class Content {
     const over = this.#base.version
     this.#setBase(entry, batch.visible)
     if (this.#dirty.isEmpty) this.#appended = true
+    if (this.#isNew) this.#host.made(entry)
     this.#host.noted()
     this.#host.sent(entry, over)
   }
@@ -374,12 +434,9 @@ export class Content {
   #put(batch: Batch): Promise<SeenEntry> {
     const body = () => pieces(this.#spool, 0, batch.length)
     const { length, mtime } = batch
-    const ifContentVersion = this.#base.version
-    return this.#host.remote.put(this.#host.ref(), body, {
-      length,
-      ifContentVersion,
-      mtime,
-    })
+    const mode = this.#host.newMode()
+    const tie = mode === undefined ? { ifContentVersion: this.#base.version } : { ifAbsent: true, mode }
+    return this.#host.remote.put(this.#host.ref(), body, { length, mtime, ...tie })
   }
 
   #amend(batch: Batch): Promise<SeenEntry> {
@@ -397,8 +454,8 @@ export class Content {
 
   /** Somebody else changed the file since it was opened: SEMANTICS.md "conflicts". Throws `error` where the two do not go together. */
   async #overtaken(error: Fault): Promise<void> {
-    const entry = await this.#host.refresh()
-    if (this.#isOwn(entry)) return
+    const entry = await (this.#isNew ? this.#host.found(error) : this.#host.refresh())
+    if (entry === undefined || this.#isOwn(entry)) return
     const untouched = this.#visible === this.#base.size
     const first = this.#dirty.spans[0]?.start ?? this.#length
     if (untouched && this.#appended && first >= this.#base.size) {

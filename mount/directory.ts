@@ -167,6 +167,7 @@ class Listing {
   /** Never rejects: a failure is thrown where the listing is read. */
   async #pump(): Promise<void> {
     try {
+      await this.#tree.newFiles.settleIn(this.#inode)
       const path = this.#tree.table.path(this.#inode)
       for await (const entries of this.#tree.remote.list(path, this.#abort.signal)) {
         this.#entries.push(...(this.#after === undefined ? entries : entries.filter((entry) => this.#isNew(entry))))

@@ -89,6 +89,7 @@ export class Files {
       inode.content.unlinked ||= inode.unlinked
       inode.content.handles++
       if (readable) inode.content.readers++
+      if (inode.isNew) this.#tree.newFiles.watch(inode)
       this.#handles.set(fh, { inode, content: inode.content, readable, writable, append })
     }
   }
@@ -157,6 +158,9 @@ export class Files {
   ): Promise<Opened & { readonly inode: Inode }> {
     this.checkWritable()
     try {
+      if (maker === undefined && (await this.#tree.newFiles.mayBegin(parent, name, flags))) {
+        return this.#begin(parent, name, mode, flags)
+      }
       const inode = await create(this.#tree, parent, name, mode, maker)
       // it is empty already: truncating would only be one more thing to send
       return { inode, ...this.#add(inode, flags & ~constants.O_TRUNC) }
@@ -166,6 +170,14 @@ export class Files {
       if (inode === undefined) throw error
       return { inode, ...(await this.open(inode, flags)) }
     }
+  }
+
+  /** A new file that nobody else hears of yet. */
+  #begin(parent: Inode, name: string, mode: number, flags: number): Opened & { readonly inode: Inode } {
+    const inode = this.#tree.begun(parent, name, mode)
+    const opened = this.#add(inode, flags & ~constants.O_TRUNC)
+    inode.content?.begin((flags & constants.O_APPEND) !== 0 && (flags & constants.O_TRUNC) === 0)
+    return { inode, ...opened }
   }
 
   /** Throws EROFS on a mount that is for reading. */
@@ -207,6 +219,9 @@ export class Files {
           const isSo = entry.readable && withdrawn?.read === undefined && entry.contentVersion === version
           return isSo ? fetched : -Infinity
         }),
+      newMode: () => inode.newMode,
+      made: (entry) => tree.settled(inode, entry),
+      found: (error) => tree.foundInstead(inode, error),
       refresh: () => tree.refresh(inode),
       replaced: () => {
         inode.cachedVersion = undefined
@@ -295,7 +310,8 @@ export class Files {
   /** What the kernel has cached of the file never reached the gateway. */
   #lost(inode: Inode): void {
     inode.cachedVersion = undefined
-    this.#tree.changed(inode)
+    if (inode.isNew) this.#tree.vanished(inode)
+    else this.#tree.changed(inode)
     this.#tree.invalidate(inode)
   }
 

@@ -13,7 +13,11 @@ export interface LockParts {
 
 export function lockCalls({ locks, files, node, answer }: LockParts) {
   return {
-    getlk: (nodeid, _fh, lock) => answer(() => locks.getlk(node(nodeid), lock)),
+    getlk: (nodeid, _fh, lock) =>
+      answer(async () => {
+        await node(nodeid).content?.establish()
+        return locks.getlk(node(nodeid), lock)
+      }),
     setlk: (nodeid, fh, lock, wait, context) => answer(() => locks.setlk(node(nodeid), fh, lock, wait, context)),
     flush: (nodeid, fh, _context, owner) =>
       answer(() =>

@@ -31,6 +31,7 @@ export async function mknod(tree: Tree, parent: Inode, name: string, draft: Node
 export async function link(tree: Tree, inode: Inode, parent: Inode, name: string): Promise<Inode> {
   tree.checkNotRetired(inode)
   if (inode.unlinked) throw new Fault('NodeNotFound', inode.entry.path)
+  await inode.content?.establish()
   return inode.turns.take(() => tree.made(parent, name, (path) => tree.remote.link(tree.table.ref(inode), path)))
 }
 

@@ -14,6 +14,8 @@ interface InodeJson {
   readonly l: number
   /** stands, unlinked, hidden, retired */
   readonly is: readonly [boolean, boolean, boolean, boolean]
+  /** mode of a file that is not at the gateway yet */
+  readonly m?: number
 }
 
 interface ContentJson extends Omit<SavedContent, 'written' | 'dirty' | 'mtime' | 'writtenAt' | 'unanswered'> {
@@ -58,10 +60,11 @@ const TAIL = Buffer.from('\nend\n')
 
 /** A line of kind `i` as its text: a listing makes thousands. */
 export function inodeText(table: InodeTable, inode: Inode): string {
-  const { nodeid, parent, name, entry, lookups, unlinked, hidden, retired } = inode
+  const { nodeid, parent, name, entry, lookups, unlinked, hidden, retired, newMode } = inode
   const p = parent === undefined ? '' : `"p":${parent.nodeid},`
+  const m = newMode === undefined ? '' : `,"m":${newMode}`
   const is = `${table.stands(inode)},${unlinked},${hidden},${retired}`
-  return `["i",{"n":${nodeid},${p}"name":${quoted(name)},"e":${entryText(entry)},"l":${lookups},"is":[${is}]}]`
+  return `["i",{"n":${nodeid},${p}"name":${quoted(name)},"e":${entryText(entry)},"l":${lookups},"is":[${is}]${m}}]`
 }
 
 export function contentLine({ nodeid, content }: Inode): Line {
@@ -225,8 +228,8 @@ class State {
   }
 }
 
-function inodeOf({ n, p, name, e, l, is: [stands, unlinked, hidden, retired] }: InodeJson): SavedInode {
-  const parent = p === undefined ? {} : { parent: p }
+function inodeOf({ n, p, name, e, l, is: [stands, unlinked, hidden, retired], m }: InodeJson): SavedInode {
+  const parent = { ...(p !== undefined && { parent: p }), ...(m !== undefined && { newMode: m }) }
   return { nodeid: n, ...parent, name, entry: entryFromJson(e), lookups: l, stands, unlinked, hidden, retired }
 }
 

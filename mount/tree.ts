@@ -8,6 +8,7 @@ import { type Doubts } from './doubts.ts'
 import { type HiddenNames } from './hidden-names.ts'
 import { type LookAhead } from './look-ahead.ts'
 import { type Attributes, type Identity, type Remote, type SpaceLeft } from './remote.ts'
+import { NewFiles } from './new-files.ts'
 import { inTurn } from './turns.ts'
 
 export interface TreeOptions {
@@ -48,6 +49,7 @@ export class Tree {
   /** What is said to have changed elsewhere. */
   doubts: Doubts | undefined
   lookAhead: LookAhead | undefined
+  readonly newFiles: NewFiles = new NewFiles(this)
   #tick = 0
   /** When the kernel was last told to look a name up again: by what was known before it would get the same answer. */
   #doubted = -Infinity
@@ -86,7 +88,7 @@ export class Tree {
 
   /** The same for its attributes: tar, for one, compares the times of a folder at both ends of its work. */
   attributesTtlOf(inode: Inode): number {
-    return inode.isGuessed ? 0 : this.ttlOf(inode)
+    return inode.isGuessed || this.newFiles.has(inode) ? 0 : this.ttlOf(inode)
   }
 
   /** Takes an answer that was asked for at `tick`, unless this mount changed the node since. Its content is revised with it. */
@@ -119,7 +121,7 @@ export class Tree {
 
   /** Asks the gateway. Throws ESTALE when the node is gone. */
   async refresh(inode: Inode): Promise<SeenEntry> {
-    if (inode.unlinked) return inode.entry
+    if (inode.unlinked || inode.isNew) return inode.entry
     const tick = this.#tick
     const ref = this.table.ref(inode)
     try {
@@ -191,6 +193,7 @@ export class Tree {
 
   /** The inode, asked for again where what is known of it is too old. What waits to be sent is true only here. */
   async current(inode: Inode): Promise<Inode> {
+    if (this.newFiles.has(inode)) await this.newFiles.settleIn(inode)
     if (!this.isCurrent(inode)) await this.refresh(inode)
     return inode
   }
@@ -201,6 +204,7 @@ export class Tree {
   }
 
   isCurrent(inode: Inode): boolean {
+    if (this.newFiles.has(inode)) return false
     return inode.unlinked || inode.content?.isDirty === true || (this.freshFor(inode) > 0 && !inode.isGuessed)
   }
 
@@ -210,6 +214,7 @@ export class Tree {
   async lookup(parent: Inode, name: string): Promise<Inode | undefined> {
     for (let attempt = 1; ; attempt++) {
       const known = this.table.child(parent, name)
+      if (known?.isNew === true) return known
       if (known !== undefined && this.freshFor(known) > 0 && known.fetched > this.#doubted) return known
       const ahead = await this.lookAhead?.find(parent, name, this.#doubted)
       if (ahead !== undefined && ahead !== 'absent') return ahead
@@ -238,6 +243,9 @@ export class Tree {
 
   /** What the gateway said, asked at `tick`, stands at a name. */
   learn(parent: Inode, name: string, entry: SeenEntry, tick: number): Inode {
+    const here = this.table.child(parent, name)
+    // on its way: what the gateway has there is it, or will be met by it
+    if (here?.isNew === true) return here
     const inode = this.#found(parent, name, entry)
     this.adopt(inode, entry, tick)
     if (parent.changedAt > tick) inode.fetched = -Infinity
@@ -263,6 +271,43 @@ export class Tree {
     return inode
   }
 
+  /** A new file that is only here. Throws ENAMETOOLONG. */
+  begun(parent: Inode, name: string, mode: number): Inode {
+    const inode = this.newFiles.begin(parent, name, mode & 0o7777)
+    inode.fetched = performance.now()
+    this.#nameChanged(parent, name, true, inode.entry.mtime)
+    return inode
+  }
+
+  /** A new file is at the gateway now. */
+  settled(inode: Inode, entry: SeenEntry): void {
+    this.table.made(inode, entry)
+    this.newFiles.ended(inode)
+    inode.changedAt = ++this.#tick
+    inode.fetched = performance.now()
+    if (inode.parent !== undefined) this.#nameChanged(inode.parent, inode.name, true, entry.ctime)
+  }
+
+  /** Somebody else has made a file of that name first; undefined: it is gone again. Throws `error` where it cannot be taken for ours. */
+  async foundInstead(inode: Inode, error: Fault): Promise<SeenEntry | undefined> {
+    const { parent, name } = inode
+    const entry = parent && (await this.#find(parent, name))
+    if (entry === undefined) return undefined
+    if (entry.type !== 'data') throw error
+    if (!entry.writable) throw new Fault('PermissionDenied', entry.path, { cause: error })
+    this.settled(inode, entry)
+    return entry
+  }
+
+  /** A new file that the gateway has refused, and nobody has open any more. */
+  vanished(inode: Inode): void {
+    const { parent, name } = inode
+    this.#gone(inode)
+    if (parent === undefined) return
+    this.#nameChanged(parent, name, false, now())
+    void this.invalidateName(parent, name)
+  }
+
   /** Repeats a call whose folder this mount moved while it was under way. */
   async #in<T>(parent: Inode, name: string, call: (path: NodePath) => Promise<T>): Promise<T> {
     for (;;) {
@@ -284,7 +329,9 @@ export class Tree {
 
   async #unlink(parent: Inode, name: string, inode: Inode | undefined): Promise<void> {
     const hidden = await this.#hidden(parent, name, inode)
-    if (hidden === undefined) {
+    if (inode?.isNew === true) {
+      this.#gone(inode)
+    } else if (hidden === undefined) {
       await this.#rescue(inode)
       await this.#in(parent, name, (path) => this.remote.remove(path, 'leaf'))
       if (inode !== undefined) this.#lostName(inode, parent, name, await this.#survives(inode))
@@ -301,7 +348,7 @@ export class Tree {
   /** Where the gateway keeps a file that is too large to be fetched before its name goes. */
   async #hidden(parent: Inode, name: string, inode: Inode | undefined): Promise<SeenEntry | undefined> {
     const content = inode?.content
-    if (content === undefined || this.hiddenNames === undefined) return undefined
+    if (content === undefined || this.hiddenNames === undefined || inode?.isNew === true) return undefined
     if (content.readers === 0 || content.missing <= LARGE || (inode?.entry.nlink ?? 1) > 1) return undefined
     return this.#in(parent, name, async (path) => this.hiddenNames?.hide(path))
   }
@@ -315,6 +362,7 @@ export class Tree {
 
   async rmdir(parent: Inode, name: string): Promise<void> {
     const inode = this.table.child(parent, name)
+    if (inode !== undefined) await this.newFiles.settleIn(inode)
     await this.#in(parent, name, (path) => this.remote.remove(path, 'container'))
     if (inode !== undefined) this.#gone(inode)
     this.#nameChanged(parent, name, false, now(), -1)
@@ -356,6 +404,7 @@ export class Tree {
 
   #gone(inode: Inode): void {
     const { entry } = inode
+    this.newFiles.ended(inode)
     inode.entry = { ...entry, nlink: 0, ctime: now() }
     this.table.unlinked(inode)
     inode.changedAt = ++this.#tick
@@ -367,6 +416,7 @@ export class Tree {
     const source = this.table.child(parent, name)
     const target = this.table.child(to, newName)
     const both = [...new Set([source, target])].filter((inode) => inode !== undefined)
+    for (const inode of both) await (inode.isNew ? inode.content?.establish() : this.newFiles.settleIn(inode))
     await inTurn(both, () => this.#rename([parent, name, source], [to, newName, target], flags))
   }
 

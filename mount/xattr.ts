@@ -26,6 +26,7 @@ export async function getXattr(tree: Tree, inode: Inode, name: string): Promise<
   if (aclKindOf(name) !== undefined) await tree.current(inode)
   const absence = absenceOf(tree, inode, name)
   if (absence !== undefined) throw refusal(name, absence)
+  await inode.content?.establish()
   return tree.remote.xattr(tree.table.path(inode), name)
 }
 
@@ -34,6 +35,7 @@ export async function listXattr(tree: Tree, inode: Inode): Promise<readonly stri
   if (inode.unlinked) return []
   const now = performance.now()
   if (inode.xattrs === undefined || inode.xattrs.until <= now) {
+    await inode.content?.establish()
     const names = await tree.remote.xattrNames(tree.table.path(inode))
     inode.xattrs = { names, until: now + tree.ttl }
   }
@@ -44,6 +46,7 @@ export async function listXattr(tree: Tree, inode: Inode): Promise<readonly stri
 export async function setXattr(tree: Tree, inode: Inode, name: string, value: Buffer, flags: number): Promise<void> {
   checkNamespace(name)
   const only = (flags & CREATE) !== 0 ? 'create' : (flags & REPLACE) !== 0 ? 'replace' : undefined
+  await inode.content?.establish()
   await tree.remote.setXattr(tree.table.path(inode), name, value, only)
   changed(inode)
 }
@@ -51,6 +54,7 @@ export async function setXattr(tree: Tree, inode: Inode, name: string, value: Bu
 /** Throws ENODATA, EOPNOTSUPP for other namespaces. */
 export async function removeXattr(tree: Tree, inode: Inode, name: string): Promise<void> {
   checkNamespace(name)
+  await inode.content?.establish()
   await tree.remote.removeXattr(tree.table.path(inode), name)
   changed(inode)
 }

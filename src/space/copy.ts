@@ -5,7 +5,7 @@
 import { type Caller } from '../vospace/caller.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { carriedText, textPath } from '../vospace/link.ts'
-import { createdMode, DEFAULT_DATA_MODE } from '../vospace/mode.ts'
+import { createdMode, DEFAULT_DATA_MODE, newAccess } from '../vospace/mode.ts'
 import { type Access, type Entry } from '../vospace/node.ts'
 import { child, isWithin, nameOf, parentOf, type NodePath } from '../vospace/path.ts'
 import { PROPERTY } from '../vospace/property.ts'
@@ -16,7 +16,6 @@ import { refuseImported } from './import.ts'
 import { destinationOf } from './move.ts'
 import { checkRoom } from './quota.ts'
 import { chainOf, entryAt, find } from './resolve.ts'
-import { newAccess } from './sharing.ts'
 import { capabilitiesOf, type Space } from './space.ts'
 
 /** What a copy knows of itself while it goes on. */

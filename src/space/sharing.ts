@@ -130,23 +130,3 @@ export function quotaBytes(value: string | null): number | null {
   if (/^\d+$/.test(value) && Number.isSafeInteger(bytes)) return bytes
   throw new Fault('InvalidArgument', `a quota is a count of bytes, not ${JSON.stringify(value)}`)
 }
-
-/**
- * Access of a new node. Where the parent's `inherit` is set, what the client does not say (no groups being as good as nothing said) comes
- * from the parent; else it is private. Its maker owns it.
- */
-export function newAccess(type: NodeType, wishes: Partial<Access>, parent: Access, owner: string): Access {
-  const from = parent.inherit ? parent : PRIVATE
-  const given = (groups: readonly string[] | undefined): readonly string[] | undefined =>
-    groups !== undefined && groups.length > 0 ? groups : undefined
-  return {
-    owner,
-    isPublic: wishes.isPublic ?? from.isPublic,
-    groupRead: given(wishes.groupRead) ?? from.groupRead,
-    groupWrite: given(wishes.groupWrite) ?? from.groupWrite,
-    inherit: type === 'container' && (wishes.inherit ?? from.inherit),
-    locked: wishes.locked ?? false,
-  }
-}
-
-const PRIVATE = { isPublic: false, groupRead: [], groupWrite: [], inherit: false }

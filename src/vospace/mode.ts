@@ -68,3 +68,23 @@ export function createdMode(type: NodeType, requested: number | undefined, acces
   const x = type === 'container' ? 1 : (mode & 0o100) !== 0 ? 1 : 0
   return (mode & (0o7000 | 0o700 | GROUP)) | 4 | x
 }
+
+/**
+ * Access of a new node. Where the parent's `inherit` is set, what the client does not say (no groups being as good as nothing said) comes
+ * from the parent; else it is private. Its maker owns it.
+ */
+export function newAccess(type: NodeType, wishes: Partial<Access>, parent: Access, owner: string): Access {
+  const from = parent.inherit ? parent : PRIVATE
+  const given = (groups: readonly string[] | undefined): readonly string[] | undefined =>
+    groups !== undefined && groups.length > 0 ? groups : undefined
+  return {
+    owner,
+    isPublic: wishes.isPublic ?? from.isPublic,
+    groupRead: given(wishes.groupRead) ?? from.groupRead,
+    groupWrite: given(wishes.groupWrite) ?? from.groupWrite,
+    inherit: type === 'container' && (wishes.inherit ?? from.inherit),
+    locked: wishes.locked ?? false,
+  }
+}
+
+const PRIVATE = { isPublic: false, groupRead: [], groupWrite: [], inherit: false }
