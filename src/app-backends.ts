@@ -1,6 +1,7 @@
 /** The part of the composition root that is about storage: makes the backend that an entry of the configuration describes. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { type S3Client } from '@aws-sdk/client-s3'
 import { pino, type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
 import { CephFsBackend } from './backend/cephfs/cephfs.ts'
@@ -12,7 +13,13 @@ import { Bucket } from './backend/s3/bucket.ts'
 import { s3Client } from './backend/s3/client.ts'
 import { checkStore, type CheckCounts, type Finding } from './backend/s3/check.ts'
 import { S3Backend, type S3Options } from './backend/s3/s3.ts'
-import { type CephFsBackendConfig, type PosixBackendConfig, type S3BackendConfig } from './config-backends.ts'
+import { Presigned } from './backend/s3/presigned.ts'
+import {
+  type CephFsBackendConfig,
+  type PosixBackendConfig,
+  type PresignedConfig,
+  type S3BackendConfig,
+} from './config-backends.ts'
 import { ConfigError, type Config } from './config.ts'
 import { openStore, type Store } from './store/store.ts'
 import { isFault } from './vospace/fault.ts'
@@ -144,19 +151,24 @@ function s3Options(backend: S3BackendConfig, { name, config, store, logger }: Pa
     graceSeconds,
     logger: logger.child({ backend: name }),
     ...(capacity !== undefined && { capacity }),
+    ...(backend.presigned?.pull === true && { presigned: presignedOf(name, backend, backend.presigned) }),
   }
 }
 
+function presignedOf(name: string, backend: S3BackendConfig, { seconds, endpoint }: PresignedConfig): Presigned {
+  return new Presigned({ client: clientOf(name, backend, endpoint ?? backend.endpoint), seconds })
+}
+
 function bucketOf(name: string, backend: S3BackendConfig): Bucket {
-  const { endpoint, region, pathStyle, checksums, signPayload, attempts, timeout, ca } = backend
+  const client = clientOf(name, backend, backend.endpoint)
+  return new Bucket({ client, name: backend.bucket, etagIsMd5: backend.etag === 'md5' })
+}
+
+function clientOf(name: string, backend: S3BackendConfig, endpoint: string): S3Client {
+  const { region, pathStyle, checksums, signPayload, attempts, timeout, ca } = backend
   const credentials = readCredentials(name, backend.credentials)
   const settings = { region, credentials, pathStyle, checksums, signPayload, attempts, timeout }
-  const options = { ...settings, ...(ca !== undefined && { ca: readFileSync(ca, 'utf8') }) }
-  return new Bucket({
-    client: s3Client({ ...options, endpoint }),
-    name: backend.bucket,
-    etagIsMd5: backend.etag === 'md5',
-  })
+  return s3Client({ ...settings, ...(ca !== undefined && { ca: readFileSync(ca, 'utf8') }), endpoint })
 }
 
 function readCredentials(name: string, file: string): { accessKeyId: string; secretAccessKey: string } {

@@ -63,12 +63,22 @@ export interface S3BackendConfig {
   readonly copyBytes: number
   readonly graceSeconds: number
   readonly capacity?: number
+  readonly presigned?: PresignedConfig
+}
+
+/** Whether clients are sent to the S3 server itself. */
+export interface PresignedConfig {
+  readonly pull: boolean
+  /** that a URL is good for */
+  readonly seconds: number
+  /** the server as clients reach it; default: as the gateway does */
+  readonly endpoint?: string
 }
 
 type Required = 'endpoint' | 'bucket' | 'credentials'
 
 export type S3BackendDocument = { type: 's3' } & Pick<S3BackendConfig, Required> &
-  Partial<Omit<S3BackendConfig, Required | 'type'>>
+  Partial<Omit<S3BackendConfig, Required | 'type' | 'presigned'>> & { presigned?: Partial<PresignedConfig> }
 
 /** Far from the numbers that administrators write into /etc/projects. */
 const QUOTA_DEFAULTS = { keptBy: 'auto', projects: { first: 1_000_000, last: 1_999_999 } } as const
@@ -91,6 +101,9 @@ const S3_DEFAULTS = {
   graceSeconds: 900,
 } as const
 
+/** A withdrawn permission counts late by so much at most. */
+const PRESIGNED = { pull: false, seconds: 300 } as const
+
 /** With its defaults; `file` makes names of files absolute. */
 export function backendConfig(document: BackendDocument, file: (path: string) => string): BackendConfig {
   if (document.type === 'posix') {
@@ -98,12 +111,13 @@ export function backendConfig(document: BackendDocument, file: (path: string) =>
     return { ...document, root: file(document.root), mode: document.mode ?? 'auto', quotas }
   }
   if (document.type === 'cephfs') return { ...document, root: file(document.root), mode: document.mode ?? 'auto' }
-  const { ca, credentials, ...given } = document
+  const { ca, credentials, presigned, ...given } = document
   return {
     ...S3_DEFAULTS,
     ...given,
     credentials: file(credentials),
     ...(ca !== undefined && { ca: file(ca) }),
+    ...(presigned !== undefined && { presigned: { ...PRESIGNED, ...presigned } }),
   }
 }
 

@@ -113,8 +113,11 @@ export interface Backend {
   readonly imports?: Imports
   /** Where deleted trees wait; without it what is removed is gone. */
   readonly trash?: Trash
-  /** A short-lived URL at which a client moves the bytes itself; OperationNotSupported without the capability. */
-  directUrl(path: NodePath, options: { readonly direction: 'read' | 'write'; readonly seconds: number }): Promise<URL>
+  /**
+   * A URL at which whoever holds it moves the bytes with the storage itself, for as long as that is configured to be good. OperationNotSupported
+   * without the capability, and for what has no bytes there.
+   */
+  directUrl(path: NodePath, options: { readonly direction: 'read' | 'write' }): Promise<URL>
 }
 
 /**

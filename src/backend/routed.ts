@@ -220,7 +220,7 @@ export class RoutedBackend implements Backend {
     return this.gate.through([container], () => this.routes.of(container).backend.setQuota(container, bytes))
   }
 
-  directUrl(path: NodePath, options: { readonly direction: 'read' | 'write'; readonly seconds: number }): Promise<URL> {
+  directUrl(path: NodePath, options: { readonly direction: 'read' | 'write' }): Promise<URL> {
     return this.routes.of(path).backend.directUrl(path, options)
   }
 

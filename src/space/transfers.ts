@@ -1,6 +1,7 @@
 /** Negotiation of transfers: who may, and where the bytes go (VOSpace 2.1 section on transfers; wire.md 4.1 to 4.3). */
 import { type Caller } from '../vospace/caller.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
+import { type Entry } from '../vospace/node.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { PROPERTY } from '../vospace/property.ts'
 import { type JobResult, PROTOCOL, SECURITY, VIEW, type Protocol, type Transfer } from '../vospace/transfer.ts'
@@ -52,7 +53,8 @@ type Direction = FileGrant['kind']
 /**
  * Push: the node is made, empty, when it is not there. Pull: it must be readable. A refusal is part of the answer and not thrown: InvalidURI,
  * InvalidArgument, OperationNotSupported, ViewNotSupported, ProtocolNotSupported, PermissionDenied, NodeNotFound, ContainerNotFound,
- * UnreadableLinkTarget, QuotaExceeded.
+ * UnreadableLinkTarget, QuotaExceeded. A pull may begin with a URL of the storage itself, which stays good until its end, whatever becomes of the
+ * permission.
  */
 export async function negotiate(
   space: Space,
@@ -88,11 +90,10 @@ async function agree(space: Space, caller: Caller, transfer: Transfer, endpoints
   const { path, parents, node, link } = place
   const groups = groupGrounds(caller, node === undefined ? parents : [...parents, node], space.rules)
   const bearer = { caller, groups }
+  const direct = direction === 'read' && node !== undefined ? await directly(space, transfer, node) : []
+  const through = protocols.flatMap((one) => offer(space, bearer, path, direction, one, endpoints))
   return {
-    details: {
-      ...transfer,
-      protocols: protocols.flatMap((one) => offer(space, bearer, path, direction, one, endpoints)),
-    },
+    details: { ...transfer, protocols: [...direct, ...through] },
     dataNode: nodeUri(space.service, path),
     ...(link && { linkNode: nodeUri(space.service, link.path) }),
   }
@@ -177,6 +178,24 @@ function offer(
   })
   const signed = { uri, endpoint: `${files}/preauth:${token}${encodePath(path)}`, securityMethods: [] }
   return kind === 'write' ? [signed] : [signed, { uri, endpoint: plain, securityMethods: [] }]
+}
+
+/** The URL of the storage itself, where the site has it so and the client takes URLs that ask for no credential. */
+async function directly({ backend }: Space, { protocols }: Transfer, { path, type }: Entry): Promise<Protocol[]> {
+  const can = backend.capabilitiesAt?.(path) ?? backend.capabilities
+  if (!can.directUrl || type !== 'data') return []
+  try {
+    const url = await backend.directUrl(path, { direction: 'read' })
+    const uri = url.protocol === 'https:' ? PROTOCOL.httpsget : PROTOCOL.httpget
+    const asked = protocols.filter((one) => one.uri === uri)
+    const named = asked.some(({ securityMethods }) => securityMethods.includes(SECURITY.anonymous))
+    if (!named && !asked.some(({ securityMethods }) => securityMethods.length === 0)) return []
+    return [{ uri, endpoint: url.href, securityMethods: named ? [SECURITY.anonymous] : [] }]
+  } catch (error) {
+    // it has no bytes, or has gone this moment: the gateway's own endpoints say so
+    if (isFault(error, 'OperationNotSupported', 'NodeNotFound', 'ContainerNotFound', 'TypeNotSupported')) return []
+    throw error
+  }
 }
 
 function checkPull(space: Space, caller: Caller, place: Place): void {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { type S3Client } from '@aws-sdk/client-s3'
 import { Bucket } from '../../src/backend/s3/bucket.ts'
 import { s3Client, type ClientOptions } from '../../src/backend/s3/client.ts'
+import { Presigned } from '../../src/backend/s3/presigned.ts'
 import { S3Backend, type S3Options } from '../../src/backend/s3/s3.ts'
 // not inline: that would load the suite, and tap with it, in the bench too
 import type { Harness } from './backend.ts'
@@ -68,6 +69,7 @@ export function scratch(place: S3Place): S3Scratch {
 export function harness(place: () => S3Place): () => Promise<Harness> {
   return async () => {
     const { backend, dispose } = scratch(place())
-    return { backend: backend(), ids, dispose: async () => dispose() }
+    const presigned = new Presigned({ client: clientOf(place()), seconds: 60 })
+    return { backend: backend({ presigned }), ids, dispose: async () => dispose() }
   }
 }

@@ -10,5 +10,5 @@ t.teardown(() => server.stop())
 backendConformance(
   'S3 with a catalog',
   harness(() => ({ ...FAKE, endpoint: server.endpoint })),
-  { atomicMove: true, exchange: true, linkProperties: true, hardLinks: false, quota: true, directUrl: false },
+  { atomicMove: true, exchange: true, linkProperties: true, hardLinks: false, quota: true, directUrl: true },
 )

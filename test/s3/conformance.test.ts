@@ -17,7 +17,7 @@ for (const server of SERVERS) {
   backendConformance(
     server.name,
     harness(() => server),
-    { ...expected, directUrl: false },
+    { ...expected, directUrl: true },
   )
 
   void t.test(`${server.name}, ${operations} random operations, seed ${SEED}`, async (t) => {

@@ -55,11 +55,25 @@ class Site {
     writeFileSync(join(this.#karst.state, 's3.json'), JSON.stringify({ accessKeyId, secretAccessKey }))
     const config = JSON.parse(readFileSync(this.file, 'utf8')) as Written
     const of = { endpoint: this.proxy.endpoint, bucket, prefix: this.prefix, credentials: 's3.json' }
-    config.backends['objects'] = { type: 's3', ...of, attempts: 2, timeout: 5, partBytes: 5 * MIB, graceSeconds: 0 }
+    config.backends['objects'] = {
+      type: 's3',
+      ...of,
+      attempts: 2,
+      timeout: 5,
+      partBytes: 5 * MIB,
+      graceSeconds: 0,
+      presigned: { pull: true, seconds: 4 },
+    }
     config.namespace.push({ path: '/objects', backend: 'objects' })
     config.administrators = ['bob']
     config.allocations.push('/objects')
     writeFileSync(this.file, JSON.stringify(config))
+  }
+
+  /** Bytes that the gateway has read and written so far, sockets and all (proc_pid_io(5)). */
+  get moved(): number {
+    const text = readFileSync(`/proc/${this.#served?.pid ?? 0}/io`, 'latin1')
+    return ['rchar', 'wchar'].reduce((sum, name) => sum + Number(new RegExp(`${name}: (\\d+)`).exec(text)?.[1]), 0)
   }
 
   async serve(): Promise<void> {
@@ -116,7 +130,8 @@ async function plant(place: S3Place, keys: readonly string[]): Promise<void> {
 
 const isList = ({ url }: Asked): boolean => url.includes('list-type=2')
 
-export function s3Service(name: string, server: S3Place): void {
+/** `looksAtSignatures`: as every real server. */
+export function s3Service(name: string, server: S3Place, looksAtSignatures = true): void {
   void t.test(`a gateway process over ${name}`, async (t) => {
     const site = new Site(server, await FaultProxy.start(server.endpoint))
     t.teardown(async () => {
@@ -128,6 +143,7 @@ export function s3Service(name: string, server: S3Place): void {
     await t.test('it does not start while the server is down, and says which storage that is', (t) => down(t, site))
     await t.test('a killed import goes on when the gateway is back, and every object is there once', (t) => killed(t, site))
     await t.test('a server that fails is one fault at the door, with nothing half visible', (t) => faults(t, site))
+    await t.test('a presigned pull moves no data through the gateway', (t) => presigned(t, site, looksAtSignatures))
     await t.test('karst check tells what is left over, and repairs that and nothing else', (t) => checked(t, site))
   }) // prettier-ignore
 }
@@ -222,6 +238,41 @@ async function faults(t: Test, site: Site): Promise<void> {
   t.match((await site.ask('bob', '/availability')).body.toString(), /<vosi:available>false<.*objects/s)
   site.proxy.fault = () => undefined
 }
+
+async function presigned(t: Test, site: Site, looksAtSignatures: boolean): Promise<void> {
+  const bytes = randomBytes(6 * MIB)
+  t.equal((await site.ask('bob', '/files/objects/pulled', { method: 'PUT', body: bytes })).status, 201)
+  const core = 'ivo://ivoa.net/vospace/core#'
+  const endpoints = async (user: string, path: string, ...protocols: string[]): Promise<string[]> => {
+    const lines = protocols.map((one) => `<vos:protocol uri="${core}${one}"/>`).join('')
+    const body = `<vos:transfer xmlns:vos="http://www.ivoa.net/xml/VOSpace/v2.0" version="2.1"><vos:target>${VOS}${path}</vos:target>
+      <vos:direction>pullFromVoSpace</vos:direction>${lines}</vos:transfer>`
+    const { headers } = await site.ask(user, '/synctrans', { method: 'POST', body })
+    const details = await site.ask(user, (headers.get('location') ?? '').replace(site.url, ''))
+    return [...details.body.toString().matchAll(/<vos:endpoint>([^<]*)</g)].map(([, url = '']) => url.replaceAll('&amp;', '&'))
+  }
+  t.equal((await endpoints('bob', '/objects/pulled', 'httpsget')).length, 2, 'who asks for https gets no other URL')
+  const [direct = '', ...through] = await endpoints('bob', '/objects/pulled', 'httpsget', 'httpget')
+  const given = Date.now()
+  t.ok(direct.startsWith(`${site.proxy.endpoint}/`))
+  t.equal(through.length, 2, 'and the endpoints of the gateway')
+  const before = site.moved
+  const reply = await fetch(direct)
+  t.ok(Buffer.from(await reply.arrayBuffer()).equals(bytes))
+  const direct6 = site.moved - before
+  t.ok((await site.ask('bob', (through[0] ?? '').replace(site.url, ''))).body.equals(bytes))
+  t.ok(direct6 < MIB / 4, `${direct6} bytes`)
+  t.ok(site.moved - before - direct6 > 12 * MIB, 'which the other way in and out again are counted')
+  t.same(await endpoints('alice', '/objects/pulled', 'httpsget', 'httpget'), [], 'who may not read gets none')
+  t.equal((await site.ask('bob', '/files/objects/nothing', { method: 'PUT', body: '' })).status, 201)
+  t.equal((await endpoints('bob', '/objects/nothing', 'httpsget', 'httpget')).length, 2, 'there is no object')
+  const [imported = ''] = await endpoints('alice', '/objects/survey/n0/o7', 'httpsget', 'httpget')
+  t.equal(await (await fetch(imported)).text(), 'x', 'an imported object too')
+  if (!looksAtSignatures) return
+  t.equal((await fetch(direct.replace(/Signature=../, 'Signature=00'))).status, 403)
+  await sleep(Math.max(0, given + 5500 - Date.now()))
+  t.equal((await fetch(direct)).status, 403, 'it has ended')
+} // prettier-ignore
 
 async function checked(t: Test, site: Site): Promise<void> {
   await sleep(300)

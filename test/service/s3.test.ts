@@ -6,4 +6,4 @@ import { s3Service } from './s3-gateway.ts'
 
 const server = await FakeS3.start()
 t.teardown(() => server.stop())
-s3Service('a server of the test', { ...FAKE, endpoint: server.endpoint })
+s3Service('a server of the test', { ...FAKE, endpoint: server.endpoint }, false)

@@ -58,6 +58,12 @@ export function childOf(row: NodeRow): IdentifiedChild {
   return { name, type, id: idOf(row), locked: (flags & 4) !== 0, immutable }
 }
 
+/** What a node's own property says; free text that cannot stand in a header says nothing. */
+export function mediaType(row: NodeRow): string {
+  const type = propertiesOf(row).get(PROPERTY.type) ?? ''
+  return /^[\x21-\x7e][\x20-\x7e]{0,255}$/.test(type) ? type : 'application/octet-stream'
+}
+
 /** What a draft says, with changes to it in the same step. */
 export function freshColumns(type: NodeType, draft: Attributes, changes: Changes | undefined, ids: Ids): Columns {
   const own = ids.gidOfUser(draft.access.owner)

@@ -4,7 +4,7 @@ import { type Readable } from 'node:stream'
 import { Catalog, type NodeRow } from '../../store/catalog.ts'
 import { Fault, isFault } from '../../vospace/fault.ts'
 import { type Access, type Entry, type NodeType } from '../../vospace/node.ts'
-import { type NodePath } from '../../vospace/path.ts'
+import { nameOf, type NodePath } from '../../vospace/path.ts'
 import {
   type AmendOptions,
   type Backend,
@@ -33,11 +33,12 @@ import { type Bucket } from './bucket.ts'
 import { claim } from './claim.ts'
 import { list, removeChildren, survey } from './children.ts'
 import { copyObject } from './copy.ts'
-import { rootRow } from './entry.ts'
+import { mediaType, rootRow } from './entry.ts'
 import { Garbage, type GarbageLog } from './garbage.ts'
 import { S3Imports } from './import.ts'
 import { move } from './moving.ts'
 import { NamedObjects } from './named.ts'
+import { type Presigned } from './presigned.ts'
 import { openSpan } from './read.ts'
 import { Spool } from './spool.ts'
 import { CatalogTrash } from './trash.ts'
@@ -60,6 +61,8 @@ export interface S3Options {
   readonly graceSeconds: number
   /** bytes that the bucket may hold; undefined: nobody knows an end */
   readonly capacity?: number
+  /** absent: all bytes go through the gateway */
+  readonly presigned?: Presigned
   readonly logger?: GarbageLog
 }
 
@@ -90,7 +93,7 @@ export class S3Backend implements Backend {
       linkProperties: true,
       hardLinks: false,
       quota: true,
-      directUrl: false,
+      directUrl: this.#options.presigned !== undefined,
       reflink: false,
       snapshots: false,
     }
@@ -124,6 +127,7 @@ export class S3Backend implements Backend {
     await opened?.garbage.stop()
     opened?.tree.catalog.close()
     this.#options.bucket.close()
+    this.#options.presigned?.close()
   }
 
   async probe(): Promise<void> {
@@ -273,8 +277,14 @@ export class S3Backend implements Backend {
     this.#tree.setQuota(container, bytes)
   }
 
-  async directUrl(): Promise<URL> {
-    throw new Fault('OperationNotSupported', 'no direct URLs')
+  async directUrl(path: NodePath, { direction }: { readonly direction: 'read' | 'write' }): Promise<URL> {
+    const { presigned } = this.#options
+    const { row } = this.#tree.need({ path }, 'data')
+    if (presigned === undefined || direction === 'write' || row.key === null || row.size === 0) {
+      throw new Fault('OperationNotSupported', 'there is no URL for that')
+    }
+    const object = { bucket: this.#open.named.bucketOf(row).name, key: row.key }
+    return presigned.read(object, mediaType(row), nameOf(path))
   }
 
   /** Key of the object of a data node; undefined: it has no bytes. For who looks into the bucket besides. */
