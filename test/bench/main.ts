@@ -11,6 +11,7 @@ import { listingBench } from './listing.ts'
 import { MOUNT_PARTS, mountBench } from './mount.ts'
 import { type BenchRow } from './row.ts'
 import { sessionsBench } from './sessions.ts'
+import { s3Bench } from './s3.ts'
 import { statBench } from './stat.ts'
 import { tableOf } from './table.ts'
 
@@ -25,6 +26,7 @@ const SUITES: Readonly<Record<string, (parts?: readonly string[]) => Promise<Ben
   jobs: jobsBench,
   delete: deleteBench,
   listing: listingBench,
+  s3: s3Bench,
 }
 
 const PARTS: Readonly<Record<string, readonly string[]>> = { mount: MOUNT_PARTS }

@@ -52,18 +52,22 @@ export function scratch(place: S3Place): S3Scratch {
   const dir = mkdtempSync(join(tmpdir(), 'karst-s3-'))
   const prefix = `t${process.pid}-${++count}/`
   const backend = (options: Partial<S3Options> = {}): S3Backend =>
-    new S3Backend({
-      bucket: bucketOf(place),
-      prefix,
-      catalog: join(dir, 'catalog.db'),
-      spool: join(dir, 'spool'),
-      ids,
-      allocationParents: [],
-      settings: { partBytes: 5 * 2 ** 20, concurrency: 3, copyBytes: 10 * 2 ** 20 },
-      graceSeconds: 0,
-      ...options,
-    })
+    new S3Backend({ ...optionsOf(place, { dir, prefix }), ...options })
   return { dir, prefix, backend, dispose: () => rmSync(dir, { recursive: true, force: true }) }
+}
+
+/** Of a store with that folder and prefix. */
+export function optionsOf(place: S3Place, { dir, prefix }: Pick<S3Scratch, 'dir' | 'prefix'>): S3Options {
+  return {
+    bucket: bucketOf(place),
+    prefix,
+    catalog: join(dir, 'catalog.db'),
+    spool: join(dir, 'spool'),
+    ids,
+    allocationParents: [],
+    settings: { partBytes: 5 * 2 ** 20, concurrency: 3, copyBytes: 10 * 2 ** 20 },
+    graceSeconds: 0,
+  }
 }
 
 export function harness(place: () => S3Place): () => Promise<Harness> {

@@ -1,15 +1,13 @@
 /** What an S3 backend does when its server fails, in every manner that a proxy in between can play: over any server. */
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { type Backend } from '../../src/backend/backend.ts'
 import { checkStore, type Finding } from '../../src/backend/s3/check.ts'
-import { type S3Backend, type S3Options } from '../../src/backend/s3/s3.ts'
+import { type S3Backend } from '../../src/backend/s3/s3.ts'
 import { ROOT } from '../../src/vospace/path.ts'
 import { FaultProxy, type Asked, type HttpFault } from '../fixtures/fault-proxy.ts'
 import { at, body, bytesOf, entryAt, extents, file, md5, namesIn, p, refused } from './cases.ts'
-import { ids } from './posix-tree.ts'
-import { bucketOf, clientOf, scratch, type S3Place, type S3Scratch } from './s3-bucket.ts'
+import { bucketOf, clientOf, optionsOf, scratch, type S3Place, type S3Scratch } from './s3-bucket.ts'
 
 const MIB = 2 ** 20
 const BIG = randomBytes(12 * MIB)
@@ -37,18 +35,9 @@ async function start(t: Test, server: S3Place): Promise<World> {
 }
 
 /** What a check finds of this store, beside whatever uses it. */
-export async function findings(place: S3Place, { dir, prefix }: S3Scratch, repair: boolean): Promise<Finding[]> {
+export async function findings(place: S3Place, ground: S3Scratch, repair: boolean): Promise<Finding[]> {
   const found: Finding[] = []
-  const options: S3Options = {
-    bucket: bucketOf(place),
-    prefix,
-    catalog: join(dir, 'catalog.db'),
-    spool: join(dir, 'spool'),
-    ids,
-    allocationParents: [],
-    settings: { partBytes: 5 * MIB, concurrency: 3, copyBytes: 10 * MIB },
-    graceSeconds: 0,
-  }
+  const options = optionsOf(place, ground)
   await checkStore(options, { repair, found: (one) => found.push(one) })
   options.bucket.close()
   return found

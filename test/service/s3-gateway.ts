@@ -1,131 +1,23 @@
 /** A gateway in a process of its own over an S3 server, with a proxy in between that fails as a test says: imports, checks and faults as their users meet them. */
-import { spawn, type ChildProcess } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { PutObjectCommand } from '@aws-sdk/client-s3'
 import t, { type Test } from 'tap'
-import { bucketOf, clientOf, type S3Place } from '../conformance/s3-bucket.ts'
+import { bucketOf, type S3Place } from '../conformance/s3-bucket.ts'
 import { FaultProxy, type Asked, type HttpFault } from '../fixtures/fault-proxy.ts'
-import { nodeDocument, Quickstart, request, run, type Answer, type Asking, type Ended } from './running.ts'
+import { nodeDocument, run, type Answer } from './running.ts'
+import { plant, Site } from './s3-site.ts'
 
 const MIB = 2 ** 20
 const MANY = 1200
 const VOS = 'vos://karst.local~karst'
 
-interface Written {
-  service: { url: string }
-  backends: Record<string, unknown>
-  namespace: { path: string; backend: string }[]
-  administrators?: string[]
-  allocations: string[]
-}
-
-/** `/objects` is kept in the bucket, and bob is an administrator. */
-class Site {
-  readonly prefix = `site${process.pid}-${randomBytes(3).toString('hex')}/`
-  readonly survey = `survey${randomBytes(3).toString('hex')}/`
-  readonly place: S3Place
+/** A site, and what stands between it and its server. */
+class FaultySite extends Site {
   readonly proxy: FaultProxy
-  readonly #karst = new Quickstart(['--no-mount'])
-  #served: ChildProcess | undefined
-  #people: Readonly<Record<string, { readonly proxy: string } | undefined>> = {}
-  #ca = ''
 
   constructor(place: S3Place, proxy: FaultProxy) {
-    this.place = place
+    super(place, proxy.endpoint)
     this.proxy = proxy
   }
-
-  get file(): string {
-    return join(this.#karst.state, 'config.json')
-  }
-
-  get url(): string {
-    return (JSON.parse(readFileSync(this.file, 'utf8')) as Written).service.url
-  }
-
-  /** Everything but the gateway itself. */
-  async prepare(): Promise<void> {
-    const report = await this.#karst.start()
-    this.#ca = report.ca
-    this.#people = report.users
-    await this.#karst.stop()
-    const { accessKeyId, secretAccessKey, bucket } = this.place
-    writeFileSync(join(this.#karst.state, 's3.json'), JSON.stringify({ accessKeyId, secretAccessKey }))
-    const config = JSON.parse(readFileSync(this.file, 'utf8')) as Written
-    const of = { endpoint: this.proxy.endpoint, bucket, prefix: this.prefix, credentials: 's3.json' }
-    config.backends['objects'] = {
-      type: 's3',
-      ...of,
-      attempts: 2,
-      timeout: 5,
-      partBytes: 5 * MIB,
-      graceSeconds: 0,
-      presigned: { pull: true, seconds: 4 },
-    }
-    config.namespace.push({ path: '/objects', backend: 'objects' })
-    config.administrators = ['bob']
-    config.allocations.push('/objects')
-    writeFileSync(this.file, JSON.stringify(config))
-  }
-
-  /** Bytes that the gateway has read and written so far, sockets and all (proc_pid_io(5)). */
-  get moved(): number {
-    const text = readFileSync(`/proc/${this.#served?.pid ?? 0}/io`, 'latin1')
-    return ['rchar', 'wchar'].reduce((sum, name) => sum + Number(new RegExp(`${name}: (\\d+)`).exec(text)?.[1]), 0)
-  }
-
-  async serve(): Promise<void> {
-    const child = spawn('bin/karst', ['serve', '--config', this.file], { stdio: ['ignore', 'pipe', 'pipe'] })
-    this.#served = child
-    let output = ''
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (output += String(part)))
-    for (let waited = 0; !output.includes('karst serves'); waited += 50) {
-      if (child.exitCode !== null || waited > 60_000) throw new Error(output)
-      await new Promise((done) => setTimeout(done, 50))
-    }
-  }
-
-  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    const child = this.#served
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
-    child.kill(signal)
-    await ended
-  }
-
-  async dispose(): Promise<void> {
-    await this.stop()
-    await this.#karst.dispose()
-  }
-
-  ask(user: string, path: string, asking: Asking = {}): Promise<Answer> {
-    return request(this.url + path, this.#ca, this.#people[user]?.proxy ?? '', asking)
-  }
-
-  karst(user: string, ...words: string[]): Promise<Ended> {
-    const asking = ['--url', this.url, '--ca', this.#ca, '--certificate', this.#people[user]?.proxy ?? '']
-    return run('bin/karst', [...words, ...asking])
-  }
-
-  check(...words: string[]): Promise<Ended> {
-    return run('bin/karst', ['check', '--config', this.file, ...words])
-  }
-}
-
-/** Objects that others have put there, some at a time. */
-async function plant(place: S3Place, keys: readonly string[]): Promise<void> {
-  const client = clientOf(place)
-  const queue = keys.values()
-  const work = async (): Promise<void> => {
-    for (const Key of queue) {
-      const Body = Key.endsWith('/') ? '' : 'x'
-      await client.send(new PutObjectCommand({ Bucket: place.bucket, Key, Body, ContentLength: Body.length }))
-    }
-  }
-  await Promise.all(Array.from({ length: 16 }, work))
-  client.destroy()
 }
 
 const isList = ({ url }: Asked): boolean => url.includes('list-type=2')
@@ -133,7 +25,7 @@ const isList = ({ url }: Asked): boolean => url.includes('list-type=2')
 /** `looksAtSignatures`: as every real server. */
 export function s3Service(name: string, server: S3Place, looksAtSignatures = true): void {
   void t.test(`a gateway process over ${name}`, async (t) => {
-    const site = new Site(server, await FaultProxy.start(server.endpoint))
+    const site = new FaultySite(server, await FaultProxy.start(server.endpoint))
     t.teardown(async () => {
       site.proxy.fault = () => undefined
       await site.dispose()
@@ -148,7 +40,7 @@ export function s3Service(name: string, server: S3Place, looksAtSignatures = tru
   }) // prettier-ignore
 }
 
-async function down(t: Test, site: Site): Promise<void> {
+async function down(t: Test, site: FaultySite): Promise<void> {
   site.proxy.fault = () => ({ kind: 'lost' })
   const { code, stderr } = await run('bin/karst', ['serve', '--config', site.file])
   t.equal(code, 1)
@@ -157,7 +49,7 @@ async function down(t: Test, site: Site): Promise<void> {
   await site.serve()
 }
 
-async function killed(t: Test, site: Site): Promise<void> {
+async function killed(t: Test, site: FaultySite): Promise<void> {
   const odd = `${site.survey}folder/`
   await plant(site.place, Array.from({ length: MANY }, (_, i) => `${site.survey}n${i % 7}/o${i}`)) // prettier-ignore
   await plant(site.place, [odd])
@@ -200,7 +92,7 @@ async function killed(t: Test, site: Site): Promise<void> {
   t.equal((await site.ask('bob', '/nodes/objects/survey', { method: 'DELETE' })).status, 403, 'it stays where it is')
 }
 
-async function faults(t: Test, site: Site): Promise<void> {
+async function faults(t: Test, site: FaultySite): Promise<void> {
   const path = '/files/objects/f'
   const put = (body: Buffer | string): Promise<Answer> => site.ask('bob', path, { method: 'PUT', body })
   const isWrite = ({ method }: Asked): boolean => method === 'PUT' || method === 'POST'
@@ -239,7 +131,7 @@ async function faults(t: Test, site: Site): Promise<void> {
   site.proxy.fault = () => undefined
 }
 
-async function presigned(t: Test, site: Site, looksAtSignatures: boolean): Promise<void> {
+async function presigned(t: Test, site: FaultySite, looksAtSignatures: boolean): Promise<void> {
   const bytes = randomBytes(6 * MIB)
   t.equal((await site.ask('bob', '/files/objects/pulled', { method: 'PUT', body: bytes })).status, 201)
   const core = 'ivo://ivoa.net/vospace/core#'
@@ -274,7 +166,7 @@ async function presigned(t: Test, site: Site, looksAtSignatures: boolean): Promi
   t.equal((await fetch(direct)).status, 403, 'it has ended')
 } // prettier-ignore
 
-async function checked(t: Test, site: Site): Promise<void> {
+async function checked(t: Test, site: FaultySite): Promise<void> {
   await sleep(300)
   const bucket = bucketOf(site.place)
   t.teardown(() => bucket.close())

@@ -2,7 +2,8 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Test } from 'tap'
+// not inline: that would load tap in the bench too, which ends it after half a minute
+import type { Test } from 'tap'
 import { Quickstart, run, type Ended } from '../service/running.ts'
 import { sessionTurn } from './turn.ts'
 
