@@ -59,6 +59,7 @@ const BYTES = ['size', 'content', 'md5', 'etag', 'key', 'import', 'modified'] as
 
 const FRESH = [...ATTRIBUTES, 'type', 'mtime', 'ctime', ...BYTES, 'text'] as const
 const INSERT = `INSERT INTO nodes (parent, name, ${FRESH.join(', ')}) VALUES (?, ?${', ?'.repeat(FRESH.length)})`
+const INSERT_FREE = `${INSERT} ON CONFLICT (parent, name) DO NOTHING`
 const SET_ATTRIBUTES = ATTRIBUTES.map((column) => `${column} = ?`).join(', ')
 const SET_BYTES = BYTES.map((column) => `${column} = ?`).join(', ')
 
@@ -99,6 +100,11 @@ export class Catalog {
   /** All of `work` or nothing; no other process writes meanwhile. What is within one already belongs to it. */
   transaction<T>(work: () => T): T {
     return this.#database.isChanging ? work() : this.#database.transaction(work)
+  }
+
+  /** A transaction of what would be done again after a power cut: it waits for no disk. */
+  step<T>(work: () => T): T {
+    return this.#database.inHaste(() => this.transaction(work))
   }
 
   /** 32 hex digits that no other catalog has. */
@@ -166,9 +172,8 @@ export class Catalog {
    */
   plant(parent: number, name: string, fresh: FreshRow, grown: Growth): number | undefined {
     const values = FRESH.map((column) => fresh[column] ?? (column === 'size' ? 0 : null))
-    const sql = `${INSERT} ON CONFLICT (parent, name) DO NOTHING RETURNING id`
-    const id = this.#database.get(sql, parent, name, ...values)?.['id']
-    if (typeof id !== 'number') return undefined
+    const id = this.#database.insertFree(INSERT_FREE, parent, name, ...values)
+    if (id === undefined) return undefined
     grown.add(parent, { bytes: fresh.size ?? 0, nodes: 1, folders: fresh.type === 'container' ? 1 : 0 })
     return id
   }

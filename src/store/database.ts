@@ -59,6 +59,25 @@ export class Database {
     return naming(this.#file, () => Number(this.#statement(sql).run(...values).lastInsertRowid))
   }
 
+  /** As `insert`, of a statement that may find the place taken: undefined then. */
+  insertFree(sql: string, ...values: SQLInputValue[]): number | undefined {
+    this.#writes++
+    return naming(this.#file, () => {
+      const { changes, lastInsertRowid } = this.#statement(sql).run(...values)
+      return Number(changes) === 0 ? undefined : Number(lastInsertRowid)
+    })
+  }
+
+  /** Commits within `work` survive the death of the process, and a power cut once a later one does. */
+  inHaste<T>(work: () => T): T {
+    this.exec('PRAGMA synchronous = NORMAL')
+    try {
+      return work()
+    } finally {
+      this.exec('PRAGMA synchronous = FULL')
+    }
+  }
+
   /** Grows with everything that this connection writes. */
   get writes(): number {
     return this.#writes

@@ -104,10 +104,11 @@ export class ImportedPage {
     this.#changes.push({ id: idOf({ id }), path: this.#tree.named.pathOf(this.#of.path, [...steps, name]), kind: 'made' })
   } // prettier-ignore
 
-  #bytes({ key, size, etag, modified }: ListedObject) {
+  #bytes(object: ListedObject) {
+    const { key, size, etag, modified } = object
     const { bucket, begun } = this.#of
     const md5 = bucket.md5In(etag) ?? null
-    return { key, size, etag, modified, md5, content: newVersion(), import: begun.id }
+    return { key, size, etag, modified, md5, content: versionOf(object), import: begun.id }
   }
 
   #refresh(object: ListedObject, known: NodeRow): void {
@@ -180,6 +181,10 @@ export class ImportedPage {
     if (path !== undefined) this.#changes.push({ id: idOf(row), path, kind })
   }
 }
+
+/** Other bytes have another ETag; where it is none that a header takes, any name will do. */
+const versionOf = ({ etag, size }: ListedObject): string =>
+  /^"[\w-]{16,100}"$/.test(etag) ? `${etag.slice(1, -1)}-${size}` : newVersion()
 
 /** Owner and sharing are those of the container; locks are not. */
 function placeOf(row: NodeRow): Place {

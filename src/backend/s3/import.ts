@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises'
 import { type ImportRow } from '../../store/catalog-imports.ts'
 import { type NodeRow } from '../../store/catalog.ts'
 import { Fault } from '../../vospace/fault.ts'
-import { isWithin, type NodePath } from '../../vospace/path.ts'
+import { byteOrder, isWithin, type NodePath } from '../../vospace/path.ts'
 import { type Cancel, type ImportCounts, type ImportPage, type Imports, type ImportSource, type ImportState, type LeftOut } from '../backend.ts' // prettier-ignore
 import { refuseAborted } from '../contract.ts'
 import { type Bucket, type ListedObject, type ListedPage } from './bucket.ts'
@@ -143,7 +143,7 @@ export class S3Imports implements Imports {
     gone: readonly NodeRow[],
   ): { mark: Mark; changes: ImportPage['changes'] } {
     const { catalog } = this.#tree
-    return catalog.transaction(() => {
+    return catalog.step(() => {
       const { row } = this.#still(begun, run, source.container)
       const page = new ImportedPage(this.#tree, { begun, container: row, path: source.container, bucket })
       const known = this.#known(begun, mark.last, objects, next)
@@ -238,7 +238,7 @@ const markOf = ({ mark }: ImportRow): Mark =>
   mark === undefined ? { last: '', counts: NONE } : (JSON.parse(mark) as Mark)
 
 /** SQLite compares as the servers do: by the bytes of UTF-8. */
-const after = (a: string, b: string): boolean => Buffer.compare(Buffer.from(a), Buffer.from(b)) > 0
+const after = (a: string, b: string): boolean => byteOrder(a, b) > 0
 
 /** The last key there is, in that order. */
 export const lastOf = (last: string, objects: readonly ListedObject[]): string =>
