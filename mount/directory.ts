@@ -3,6 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { nameOf } from '../src/vospace/path.ts'
 import { type Inode } from './cache.ts'
+import { type ListedAhead } from './folders-ahead.ts'
 import { isHiddenName } from './hidden-names.ts'
 import { type Tree } from './tree.ts'
 
@@ -43,7 +44,8 @@ export class Directory {
    * that rewinddir(3) shows what is there now.
    */
   async read(offset: number, take: Take): Promise<void> {
-    if ((offset === 0 && this.#listing.started) || offset - DOTS.length < this.#listing.first) this.#restart()
+    if (offset === 0 && !this.#listing.started) await this.#begin()
+    else if (offset === 0 || offset - DOTS.length < this.#listing.first) this.#restart()
     let at = offset
     for (; at < DOTS.length; at++) if (!take(this.#dots(at), at + 1)) return
     for (let taken = false; ; at++) {
@@ -78,10 +80,22 @@ export class Directory {
   }
 
   #inodeOf(name: string, entry: SeenEntry): Inode | undefined {
-    const { tick } = this.#listing
-    const known = this.#tree.table.byId(entry.id)
+    const { tick, asOf } = this.#listing
+    const { table } = this.#tree
+    const known = table.byId(entry.id)
     const old = this.inode.changedAt > tick || (known !== undefined && known.changedAt > tick)
-    return old ? undefined : this.#tree.learn(this.inode, name, entry, tick)
+    if (old) return undefined
+    // heard of since the listing was asked for
+    if (known !== undefined && known.fetched > asOf && table.child(this.inode, name) === known) return known
+    const inode = this.#tree.learn(this.inode, name, entry, tick)
+    if (asOf < Infinity) inode.fetched = Math.min(inode.fetched, asOf)
+    return inode
+  }
+
+  /** With what was fetched before somebody asked for it, where there is such. */
+  async #begin(): Promise<void> {
+    const ahead = await this.#tree.foldersAhead?.take(this.inode)
+    if (ahead !== undefined) this.#listing = new Listing(this.#tree, this.inode, undefined, ahead)
   }
 
   #restart(): void {
@@ -97,6 +111,8 @@ export class Directory {
 /** A window that moves over a listing of any length. */
 class Listing {
   readonly tick: number
+  /** performance.now() of which it is, where it was asked for ahead; Infinity: as it comes */
+  readonly asOf: number = Infinity
   readonly #tree: Tree
   readonly #inode: Inode
   readonly #abort = new AbortController()
@@ -112,10 +128,15 @@ class Listing {
   #arrived: PromiseWithResolvers<void> | undefined
   #wantMore: PromiseWithResolvers<void> | undefined
 
-  constructor(tree: Tree, inode: Inode, from?: ReadTo) {
+  constructor(tree: Tree, inode: Inode, from?: ReadTo, ahead?: ListedAhead) {
     this.#tree = tree
     this.#inode = inode
-    this.tick = tree.tick
+    this.tick = ahead?.tick ?? tree.tick
+    if (ahead !== undefined) {
+      this.asOf = ahead.at
+      this.#entries = [...ahead.entries]
+      this.started = this.#ended = true
+    }
     if (from !== undefined && from.offset > DOTS.length) {
       this.first = from.offset - DOTS.length
       this.#wanted = this.first

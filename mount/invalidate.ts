@@ -190,6 +190,7 @@ export class Invalidation {
     if (!NAMES.has(kind) && (child === undefined || child.entry.id === id)) return
     this.#doubts.note(keyOf(parent, name))
     if (child !== undefined) this.#doubt(child)
+    this.#doubts.note(parent.entry.id)
     this.#doubt(parent)
     this.#sending.push(this.#expire(parent, name))
   }

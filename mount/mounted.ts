@@ -6,6 +6,7 @@ import { type DescriptorStore } from './fuse/descriptor-store.ts'
 import { coherenceOf } from './coherent.ts'
 import { driverFileSystem } from './driver.ts'
 import { Directories } from './folders.ts'
+import { FoldersAhead } from './folders-ahead.ts'
 import { type Negotiated, type SessionOptions } from './fuse/init.ts'
 import { mountFuse, setReadAhead, type Mount } from './fuse/mount.ts'
 import { MountError, type MountOptions } from './fuse/mount-options.ts'
@@ -97,7 +98,10 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
     resume === undefined ? await openTree(remote, root, treeOptions) : reopenTree(remote, resume.saved, treeOptions)
   const record = options.survival && new MountRecord(resumeFolder(options.state, id), options.log)
   tree.table.watch = record
-  if (remote.page !== undefined) tree.lookAhead = new LookAhead(tree, remote.page.bind(remote))
+  if (remote.page !== undefined) {
+    tree.lookAhead = new LookAhead(tree, remote.page.bind(remote))
+    tree.foldersAhead = new FoldersAhead(tree, remote.page.bind(remote))
+  }
   tree.hiddenNames = new HiddenNames(remote, root, options.source, options.state, options.log)
   if (resume === undefined) await tree.hiddenNames.sweep(options.state)
   const spools = new SpoolFolder(options.state, id, options.log)

@@ -5,6 +5,7 @@ import { isWithin, type NodePath } from '../src/vospace/path.ts'
 import { InodeTable, type Inode } from './cache.ts'
 import { now } from './content.ts'
 import { type Doubts } from './doubts.ts'
+import { type FoldersAhead } from './folders-ahead.ts'
 import { type HiddenNames } from './hidden-names.ts'
 import { type LookAhead } from './look-ahead.ts'
 import { type Attributes, type Identity, type Remote, type SpaceLeft } from './remote.ts'
@@ -49,6 +50,7 @@ export class Tree {
   /** What is said to have changed elsewhere. */
   doubts: Doubts | undefined
   lookAhead: LookAhead | undefined
+  foldersAhead: FoldersAhead | undefined
   readonly newFiles: NewFiles = new NewFiles(this)
   #tick = 0
   /** When the kernel was last told to look a name up again: by what was known before it would get the same answer. */

@@ -1,6 +1,7 @@
 // mount/SEMANTICS.md "Names", the part about open folders. No kernel: positions are what counts.
 import t from 'tap'
 import { Directory } from '../../mount/directory.ts'
+import { FoldersAhead } from '../../mount/folders-ahead.ts'
 import { Fault } from '../../src/vospace/fault.ts'
 import { HOME } from './driver-harness.ts'
 import { errnoOf, walk } from './tree-harness.ts'
@@ -83,4 +84,17 @@ void t.test('entries that the kernel did not take are not remembered', async (t)
   await directory.read(2, () => false)
   t.equal(mount.tree.table.size, 1)
   directory.close()
+})
+
+void t.test('folders-ahead', async (t) => {
+  const mount = await walk(t, { ttl: 60 })
+  const { tree, remote } = mount
+  tree.foldersAhead = new FoldersAhead(tree, remote.page.bind(remote))
+  const folders = Array.from({ length: 10 }, (_, i) => `top/d${i}`)
+  for (const name of folders) remote.write(`${HOME}/${name}/file`, 'x')
+  await mount.list('top')
+  remote.calls.splice(0)
+  for (const name of folders) t.same(await mount.list(name), ['.', '..', 'file'])
+  t.equal(remote.count('list'), 2, 'the first two are waited for')
+  t.equal(remote.count('page'), 8, 'the others are asked for before')
 })
