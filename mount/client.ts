@@ -108,8 +108,9 @@ export class Client implements Remote {
   }
 
   async put(ref: RemoteRef, body: () => AsyncIterable<Uint8Array>, attributes: PutAttributes): Promise<SeenEntry> {
-    const { ifAbsent, ifContentVersion, mode, mtime, length, signal } = attributes
-    const query = { path: ref.path, id: ref.id, mode: mode === undefined ? undefined : `0${mode.toString(8)}`, mtime }
+    const { ifAbsent, ifContentVersion, mode, mtime, length, durable, signal } = attributes
+    const octal = mode === undefined ? undefined : `0${mode.toString(8)}`
+    const query = { path: ref.path, id: ref.id, mode: octal, mtime, durable: durable === false ? 'false' : undefined }
     const headers = {
       'content-type': 'application/octet-stream',
       ...(length !== undefined && { 'content-length': String(length) }),

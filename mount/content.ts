@@ -21,6 +21,8 @@ export interface ContentHost extends BaseHost {
   ref(): RemoteRef
   /** The mode of a file that is not at the gateway yet; undefined: it is. */
   newMode(): number | undefined
+  /** Nanoseconds, as the gateway said last. */
+  mtime(): bigint
   /** It is at the gateway now. */
   made(entry: SeenEntry): void
   /** What somebody else has put there first; undefined: it is gone again. Throws `error` where that is no file that may be written. */
@@ -66,6 +68,8 @@ export class Content {
   #dirty = new ExtentMap()
   #appended = true
   #touched = false
+  /** The gateway has it, and may lose it in a power cut. */
+  #isUnsynced = false
   #mtime: bigint | undefined
   #writtenAt = 0n
   #batch: Batch | undefined
@@ -103,6 +107,7 @@ export class Content {
     for (const { start, end } of saved.dirty) this.#dirty.add(start, end)
     this.#appended = saved.appended
     this.#touched = saved.touched
+    this.#isUnsynced = saved.isUnsynced === true
     this.#mtime = saved.mtime
     this.#writtenAt = saved.writtenAt
     this.#unanswered = saved.unanswered.map((batch) => ({ ...batch, dirty: new ExtentMap(), explicitMtime: undefined }))
@@ -112,6 +117,11 @@ export class Content {
   begin(isAppended: boolean): void {
     this.#appended = isAppended
     this.#writtenAt = now()
+  }
+
+  /** Of a file that was just made at the gateway, empty. */
+  made(): void {
+    this.#isUnsynced = true
   }
 
   get #isNew(): boolean {
@@ -134,6 +144,7 @@ export class Content {
       dirty: dirty.spans,
       appended: this.#appended,
       touched: this.#touched || batch !== undefined,
+      ...(this.#isUnsynced && { isUnsynced: true }),
       ...(this.#mtime !== undefined && { mtime: this.#mtime }),
       writtenAt: this.#writtenAt,
       unanswered: unanswered.map(({ length, mtime, visible }) => ({ length, mtime, visible })),
@@ -337,7 +348,11 @@ export class Content {
       const mode = this.#host.newMode()
       if (mode === undefined) return
       try {
-        this.#made(await this.#host.remote.put(this.#host.ref(), NOTHING, { ifAbsent: true, mode, length: 0 }), 0)
+        this.#made(
+          await this.#host.remote.put(this.#host.ref(), NOTHING, { ifAbsent: true, mode, length: 0, durable: false }),
+          0,
+        )
+        this.#isUnsynced = true
       } catch (error) {
         if (!isFault(error, 'DuplicateNode') || attempt === ATTEMPTS) throw error
         await this.#overtaken(error)
@@ -349,6 +364,15 @@ export class Content {
     this.#setBase(entry, visible)
     this.#host.made(entry)
     this.#host.noted()
+  }
+
+  /** As flush, and durable: also where there was nothing to send. */
+  async fsync(): Promise<void> {
+    if (this.#isUnsynced && !this.waits && !this.unlinked) {
+      this.#touched = true
+      this.#writtenAt = this.#host.mtime()
+    }
+    await this.flush()
   }
 
   async #send(): Promise<void> {
@@ -403,6 +427,7 @@ export class Content {
 
   #sent(batch: Batch, entry: SeenEntry): void {
     this.#batch = undefined
+    this.#isUnsynced = false
     this.#unanswered = []
     if (this.#mtime === batch.explicitMtime) this.#mtime = undefined
     const over = this.#base.version
@@ -516,6 +541,7 @@ export class Content {
   rebase(entry: SeenEntry): void {
     if (entry.contentVersion === this.#base.version || this.isDirty || this.#batch !== undefined || this.unlinked)
       return
+    this.#isUnsynced = false
     this.#written.clear()
     this.#setBase(entry, entry.size)
     this.#length = entry.size

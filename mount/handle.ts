@@ -163,7 +163,9 @@ export class Files {
       }
       const inode = await create(this.#tree, parent, name, mode, maker)
       // it is empty already: truncating would only be one more thing to send
-      return { inode, ...this.#add(inode, flags & ~constants.O_TRUNC) }
+      const opened = this.#add(inode, flags & ~constants.O_TRUNC)
+      if (maker === undefined) inode.content?.made()
+      return { inode, ...opened }
     } catch (error) {
       if (!isFault(error, 'DuplicateNode') || (flags & constants.O_EXCL) !== 0) throw error
       const inode = await this.#tree.lookup(parent, name)
@@ -220,6 +222,7 @@ export class Files {
           return isSo ? fetched : -Infinity
         }),
       newMode: () => inode.newMode,
+      mtime: () => inode.entry.mtime,
       made: (entry) => tree.settled(inode, entry),
       found: (error) => tree.foundInstead(inode, error),
       refresh: () => tree.refresh(inode),
@@ -275,7 +278,7 @@ export class Files {
   }
 
   async fsync(fh: number): Promise<void> {
-    await this.get(fh).content.flush()
+    await this.get(fh).content.fsync()
   }
 
   /** The handle is gone. Nobody hears of an error now: what cannot be sent is kept. */

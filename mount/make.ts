@@ -35,9 +35,9 @@ export async function link(tree: Tree, inode: Inode, parent: Inode, name: string
   return inode.turns.take(() => tree.made(parent, name, (path) => tree.remote.link(tree.table.ref(inode), path)))
 }
 
-/** An empty file that was not there; throws EEXIST where it was. */
+/** An empty file that was not there; throws EEXIST where it was. It is made durable when it is first sent. */
 export async function create(tree: Tree, parent: Inode, name: string, mode: number, maker?: Maker): Promise<Inode> {
   if (maker !== undefined) return mknod(tree, parent, name, { ...maker, mode: S_IFREG | (mode & 0o7777) })
-  const attributes = { ifAbsent: true, mode: mode & 0o7777, length: 0 }
+  const attributes = { ifAbsent: true, mode: mode & 0o7777, length: 0, durable: false } as const
   return tree.made(parent, name, (path) => tree.remote.put({ path }, EMPTY, attributes))
 }

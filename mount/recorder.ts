@@ -27,6 +27,7 @@ export interface SavedContent {
   readonly dirty: readonly Span[]
   readonly appended: boolean
   readonly touched: boolean
+  readonly isUnsynced?: true
   readonly mtime?: bigint
   readonly writtenAt: bigint
   readonly unanswered: readonly SavedBatch[]

@@ -48,6 +48,8 @@ export interface PutAttributes {
   readonly ifContentVersion?: string
   readonly mode?: number
   readonly mtime?: bigint
+  /** false: of what is empty, and a power cut may take again */
+  readonly durable?: false
   /** bytes of the body; absent: nobody knows yet */
   readonly length?: number
   readonly signal?: AbortSignal

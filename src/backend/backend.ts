@@ -324,6 +324,8 @@ export interface PutOptions extends Cancel {
   readonly mtime?: bigint
   /** on the replaced or created node, in the same step */
   readonly changes?: Changes
+  /** false: a power cut may take it again; for what is empty, and about to be written */
+  readonly durable?: boolean
 }
 
 export interface ByteRange {

@@ -72,6 +72,10 @@ function putOptions(request: FastifyRequest) {
   const mtime = parameters.get('mtime')
   const md5 = promisedMd5(request.headers)
   const length = bodyLength(request.raw)
+  const durable = parameters.get('durable')
+  if (durable !== undefined && (durable !== 'false' || length !== 0)) {
+    throw new Fault('InvalidArgument', 'durable is false or not said, and false of what is empty only')
+  }
   const noneMatch = request.headers['if-none-match']
   if (noneMatch !== undefined && noneMatch.trim() !== '*') {
     throw new Fault('InvalidArgument', 'If-None-Match is * here')
@@ -83,6 +87,7 @@ function putOptions(request: FastifyRequest) {
     ...(mtime !== undefined && { mtime: timeParameter(mtime) }),
     ...(md5 !== undefined && { md5 }),
     ...(length !== undefined && { length }),
+    ...(durable !== undefined && { durable: false }),
   }
 }
 

@@ -25,6 +25,8 @@ export interface PutDataOptions {
   readonly md5?: string
   /** bytes of the body */
   readonly length?: number
+  /** false: of an empty file, which a power cut may take again */
+  readonly durable?: boolean
   readonly signal?: AbortSignal
   readonly attempt?: Attempt
 }
@@ -84,7 +86,7 @@ export async function openPut(
   options: PutDataOptions = {},
 ): Promise<PutTicket> {
   // what is durable when it is answered is written down durably before; meanwhile all else is looked at
-  const intent = options.attempt?.durable()
+  const intent = options.durable === false ? undefined : options.attempt?.durable()
   intent?.catch(() => undefined) // thrown where it is awaited
   const look = (): Promise<Place> => putPlace(space, caller, ref, options)
   const looked = async (): Promise<Place> => (await intent, look())

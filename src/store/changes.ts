@@ -44,6 +44,9 @@ export const CHANGES_1 = `
 /** The mount that made the change. */
 export const CHANGES_2 = 'ALTER TABLE changes ADD COLUMN mount TEXT'
 
+const BOUNDS = `SELECT (SELECT coalesce(min(seq), 0) FROM changes) AS oldest, (SELECT first FROM epochs) AS first,
+  (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'changes') AS last`
+
 /** Changes kept; a mount that was away for longer forgets everything instead. */
 const KEEP = 100_000
 const PRUNE_EVERY = 1000
@@ -139,12 +142,12 @@ export class StoredChanges implements ChangeLog {
 
   /** Those after `seq`, at most `limit`; ask again from the last one's `seq`. */
   since(seq: number, limit: number = 1000): Changes {
-    const oldest = this.#database.number('SELECT coalesce(min(seq), 0) FROM changes')
     // read each time: another gateway may have lost some
-    const first = this.#database.number('SELECT first FROM epochs')
+    const bounds = this.#database.get(BOUNDS) ?? {}
+    const [oldest, first, last] = [Number(bounds['oldest']), Number(bounds['first']), Number(bounds['last'])]
     const pruned = oldest > first + 1 && seq < oldest - 1
-    const resync = this.#lost || seq < first || seq > this.last() || pruned
-    if (resync) return { changes: [], resync }
+    const resync = this.#lost || seq < first || seq > last || pruned
+    if (resync || seq === last) return { changes: [], resync }
     const rows = this.#database.all('SELECT * FROM changes WHERE seq > ? ORDER BY seq LIMIT ?', seq, limit)
     return { changes: rows.map(toChange), resync }
   }

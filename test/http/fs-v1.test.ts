@@ -148,6 +148,9 @@ await t.test('bytes', async (t) => {
     t.match(await put(gateway, `${A}/g`, 'x', { 'if-match': 'a, b' }), { status: 400 })
     t.match(await put(gateway, `${A}/g`, 'x', { 'if-match': '*' }), { status: 400 })
     t.match(await put(gateway, `${A}/g`, 'x', { 'if-none-match': '"a"' }), { status: 400 })
+    t.match(await put(gateway, `${A}/empty&durable=false`, ''), { status: 201 })
+    t.match(await put(gateway, `${A}/empty&durable=false`, 'x'), refusal(400, 'InvalidArgument', 'EINVAL'))
+    t.match(await put(gateway, `${A}/empty&durable=true`, ''), refusal(400, 'InvalidArgument', 'EINVAL'))
     const wrong = `md5=${createHash('md5').update('y').digest('base64')}`
     t.match(await put(gateway, `${A}/g`, 'x', { digest: wrong }), { status: 412 })
     t.equal((await get(gateway, `data?path=${A}/g`)).text, 'two')

@@ -11,13 +11,22 @@ const HOME = '/home/alice'
 const MAKE = O.O_WRONLY | O.O_CREAT | O.O_TRUNC
 const QUOTA = new Fault('QuotaExceeded', 'on order')
 
-async function fresh(t: Test, flags = MAKE): Promise<Walked & { readonly fh: number }> {
+interface Fresh {
+  readonly fh: number
+  /** Of each put whether it had to be durable. */
+  readonly puts: (boolean | undefined)[]
+}
+
+async function fresh(t: Test, flags = MAKE): Promise<Walked & Fresh> {
   const walked = await walk(t, { ahead: true })
+  const puts: (boolean | undefined)[] = []
+  const put = walked.remote.put.bind(walked.remote)
+  walked.remote.put = (ref, body, attributes) => (puts.push(attributes.durable), put(ref, body, attributes))
   walked.remote.makeContainer(`${HOME}/d`)
   await walked.find('/d')
   walked.remote.calls.splice(0)
   const fh = await walked.open('/d/new', flags)
-  return Object.assign(walked, { fh })
+  return Object.assign(walked, { fh, puts })
 }
 const names = ({ remote }: Walked): string[] => remote.calls.map(({ name }) => name)
 const at = ({ remote }: Walked, name = 'new'): string | undefined => remote.bytes(`${HOME}/d/${name}`)?.toString()
@@ -77,6 +86,30 @@ t.test(
     }
   },
 )
+
+t.test('what was made at once is made durable by fsync, and by what is sent of it, not by a close', async (t) => {
+  const walked = await fresh(t, MAKE | O.O_EXCL)
+  const puts = (): (boolean | undefined)[] => walked.puts
+  t.same(puts(), [false])
+  const { mtime } = await walked.stat('/d/new')
+  await walked.files.flush(walked.fh)
+  t.same(puts(), [false])
+  await walked.files.fsync(walked.fh)
+  t.same(puts(), [false, undefined])
+  t.equal((await walked.stat('/d/new')).mtime, mtime)
+  await walked.files.fsync(walked.fh)
+  await walked.close(walked.fh)
+  t.same(puts(), [false, undefined], 'once')
+  const written = await fresh(t, MAKE | O.O_EXCL)
+  written.write(written.fh, 0, 'bytes')
+  await written.close(written.fh)
+  t.same(written.puts, [false, undefined])
+  const settled = await fresh(t)
+  await settled.list('/d')
+  await settled.files.fsync(settled.fh)
+  t.same(settled.puts, [false, undefined])
+  await settled.close(settled.fh)
+})
 
 t.test('of two mounts that want a name for themselves one gets it, though a third is about to make it', async (t) => {
   const third = await fresh(t)

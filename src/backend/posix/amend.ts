@@ -42,7 +42,7 @@ export async function amend(store: Store, ref: Ref, extents: AsyncIterable<Exten
     refuseAborted(options.signal)
     return await (clones ? byClone : inPlace)(store, ref, spool, intervals, options)
   } finally {
-    await discard(store, spool)
+    discard(store, spool)
   }
 } // prettier-ignore
 
@@ -81,11 +81,11 @@ async function byClone(store: Store, ref: Ref, spool: Staged, intervals: Interva
         if (target.contentVersion !== cloned.contentVersion || target.self !== cloned.self) throw new Overtaken()
         return amended(store, target, options)
       }
-      return await publish(store, staged, place, plan, options.signal)
+      return await publish(store, staged, place, plan, options)
     } catch (error) {
       if (!(error instanceof Overtaken)) throw error
     } finally {
-      await discard(store, staged)
+      discard(store, staged)
     }
   }
 } // prettier-ignore

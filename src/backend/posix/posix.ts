@@ -342,6 +342,6 @@ async function makeFresh(store: Store, path: NodePath, wanted: Wanted, make: (fi
       })
     })
   } finally {
-    await discard(store, staged)
+    discard(store, staged)
   }
 } // prettier-ignore

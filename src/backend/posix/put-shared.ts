@@ -48,7 +48,7 @@ export async function putShared(
       ...(signal && { signal }),
     })
   } finally {
-    await discard(store, staged)
+    discard(store, staged)
   }
 }
 

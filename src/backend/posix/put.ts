@@ -1,5 +1,5 @@
 /** put and copy: bytes into a staged file, then published with their attributes in one step. */
-import { statfsSync, writev } from 'node:fs'
+import { statfsSync, writev, writeSync } from 'node:fs'
 import { createHash, randomBytes } from 'node:crypto'
 import { promisify } from 'node:util'
 import { Fault } from '../../vospace/fault.ts'
@@ -19,6 +19,8 @@ import { locate, missing, needVersion, onQuietNode, type Store } from './store.t
 /** Bytes gathered before they are written, and how many pieces at most. */
 const WRITE_BYTES = 1 << 20
 const WRITE_PIECES = 256
+/** Up to so many bytes a body is written at once: they end in the page cache, and a thread would take longer to wake. */
+const SMALL = 1 << 16
 
 const gather = promisify(writev)
 
@@ -36,9 +38,9 @@ export async function put(store: Store, path: NodePath, body: AsyncIterable<Uint
     refuseFull(staged, options.length)
     const written = await refusingAsync(path, () => writeBody(staged, body, options))
     whole?.()
-    return await publish(store, staged, place, plan(written), options.signal)
+    return await publish(store, staged, place, plan(written), options)
   } finally {
-    await discard(store, staged)
+    discard(store, staged)
   }
 } // prettier-ignore
 
@@ -54,10 +56,10 @@ export async function copyData(store: Store, from: NodePath, to: NodePath, draft
     const { md5, properties } = source.inode
     const options = { draft: { ...draft, properties }, ifAbsent: true, mtime: undefined }
     const plan = (target: Inode | undefined) => planned(store, to, target, options, { md5 })
-    return await publish(store, staged, () => to, plan, draft.signal)
+    return await publish(store, staged, () => to, plan, draft)
   } finally {
     source.close()
-    await discard(store, staged)
+    discard(store, staged)
   }
 } // prettier-ignore
 
@@ -100,9 +102,9 @@ export function newVersion(): string {
   return randomBytes(12).toString('base64url')
 }
 
-/** QuotaExceeded when the file system has not that many bytes left. */
+/** QuotaExceeded when the file system has not that many bytes left. Of a small file the write itself says so, with nothing carried in vain. */
 export function refuseFull(staged: Staged, length: number | undefined): void {
-  if (length === undefined || length === 0) return
+  if (length === undefined || length <= SMALL) return
   const { bavail, bsize } = statfsSync(`/proc/self/fd/${staged.dir}/.`)
   if (length > bavail * bsize) throw new Fault('QuotaExceeded', 'the disk is full', { errno: 'ENOSPC' })
 }
@@ -137,7 +139,8 @@ export async function writeBody(
       gathered += piece.length
       if (gathered >= WRITE_BYTES || pieces.length >= WRITE_PIECES) await flush()
     }
-    if (gathered > 0) await flush()
+    if (length === gathered && length <= SMALL) writeNow(staged.fd ?? -1, pieces)
+    else if (gathered > 0) await flush()
   } finally {
     // also when the body failed: the descriptor must not be closed under a write
     await writing
@@ -148,6 +151,14 @@ export async function writeBody(
     throw new Fault('PreconditionFailed', 'the bytes have another MD5')
   }
   return { md5 }
+}
+
+function writeNow(fd: number, pieces: readonly Uint8Array[]): void {
+  let at = 0
+  for (const piece of pieces) {
+    for (let done = 0; done < piece.length;) done += writeSync(fd, piece, done, piece.length - done, at + done)
+    at += piece.length
+  }
 }
 
 /** All of the pieces, also when the kernel takes only some at a time. */

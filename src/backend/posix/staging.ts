@@ -3,23 +3,13 @@
  * moment is checked in the same synchronous stretch, so that no other call of this process comes between.
  */
 import { randomBytes } from 'node:crypto'
-import {
-  close,
-  closeSync,
-  constants,
-  fsync,
-  linkSync,
-  lstatSync,
-  openSync,
-  renameSync,
-  rmSync,
-  unlinkSync,
-} from 'node:fs'
+import { closeSync, constants, fsync, linkSync, lstatSync, openSync, renameSync, rmSync, unlinkSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { RENAME_NOREPLACE, renameat2 } from '../../libc/openat.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { type Entry } from '../../vospace/node.ts'
 import { type NodePath } from '../../vospace/path.ts'
+import { type PutOptions } from '../backend.ts'
 import { refuseAborted } from '../contract.ts'
 import { readInode, type Inode } from './inode.ts'
 import { copyForeign, type Wanted, writeInode } from './inode-write.ts'
@@ -29,7 +19,6 @@ import { noted, type Store } from './store.ts'
 import { spot, type Spot } from './tree.ts'
 
 const sync = promisify(fsync)
-const closed = promisify(close)
 
 /** A node in the making. */
 export interface Staged extends Spot {
@@ -62,15 +51,17 @@ export function dropSidecar({ keeping }: Store, { side, self, stat, type }: Inod
   if (type === 'container' || stat.nlink <= 1n) removeSidecar(keeping.sidecars, self)
 }
 
-/** Closes it, and removes it when it was not published. */
-export async function discard(store: Store, staged: Staged): Promise<void> {
+/** Closes it, and removes it when it was not published. What is closed has been synced, or is not wanted: nothing is waited for. */
+export function discard(store: Store, staged: Staged): void {
   try {
-    if (staged.fd !== undefined) await closed(staged.fd)
+    if (staged.fd !== undefined) closeSync(staged.fd)
   } finally {
     try {
       const left = readInode(staged.file, store.keeping, true)
-      if (left !== undefined) dropSidecar(store, left)
-      rmSync(staged.file, { force: true, recursive: true })
+      if (left !== undefined) {
+        dropSidecar(store, left)
+        rmSync(staged.file, { force: true, recursive: true })
+      }
     } finally {
       closeSync(staged.dir)
     }
@@ -81,22 +72,23 @@ export async function discard(store: Store, staged: Staged): Promise<void> {
 export type Plan = (target: Inode | undefined) => Wanted
 
 /**
- * Gives the staged data node its attributes, makes it durable, and puts it in its place. `path` is asked again at every attempt,
+ * Gives the staged data node its attributes, makes it durable unless that is not wanted, and puts it in its place. `path` is asked again at every attempt,
  * because the node to replace may have been renamed meanwhile.
  */
-export async function publish(store: Store, staged: Staged, path: () => NodePath, plan: Plan, signal?: AbortSignal): Promise<Entry> {
+export async function publish(store: Store, staged: Staged, path: () => NodePath, plan: Plan, { signal, durable }: Pick<PutOptions, 'signal' | 'durable'>): Promise<Entry> {
   for (;;) {
     const prepared = refusing(path(), () => prepare(store, staged, path(), plan))
     if ('busy' in prepared) {
       await prepared.busy
       continue
     }
-    await refusingAsync(path(), async () => sync(staged.fd ?? -1))
+    if (durable !== false) await refusingAsync(path(), async () => sync(staged.fd ?? -1))
     refuseAborted(signal)
     const place = path()
     const done = refusing(place, () => store.tree.at(place, (to) => commit(store, staged, to, place, prepared.seen)))
     if (done === undefined) continue
-    await syncDirectory(done.directory)
+    if (durable === false) closeSync(done.directory)
+    else await syncDirectory(done.directory)
     return done.entry
   }
 } // prettier-ignore
@@ -181,6 +173,6 @@ async function syncDirectory(fd: number): Promise<void> {
   try {
     await sync(fd)
   } finally {
-    await closed(fd)
+    closeSync(fd)
   }
 }

@@ -83,7 +83,7 @@ async function make(store: Store, path: NodePath, draft: PosixDraft): Promise<En
       })
     })
   } finally {
-    await discard(store, staged)
+    discard(store, staged)
   }
 } // prettier-ignore
 
