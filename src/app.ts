@@ -32,6 +32,7 @@ import { ChangeStreams } from './space/change-stream.ts'
 import { importKind, IMPORTS } from './space/import.ts'
 import { Leases } from './space/leases.ts'
 import { MIGRATIONS, migrationKind } from './space/migrate.ts'
+import { RESTORES, restoreKind } from './space/snapshots.ts'
 import { Preauth } from './space/preauth.ts'
 import { ASYNC_DELETE, ASYNC_SETPROPS, deleteKind, setpropsKind } from './space/recursive-jobs.ts'
 import { DEFAULT_RULES, type Space } from './space/space.ts'
@@ -336,6 +337,7 @@ function registerJobs(runner: JobRunner, services: TransferServices): void {
   runner.register(ASYNC_SETPROPS, setpropsKind(services.space))
   runner.register(IMPORTS, importKind(services.space))
   runner.register(MIGRATIONS, migrationKind(services.space))
+  runner.register(RESTORES, restoreKind(services.space))
 }
 
 async function tlsFiles(config: Config): Promise<{ cert: string; key: string }> {

@@ -113,6 +113,8 @@ export interface Backend {
   readonly imports?: Imports
   /** Where deleted trees wait; without it what is removed is gone. */
   readonly trash?: Trash
+  /** How allocations were; without it nothing is kept of the past. */
+  readonly snapshots?: Snapshots
   /**
    * A URL at which whoever holds it moves the bytes with the storage itself, for as long as that is configured to be good. OperationNotSupported
    * without the capability, and for what has no bytes there.
@@ -229,6 +231,26 @@ export interface Trash {
   sweep(keeper: NodePath, before: number): Promise<number>
   /** Where something may wait. */
   keepers(): AsyncIterable<NodePath>
+}
+
+/**
+ * Allocations as they were. OperationNotSupported for what is no allocation, InvalidArgument for what is no name of a snapshot (1 to 64 letters, digits,
+ * `.`, `_`, `-`), NodeNotFound for one that is not there.
+ */
+export interface Snapshots {
+  /** The oldest first. */
+  list(allocation: NodePath): Promise<readonly Snapshot[]>
+  /** From one moment to the next, of everything in it. DuplicateNode, QuotaExceeded (the store keeps no more). */
+  make(allocation: NodePath, name: string): Promise<Snapshot>
+  remove(allocation: NodePath, name: string): Promise<void>
+  /** The namespace with that allocation as it was, under the paths that its nodes had; what would change something is refused. */
+  at(allocation: NodePath, name: string): Promise<Backend>
+}
+
+export interface Snapshot {
+  readonly name: string
+  /** milliseconds since 1970 */
+  readonly created: number
 }
 
 /** What this store can do. `false` means: the call refuses with OperationNotSupported, and nothing is emulated. */

@@ -6,12 +6,13 @@ import { child, isWithin, nameOf, ROOT, type NodePath } from '../vospace/path.ts
 // prettier-ignore
 import {
   type AmendOptions, type Backend, type Cancel, type Capabilities, type Changes, type Child, type Choose, type ContainerDraft, type Extent,
-  type Imports, type LinkDraft, type ListOptions, type PosixCalls, type PutOptions, type ReadOptions, type Ref, type Removal, type Seen, type Trash, type Usage,
+  type Imports, type LinkDraft, type ListOptions, type PosixCalls, type PutOptions, type ReadOptions, type Ref, type Removal, type Seen, type Snapshots, type Trash, type Usage,
 } from './backend.ts'
 import { Gate } from './gate.ts'
 import { makeContainers, StorageProfiles, type ProfileOptions } from './profiles.ts'
 import { RoutedNames } from './routed-names.ts'
 import { RoutedImports } from './routed-imports.ts'
+import { RoutedSnapshots } from './routed-snapshots.ts'
 import { routedPosix } from './routed-posix.ts'
 import { RoutedTrash } from './routed-trash.ts'
 import { containersTo, type Routes, type Storage } from './routes.ts'
@@ -21,6 +22,7 @@ export class RoutedBackend implements Backend {
   readonly trash?: Trash
   readonly imports?: Imports
   readonly posix?: PosixCalls
+  readonly snapshots?: Snapshots
   readonly routes: Routes
   readonly gate = new Gate()
   readonly profiles: StorageProfiles
@@ -38,6 +40,9 @@ export class RoutedBackend implements Backend {
     }
     if (routes.storages.some(({ backend }) => backend.imports !== undefined)) {
       this.imports = new RoutedImports(routes, (storage) => this.#tag(storage), this.gate)
+    }
+    if (routes.storages.some(({ backend }) => backend.snapshots !== undefined)) {
+      this.snapshots = new RoutedSnapshots(this, routes, this.gate)
     }
     if (routes.storages.every(({ backend }) => backend.posix !== undefined)) {
       this.posix = routedPosix(routes, (storage) => this.#tag(storage), this.gate)

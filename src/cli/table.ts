@@ -12,6 +12,7 @@ const LOADERS: Readonly<Record<string, () => Promise<Command>>> = {
   proxy: async () => (await import('./proxy.ts')).proxy,
   check: async () => (await import('./check.ts')).check,
   trash: async () => (await import('./trash.ts')).trash,
+  snapshots: async () => (await import('./snapshots.ts')).snapshots,
   import: async () => (await import('./import.ts')).importCommand,
   migrate: async () => (await import('./migrate.ts')).migrate,
   groups: async () => (await import('./groups.ts')).groups,

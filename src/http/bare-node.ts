@@ -95,7 +95,8 @@ function bareDetail(parameters: Parameters): Detail | undefined {
   let detail = details.get(parameters)
   if (detail === undefined) {
     const isBare =
-      parameters.count('limit') === 0 && !['view', 'uri', 'sort', 'order'].some((name) => parameters.has(name))
+      parameters.count('limit') === 0 &&
+      !['view', 'uri', 'sort', 'order', 'snapshot'].some((name) => parameters.has(name))
     detail = isBare ? detailOf(parameters) : 'other'
     details.set(parameters, detail)
   }

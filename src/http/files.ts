@@ -14,13 +14,14 @@ import { type Bearer, InFlight, type Recheck } from './in-flight.ts'
 import { checkNoneMatch, checkUnchanged, entityTag, isUnmodified } from './preconditions.ts'
 import { bodyLength, contentTypeOf, uploadOf } from './request-body.ts'
 import { type HttpContext } from './services.ts'
-import { targetOf } from './target.ts'
+import { refusePast, spaceOf } from './snapshots.ts'
+import { parametersOf, targetOf } from './target.ts'
 
 export function files(app: FastifyInstance, context: HttpContext): void {
   const inFlight = new InFlight(app, context.services)
   const get: Handler = async (request, reply) => {
     const { caller, path, grant } = await admit(context, request, reply, 'read')
-    const { space } = context.services
+    const space = await spaceOf(context.services.space, caller, path, parametersOf(request.raw))
     const granted = grant && { grant }
     const recheck: Recheck = (now) => checkReadable(space, now, path, granted)
     inFlight.watch(request, reply, recheck, grant && bearerOf(context, grant))
@@ -35,7 +36,8 @@ export function files(app: FastifyInstance, context: HttpContext): void {
   const head: Handler = async (request, reply) => {
     // with a URL to put to as well: Python asks before it sends
     const { caller, path, grant } = await admit(context, request, reply, 'any')
-    const { entry, name } = await headFile(context.services.space, caller, path, grant && { grant })
+    const space = await spaceOf(context.services.space, caller, path, parametersOf(request.raw))
+    const { entry, name } = await headFile(space, caller, path, grant && { grant })
     checkUnchanged(request.headers, entry)
     if (isUnmodified(request.headers, entry)) return answerHead(reply, 304, fileHeaders(entry, name))
     return answerHead(reply, 200, { ...fileHeaders(entry, name), 'Content-Length': entry.size })
@@ -98,6 +100,7 @@ async function upload(
 ): Promise<unknown> {
   const { space } = context.services
   const { caller, path, grant } = await admit(context, request, reply, 'write')
+  refusePast(parametersOf(request.raw))
   if (request.headers['content-range'] !== undefined) {
     // RFC 9110, 14.5: taken for the whole it would destroy the rest
     throw new Fault('InvalidArgument', 'a part of a file cannot be put')

@@ -16,6 +16,7 @@ import { detailOf, nodeFormat, type NodeFormat } from './node-format.ts'
 import { Pace } from './pace.ts'
 import { clientGone, readBody } from './request-body.ts'
 import { type HttpContext } from './services.ts'
+import { refusePast, spaceOf } from './snapshots.ts'
 import { type Parameters, parametersOf, pathOf } from './target.ts'
 
 export function nodes(app: FastifyInstance, context: HttpContext): void {
@@ -25,6 +26,7 @@ export function nodes(app: FastifyInstance, context: HttpContext): void {
     readNode(await readBody(request.raw, reply.raw, { limit: limits.document, timeout: limits.documentTimeout }))
 
   const put: Handler = async (request, reply) => {
+    refusePast(parametersOf(request.raw))
     const path = pathOf(request.raw)
     const format = formatOf(request)
     const node = await document(request, reply)
@@ -33,6 +35,7 @@ export function nodes(app: FastifyInstance, context: HttpContext): void {
     return answer(reply, 201, format.type, format.node(await documentOf(space, created, 'none')))
   }
   const post: Handler = async (request, reply) => {
+    refusePast(parametersOf(request.raw))
     const path = pathOf(request.raw)
     const format = formatOf(request)
     const node = await document(request, reply)
@@ -41,6 +44,7 @@ export function nodes(app: FastifyInstance, context: HttpContext): void {
     return answer(reply, 200, format.type, format.node(await documentOf(space, changed, 'none')))
   }
   const remove: Handler = async (request, reply) => {
+    refusePast(parametersOf(request.raw))
     await deleteNode(space, request.caller, pathOf(request.raw), { signal: clientGone(reply.raw) })
     // the standard says 204, its examples and every client 200 (wire.md trap 1)
     return reply.code(services.strict ? 204 : 200).send()
@@ -54,11 +58,13 @@ export function nodes(app: FastifyInstance, context: HttpContext): void {
 }
 
 async function get({ services }: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const { space, publicUrl } = services
+  const { publicUrl } = services
   const path = pathOf(request.raw)
   const parameters = parametersOf(request.raw)
+  const space = await spaceOf(services.space, request.caller, path, parameters)
   const view = parameters.get('view')
-  if (view?.toLowerCase() === 'data') return seeOther(reply, `${publicUrl}/files${encodePath(path)}`)
+  if (view?.toLowerCase() === 'data')
+    return seeOther(reply, `${publicUrl}/files${encodePath(path)}${snapshotQuery(parameters)}`)
   const detail = detailOf(parameters)
   const format = formatOf(request)
   const options = await listOptions(space, request, path, parameters)
@@ -74,6 +80,11 @@ async function get({ services }: HttpContext, request: FastifyRequest, reply: Fa
     children: described(space, children, detail),
   })
   return sendListing(listing, format, reply)
+}
+
+const snapshotQuery = (parameters: Parameters): string => {
+  const name = parameters.get('snapshot')
+  return name === undefined ? '' : `?snapshot=${encodeURIComponent(name)}`
 }
 
 /** A node without its children. */

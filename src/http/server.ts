@@ -34,6 +34,7 @@ import { sharing } from './sharing.ts'
 import { synctrans } from './synctrans.ts'
 import { loggedOf, routed, targetOf } from './target.ts'
 import { transfers } from './transfers.ts'
+import { snapshots } from './snapshots.ts'
 import { trash } from './trash.ts'
 import { users } from './users.ts'
 import { vosi } from './vosi.ts'
@@ -58,6 +59,7 @@ const FAMILIES = [
   imports,
   sharing,
   trash,
+  snapshots,
   users,
   groups,
   gms,

@@ -32,7 +32,7 @@ export async function discard(
   space: Space,
   caller: Caller,
   chain: Chain,
-  nodes: number,
+  nodes: number | undefined,
   id: string = newTrashId(),
 ): Promise<boolean> {
   const node = chain.at(-1)
@@ -45,7 +45,7 @@ export async function discard(
     await trash.put(
       path,
       { id: node.id },
-      { id, path, type, deleted: Date.now(), nodes, ...(by !== undefined && { by }) },
+      { id, path, type, deleted: Date.now(), ...(nodes !== undefined && { nodes }), ...(by !== undefined && { by }) },
     )
   } catch (error) {
     if (isFault(error, 'QuotaExceeded')) return false // who frees a full disk must be able to

@@ -127,6 +127,37 @@ void t.test('snapshots are no nodes', { skip }, async (t) => {
   execFileSync('rmdir', [join(dir, 'a/.snap/one')])
 })
 
+void t.test('snapshots of an allocation: a tree of the past, read only, that goes with what is deleted', { skip }, async (t) => {
+  const { backend: b, dir } = await started(t)
+  await b.make(p('/a'), container)
+  await b.make(p('/a/d'), container)
+  await b.put(p('/a/d/f'), body('old'), { draft: file })
+  const made = await b.snapshots.make(p('/a'), 'one')
+  t.ok(Math.abs(made.created - Date.now()) < 60_000, `${made.created}`)
+  mkdirSync(join(dir, 'a/d/.snap/inner'))
+  await b.put(p('/a/d/f'), body('new'), {})
+  await refused(t, b.snapshots.make(p('/a'), 'one'), 'DuplicateNode')
+  t.same((await b.snapshots.list(p('/a'))).map(({ name }) => name), ['one'])
+  const past = await b.snapshots.at(p('/a'), 'one')
+  t.equal(String(await bytesOf(past, p('/a/d/f'))), 'old')
+  t.equal(String(await bytesOf(b, p('/a/d/f'))), 'new')
+  t.same([await namesIn(past, p('/a')), await namesIn(past, p('/a/d'))], [['d'], ['f']])
+  t.same((await past.walk(p('/a/d/f'))).map(({ path }) => path), ['/', '/a', '/a/d', '/a/d/f'])
+  for (const change of [past.make(p('/a/x'), container), past.put(p('/a/x'), body('x'), { draft: file }), past.remove(p('/a/d/f'), 'data'), past.set({ path: p('/a') }, {})]) {
+    await refused(t, change, 'PermissionDenied', 'EROFS')
+  }
+  await refused(t, past.walk(p('/b')), 'NodeNotFound')
+  for (const path of ['/a/d', '/'].map(p)) await refused(t, b.snapshots.list(path), 'OperationNotSupported')
+  await refused(t, b.snapshots.make(p('/a'), '../x'), 'InvalidArgument')
+  await refused(t, b.snapshots.at(p('/a'), 'two'), 'NodeNotFound')
+  await refused(t, b.snapshots.remove(p('/a'), 'two'), 'NodeNotFound')
+  execFileSync('rmdir', [join(dir, 'a/d/.snap/inner')])
+  const entry = await entryAt(b, p('/a'))
+  await b.trash.put(p('/a'), { id: entry?.id ?? '' }, { id: 'gone', path: p('/a'), type: 'container', deleted: 1 })
+  await b.trash.purge(ROOT, 'gone')
+  t.same(await namesIn(b, ROOT), [])
+}) // prettier-ignore
+
 void t.test('a profile may have a data pool of its own', { skip }, async (t) => {
   const { backend: b, dir } = await started(t, { pool: 'cephfs.extra' })
   await b.make(p('/a'), container)

@@ -1,10 +1,20 @@
 /** A gateway with two storages, one of them CephFS: over HTTP, by its jobs, in a mount, and when it is lost. */
 import { spawn } from 'node:child_process'
-import { chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { fuseSkip } from '../parts.ts'
-import { Quickstart, request, run, sh, type Answer, type Asking } from '../service/running.ts'
+import { Quickstart, request, run, sh, type Answer, type Asking, type Ended } from '../service/running.ts'
 import { MOUNT, skip } from './tree.ts'
 
 interface Written {
@@ -22,7 +32,7 @@ t.teardown(async () => {
 })
 
 /** As the quickstart has made it, with `/project` on CephFS. */
-async function configured(): Promise<{ file: string; ca: string; proxy: string }> {
+async function configured(): Promise<{ file: string; ca: string; proxy: string; other: string }> {
   const { ca, users } = await karst.start()
   await karst.stop()
   const file = join(karst.state, 'config.json')
@@ -36,7 +46,7 @@ async function configured(): Promise<{ file: string; ca: string; proxy: string }
     mkdirSync(join(root, name), { recursive: true })
     chownSync(join(root, name), uid, uid)
   }
-  return { file, ca, proxy: users['alice']?.proxy ?? '' }
+  return { file, ca, proxy: users['alice']?.proxy ?? '', other: users['bob']?.proxy ?? '' }
 }
 
 async function serving(t: Test, file: string): Promise<void> {
@@ -55,7 +65,7 @@ async function serving(t: Test, file: string): Promise<void> {
 }
 
 t.test('a gateway over a tree and CephFS', { skip }, async (t) => {
-  const { file, ca, proxy } = await configured()
+  const { file, ca, proxy, other } = await configured()
   await serving(t, file)
   const { service } = JSON.parse(readFileSync(file, 'utf8')) as Written
   const ask = (path: string, asking: Asking = {}): Promise<Answer> => request(service.url + path, ca, proxy, asking)
@@ -95,6 +105,48 @@ t.test('a gateway over a tree and CephFS', { skip }, async (t) => {
     t.equal(readFileSync(join(root, 'project/survey/came/f'), 'utf8'), 'below')
     t.equal((await ask('/nodes/project/open/d')).status, 404)
   })
+
+  await t.test('the owner of an allocation has snapshots, reads them, and restores from them', async (t) => {
+    const cli = async (...words: string[]): Promise<Ended> =>
+      run('bin/karst', ['snapshots', ...words, '--url', service.url, '--ca', ca, '--certificate', proxy])
+    const uri = 'vos://karst.local~karst/project/open'
+    const put = async (path: string, body: string): Promise<number> =>
+      (await ask(`/files/project/open/${path}`, { method: 'PUT', body })).status
+    await sh(`mkdir -p '${root}/project/open/d/e' && chown -R --reference='${root}/project/open' '${root}/project/open/d'`)
+    for (const [path, body] of [['d/e/f', 'old'], ['d/gone', 'gone'], ['top', 'top']] as const) t.equal(await put(path, body), 201) // prettier-ignore
+    t.match(await cli('create', uri, 'one'), { code: 0, stdout: /^one  20\d\d-.*Z\n$/ })
+    t.match(await cli('create', `${uri}/d`, 'one'), { code: 1, stderr: /DuplicateNode/ })
+    t.match(await cli('create', uri, '_one'), { code: 1, stderr: /InvalidArgument/ })
+    t.equal(await put('d/e/f', 'new'), 201)
+    t.equal((await ask('/nodes/project/open/d/gone', { method: 'DELETE' })).status, 200)
+    t.equal(await put('d/later', 'later'), 201)
+    t.equal((await ask('/files/project/open/d/e/f?snapshot=one')).body.toString(), 'old')
+    const listed = (await ask('/nodes/project/open/d?snapshot=one')).body.toString()
+    t.match([/open\/d\/gone"/, /open\/d\/later"/].map((name) => name.test(listed)), [true, false])
+    t.notMatch((await ask('/nodes/project/open?snapshot=one')).body.toString(), /open\/\.karst/)
+    for (const path of ['/nodes/project/open/.karst?snapshot=one', '/files/project/open/d/e/f?snapshot=two'])
+      t.equal((await ask(path)).status, 404)
+    t.equal((await ask('/files/project/open/d/e/f?snapshot=one', { method: 'PUT', body: 'x' })).status, 403)
+    t.equal((await ask('/files/project/open/d/e/f')).body.toString(), 'new', 'what is now has not changed')
+    t.equal((await request(`${service.url}/files/project/open/d/e/f?snapshot=one`, ca, other)).status, 403, 'not bob’s')
+
+    t.match(await cli('restore', `${uri}/d`, 'one', '--to', '/project/open/back'), { code: 0, stdout: /back: 4 nodes as they were\n/ })
+    t.equal(readFileSync(join(root, 'project/open/back/e/f'), 'utf8'), 'old')
+    t.match(await cli('restore', `${uri}/d`, 'one'), { code: 0 })
+    const d = join(root, 'project/open/d')
+    t.same([readFileSync(join(d, 'e/f'), 'utf8'), readFileSync(join(d, 'gone'), 'utf8'), existsSync(join(d, 'later'))], ['old', 'gone', false])
+    t.equal(statSync(d).uid, statSync(join(root, 'project/open')).uid)
+    const { items } = JSON.parse((await ask('/trash?path=/project/open')).body.toString()) as { items: { id: string; path: string }[] }
+    const before = items.find(({ path }) => path === '/project/open/d')
+    t.ok(before, 'what stood there waits in the trash')
+    t.match(await cli('restore', uri, 'one'), { code: 1, stderr: /InvalidArgument/ })
+    t.match(await cli('restore', `${uri}/none`, 'one'), { code: 1, stderr: /NodeNotFound.*nothing has changed/ })
+    t.match(await cli('list', `${uri}/d`), { code: 0, stdout: /^one  20/ })
+    t.match(await cli('remove', uri, 'one'), { code: 0 })
+    t.match(await cli('list', uri, '--json'), { code: 0, stdout: '[]\n' })
+    t.match(await cli('list', 'vos://karst.local~karst/home/alice'), { code: 1, stderr: /OperationNotSupported: the storage .* no snapshots/ })
+    t.same(readdirSync(join(root, 'project/open')).filter((name) => name.startsWith('.karst-copy')), [])
+  }) // prettier-ignore
 
   await t.test('in a mount it is a file system', { skip: await fuseSkip() }, async (t) => {
     const place = mkdtempSync('/tmp/karst-ceph-place-')

@@ -1,5 +1,5 @@
 /** What CephFS says of a directory, and is told, in attributes that only it has (`ceph.*`, absent from listings). */
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readdirSync, rmdirSync } from 'node:fs'
 import { O_PATH, openBeneath } from '../../libc/openat.ts'
 import { getXattr, setXattr } from '../../libc/xattr.ts'
 import { type NodePath } from '../../vospace/path.ts'
@@ -68,6 +68,26 @@ export class CephDirectory {
 
   set pool(name: string) {
     this.#set('ceph.dir.layout.pool', name)
+  }
+
+  /** Those of this directory itself, the oldest first; `created` in milliseconds since 1970. */
+  get snapshots(): { readonly name: string; readonly created: number }[] {
+    const folder = `${this.#file}/.snap`
+    // those of directories above are there too, as _NAME_INODE
+    const names = readdirSync(folder).filter((name) => !name.startsWith('_'))
+    const found = names.map((name) => {
+      const [seconds, rest] = (getXattr(`${folder}/${name}`, 'ceph.snap.btime')?.toString() ?? '').split('.')
+      return { name, created: Number(seconds) * 1000 + Math.floor(Number(rest) / 1e6) }
+    })
+    return found.sort((a, b) => a.created - b.created)
+  }
+
+  makeSnapshot(name: string): void {
+    mkdirSync(`${this.#file}/.snap/${name}`)
+  }
+
+  removeSnapshot(name: string): void {
+    rmdirSync(`${this.#file}/.snap/${name}`)
   }
 
   #set(name: string, value: string): void {

@@ -11,13 +11,14 @@ import { parentOf, ROOT, type NodePath } from '../../vospace/path.ts'
 // prettier-ignore
 import {
   type AmendOptions, type Backend, type Cancel, type Capabilities, type Changes, type Child, type Choose, type ContainerDraft, type Extent,
-  type LinkDraft, type ListOptions, type PosixCalls, type PutOptions, type ReadOptions, type Ref, type Removal, type Seen, type Trash, type Usage,
+  type LinkDraft, type ListOptions, type PosixCalls, type PutOptions, type ReadOptions, type Ref, type Removal, type Seen, type Snapshots, type Trash, type Usage,
 } from '../backend.ts'
 import { allocationOf, wrongType } from '../contract.ts'
 import { type PosixBackend } from '../posix/posix.ts'
 import { refusal, refusing } from '../posix/refusal.ts'
 import { CephDirectories, type CephDirectory } from './attributes.ts'
 import { refuseSnapshots, withoutSnapshots } from './names.ts'
+import { CephSnapshots, withoutThoseOfDeleted } from './snapshots.ts'
 
 export interface CephFsOptions {
   /** of the same folder, not started */
@@ -38,16 +39,19 @@ export class CephFsBackend implements Backend {
   readonly #directories = new CephDirectories()
   readonly posix?: PosixCalls
   readonly trash: Trash
+  readonly snapshots: Snapshots
 
   constructor(options: CephFsOptions) {
     this.#options = options
     this.#tree = options.tree
-    this.trash = options.tree.trash
+    this.trash = withoutThoseOfDeleted(options.tree.trash, this.#directories)
+    const { tree, allocationParents } = options
+    this.snapshots = new CephSnapshots({ now: this, tree, directories: this.#directories, allocationParents })
     if (options.tree.posix !== undefined) this.posix = withoutSnapshots(options.tree.posix)
   }
 
   get capabilities(): Capabilities {
-    return { ...this.#tree.capabilities, quota: true }
+    return { ...this.#tree.capabilities, quota: true, snapshots: true }
   }
 
   /** OperationNotSupported for a folder that is not on CephFS, and for a pool that is none of its data pools. */

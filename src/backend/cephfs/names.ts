@@ -3,7 +3,7 @@ import { Fault } from '../../vospace/fault.ts'
 import { stepsOf, type NodePath } from '../../vospace/path.ts'
 import { type PosixCalls } from '../backend.ts'
 
-const SNAPSHOTS = '.snap'
+export const SNAPSHOTS = '.snap'
 
 /** PermissionDenied for a path at or below `.snap`, wherever it is. */
 export function refuseSnapshots(...paths: readonly NodePath[]): void {
