@@ -29,6 +29,7 @@ export interface ConnectionsOptions {
 
 /** At most so many requests at once; the rest wait for their turn. Bytes and names apart: `ls` does not wait for a large copy. */
 const BULK_CONNECTIONS = 12
+const RANGE_CONNECTIONS = 8
 const PROMPT_CONNECTIONS = 6
 /** Locks and changes are waited for; more than are ever asked for at a time. */
 const WAITING_CONNECTIONS = 24
@@ -195,7 +196,7 @@ export class Connections {
       ...(isIP(name) === 0 && { servername: name }),
     }
     const connectTimeout = this.#connectTimeout
-    return new RangePool({ host, tls, connectTimeout, keepAlive: KEEP_ALIVE }, BULK_CONNECTIONS)
+    return new RangePool({ host, tls, connectTimeout, keepAlive: KEEP_ALIVE }, RANGE_CONNECTIONS)
   }
 
   /** Milliseconds. */

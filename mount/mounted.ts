@@ -170,8 +170,8 @@ async function deviceOf({ dir, resume, fd }: ServeOptions, how: MountOptions): P
   return there === undefined ? mountFuse(dir, how) : { fd: there, unmount: (options) => unmountFuse(dir, options) }
 }
 
-/** Who reads on from one place to the next is asked for in pieces of that many KiB; the kernel's own are an eighth. */
-const KERNEL_READ_AHEAD = 1024
+/** Who reads on from one place to the next is asked for in pieces of that many KiB; the kernel's own are a quarter. */
+const KERNEL_READ_AHEAD = 512
 
 /** Where the kernel lets us: as root, where /sys can be written to. Elsewhere reads are only slower. */
 async function widenReadAhead({ dir }: ServeOptions): Promise<void> {

@@ -40,7 +40,7 @@ export interface RangeConnectionOptions {
 
 /** Bytes of an answer's head and of a refusal. */
 const LONGEST_HEAD = 16 << 10
-const LONGEST_TEXT = 48 << 10
+const LONGEST_TEXT = 16 << 10
 const END_OF_HEAD = '\r\n\r\n'
 /** milliseconds by which an idle connection is left before the other side closes it */
 const MARGIN = 1000

@@ -6,6 +6,9 @@ export const SLAB = 128 << 10
 /** Less than that is allocated as it is wanted. */
 const SMALL = SLAB / 2
 
+/** Bytes that are kept to be used again: what is waited for is over the budget, and allocated anew each time it would be garbage before it is collected. */
+const MOST_FREE = 64 << 20
+
 /** Bytes of memory for that many of a file. */
 export function slabsOf(bytes: number): number {
   return bytes < SMALL ? bytes : Math.ceil(bytes / SLAB) * SLAB
@@ -91,7 +94,7 @@ export class ReadBudget {
   recycle({ parts }: Inlet): void {
     setImmediate(() => {
       for (const part of parts) {
-        if (part.length === SLAB && this.#free.length * SLAB < this.bytes) this.#free.push(part)
+        if (part.length === SLAB && this.#free.length * SLAB < MOST_FREE) this.#free.push(part)
       }
     })
   }

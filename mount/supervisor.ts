@@ -68,7 +68,8 @@ export interface SupervisorOptions {
 export function startSupervisor({ state, request = '', log, ends }: SupervisorOptions): ChildProcess {
   const [send, receive] = ends ?? storeEnds()
   const program = path.join(import.meta.dirname, `daemon-process${path.extname(import.meta.filename)}`)
-  const driver = [process.execPath, '--disable-warning=ExperimentalWarning', program, state]
+  // a young generation of 16 MiB is let grow to three times as much before anything in it is collected
+  const driver = [process.execPath, '--max-semi-space-size=4', '--disable-warning=ExperimentalWarning', program, state]
   const child = spawn('/bin/sh', ['-c', SCRIPT, 'karst-supervisor', request, state, ...driver], {
     cwd: '/',
     detached: true,

@@ -25,6 +25,8 @@ interface Asked {
 /** A file of bytes that tell their offset; requests wait while it is held. */
 class Source implements Pick<Remote, 'read'> {
   readonly asked: Asked[] = []
+  /** where bytes were put */
+  readonly memory = new Set<ArrayBufferLike>()
   underWay = 0
   most = 0
   failure: Fault | undefined
@@ -48,6 +50,7 @@ class Source implements Pick<Remote, 'read'> {
 
   async read(_: unknown, start: number, into: Inlet, options: Parameters<Remote['read']>[3]): Promise<void> {
     const end = start + into.length
+    for (const { buffer } of into.parts) this.memory.add(buffer)
     this.asked.push({ start, end, version: options.ifContentVersion, signal: options.signal })
     this.most = Math.max(this.most, ++this.underWay)
     try {
@@ -195,6 +198,27 @@ t.test('it keeps within the budget it shares, and a waiting read is served all t
   t.ok(most <= 4 * MIB + 8 * 512 * KIB, `${most} bytes held, of 4 MiB and what is waited for`)
   for (const { reader } of many) reader.close()
   t.equal(budget.used, 0)
+})
+
+t.test('it reads into the same memory again, once nobody writes to it', async (t) => {
+  const budget = new ReadBudget(8 * MIB)
+  const { source, reader } = setup(64 * MIB, budget)
+  for (let at = 0; at < 64 * MIB; at += 128 * KIB) {
+    const bytes = Buffer.concat(await reader.read(at, 128 * KIB))
+    if (!bytes.equals(Buffer.alloc(128 * KIB, PATTERN.subarray(at % 251, (at % 251) + 251)))) t.fail(`at ${at}`)
+  }
+  const slabs = source.memory.size
+  t.ok(slabs <= 128, `${slabs} slabs of 128 KiB for 64 MiB, with a budget of 8`)
+  const idle = setup(8 * MIB, budget)
+  idle.source.hold()
+  const given = idle.reader.read(0, 8 * MIB)
+  idle.reader.close()
+  const others = budget.inlet(8 * MIB)
+  idle.source.release()
+  await t.rejects(async () => given, { name: 'AbortError' })
+  const shared = others.parts.filter(({ buffer }) => idle.source.memory.has(buffer))
+  t.equal(idle.source.memory.size, 64)
+  t.same(shared, [], 'what was given up is still written to')
 })
 
 t.test('it has a budget that gives no more than there is, first what readers at rest let go', async (t) => {
