@@ -83,7 +83,7 @@ export interface Remote {
   list(path: NodePath, signal?: AbortSignal): AsyncIterable<readonly SeenEntry[]>
   /** Up to `limit` entries from that name on, or from the first; absent: names are asked for one by one. */
   page?(path: NodePath, limit: number, from?: string): Promise<Page>
-  /** `body` is called anew for every attempt. */
+  /** `body` is called anew for every attempt. A part of it may be written over once the next but one is asked for; so may bytes of extents. */
   put(ref: RemoteRef, body: () => AsyncIterable<Uint8Array>, attributes: PutAttributes): Promise<SeenEntry>
   /**
    * Bytes from `start` on, as many as `into` has room for, fewer at the end of the file: resolves when they are in it, and puts nothing into it

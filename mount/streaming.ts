@@ -4,7 +4,7 @@ import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { Fault, isFault } from '../src/vospace/fault.ts'
 import { type Remote, type RemoteRef } from './remote.ts'
 import { type Spool } from './spool.ts'
-import { PIECE } from './upload.ts'
+import { PIECE, PieceMemory } from './upload.ts'
 
 /** Bytes from which a file is large. */
 const LARGE = 8 << 20
@@ -153,6 +153,7 @@ class Upload {
 /** A body that goes on as its file grows. */
 class Body {
   readonly #spool: Spool
+  readonly #memory = new PieceMemory()
   #length: number
   #ended = false
   #broken: Fault | undefined
@@ -183,7 +184,7 @@ class Body {
     this.#more?.resolve()
   }
 
-  /** Once: a second attempt is the flush's, with a length that can be checked. */
+  /** Pieces as upload.ts has them. Once: a second attempt is the flush's, with a length that can be checked. */
   async *parts(): AsyncGenerator<Uint8Array> {
     if (this.#begun) throw new Fault('ServiceBusy', 'the connection was lost', { errno: 'EIO' })
     this.#begun = true
@@ -201,7 +202,7 @@ class Body {
     const start = this.taken
     // before it is read: what is written there from now on is not in it
     this.taken = end
-    const piece = Buffer.allocUnsafe(end - start)
+    const piece = this.#memory.take(end - start)
     await this.#spool.fetch(piece, start)
     return piece
   }

@@ -351,8 +351,9 @@ export class FakeRemote implements Remote {
   }
 }
 
+/** Copies: their memory is used again. */
 async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = []
-  for await (const item of items) all.push(item)
+  for await (const item of items) all.push(structuredClone(item))
   return all
 }

@@ -112,8 +112,9 @@ function revive(value: unknown): unknown {
   return buffers(value)
 }
 
+/** Copies: their memory is used again. */
 async function collected<T>(parts: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = []
-  for await (const part of parts) all.push(part)
+  for await (const part of parts) all.push(structuredClone(part))
   return all
 }
