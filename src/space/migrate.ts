@@ -116,7 +116,7 @@ async function bring(space: Space, profiles: Profiles, plan: Checkpoint, context
   try {
     await refuseDeleted(space, profiles, plan)
     await carryTree(from, to, { signal })
-    await carryQuota(from, to, context)
+    await carryQuotas(space, from, to, context)
     profiles.assign(path, plan.to)
   } finally {
     held.release()
@@ -127,13 +127,28 @@ async function bring(space: Space, profiles: Profiles, plan: Checkpoint, context
   await held.remove()
 }
 
+/** Its own quota, and those of the allocations within it. */
+async function carryQuotas({ rules }: Space, from: Side, to: Side, context: JobContext): Promise<void> {
+  await carryQuota(from, to, context)
+  for (const parent of rules.allocationParents.filter((one) => isWithin(one, from.path))) {
+    if ((await entryIn(from.backend, parent)) === undefined) continue
+    for await (const { type, path } of from.backend.list(parent, { order: 'any' })) {
+      if (type === 'container') await carryQuota({ ...from, path }, { ...to, path }, context)
+    }
+  }
+}
+
 /** What a container may hold, where its storage has it so. What a storage tells of a path may be the quota of what that is in. */
 async function carryQuota(from: Side, to: Side, { log }: JobContext): Promise<void> {
   const [own, above] = [await from.backend.usage(from.path), await from.backend.usage(parentOf(from.path))]
   const isAbove = own.quota === above.quota && own.used === above.used && own.files === above.files
   if (own.quota === null || isAbove) return
-  if (to.backend.capabilities.quota) await to.backend.setQuota(to.path, own.quota)
-  else log.warn({ path: from.path, quota: own.quota }, 'the storage that keeps it now has no quotas')
+  try {
+    await to.backend.setQuota(to.path, own.quota)
+  } catch (error) {
+    if (!isFault(error, 'OperationNotSupported')) throw error
+    log.warn({ path: from.path, quota: own.quota }, 'the storage that keeps it now has no quota for it')
+  }
 }
 
 function storageOf(profiles: Profiles, name: string): Backend {

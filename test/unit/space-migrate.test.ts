@@ -261,6 +261,25 @@ void t.test('a quota comes along, where the other storage has quotas', async (t)
   t.same((await fast.usage(at('/home'))).quota, null, 'and there alone')
 })
 
+void t.test(
+  'those of allocations within it come along, and one that cannot stand there keeps nothing back',
+  async (t) => {
+    const { space, main, fast } = await two()
+    await main.setQuota(at('/home/alice'), 1_000_000)
+    t.notOk((await new Migration().run(space, { target: '/home' })).error)
+    t.equal((await fast.usage(at('/home/alice/a'))).quota, 1_000_000)
+    t.equal((await fast.usage(at('/home/bob'))).quota, null)
+    const none = async (): Promise<never> => {
+      throw new Fault('OperationNotSupported', 'not on that container')
+    }
+    const other = await two()
+    Object.assign(other.fast, { setQuota: none })
+    await other.main.setQuota(at('/home/alice'), 1_000_000)
+    t.notOk((await new Migration().run(other.space)).error)
+    t.same(await names(other.fast), NAMES)
+  },
+)
+
 void t.test('a tree with names that no node can have stays', async (t) => {
   const { dir: root, dispose } = directory()
   const backend = new PosixBackend({ root, ids: posixIds, mode: 'unprivileged', allocationParents: [] })
