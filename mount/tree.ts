@@ -1,7 +1,7 @@
 // The tree as the kernel walks it, over the gateway: names, attributes, what may be believed and for how long. Over 400 lines: all of it hangs on one sequence of own changes.
 import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { Fault, isFault } from '../src/vospace/fault.ts'
-import { isWithin, type NodePath } from '../src/vospace/path.ts'
+import { checkName, isWithin, type NodePath } from '../src/vospace/path.ts'
 import { InodeTable, type Inode } from './cache.ts'
 import { now } from './content.ts'
 import { type Doubts } from './doubts.ts'
@@ -218,6 +218,8 @@ export class Tree {
       const known = this.table.child(parent, name)
       if (known?.isNew === true) return known
       if (known !== undefined && this.freshFor(known) > 0 && known.fetched > this.#doubted) return known
+      // a page knows of no name that cannot be, and would say that it is absent
+      checkName(name)
       const ahead = await this.lookAhead?.find(parent, name, this.#doubted)
       if (ahead !== undefined && ahead !== 'absent') return ahead
       const tick = this.#tick

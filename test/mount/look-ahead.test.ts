@@ -191,3 +191,11 @@ t.test('a folder that was moved has no page of where it was', async (t) => {
   walked.remote.write(`${HOME}/moved/none`, 'there')
   t.equal((await walked.find('/moved/none')).entry.size, 5)
 })
+
+t.test('a name that is too long is no absent one', async (t) => {
+  const walked = await folder(t)
+  await walked.mkdir('new')
+  const made = await walked.find('/new')
+  t.equal(await errnoOf(walked.tree.lookup(made, 'x'.repeat(256))), 'ENAMETOOLONG')
+  t.equal(await walked.tree.lookup(made, 'x'.repeat(255)), undefined)
+})
