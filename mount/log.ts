@@ -1,6 +1,6 @@
 // The driver's log: lines of time, message and error, for people.
-import { type Logger as FuseLogger } from './fuse/session.ts'
-import { type Logger as ClientLogger } from './connections.ts'
+import type { Logger as FuseLogger } from './fuse/session.ts'
+import type { Logger as ClientLogger } from './connections.ts'
 
 export interface DriverLog extends FuseLogger, ClientLogger {
   info(message: string): void

@@ -1,7 +1,8 @@
 /** The part of the composition root that is about the audit: where it goes, and how its trouble is told. */
 import { type Logger } from 'pino'
 import { AuditLog } from './audit-log.ts'
-import { ConfigError, type Config } from './config.ts'
+import { type Config } from './config.ts'
+import { ConfigError } from './environment.ts'
 import { type Availability } from './health.ts'
 import { originOf } from './http/origin.ts'
 import { type Audit, type AuditEvent } from './identity/audit.ts'

@@ -20,7 +20,8 @@ import {
   type PresignedConfig,
   type S3BackendConfig,
 } from './config-backends.ts'
-import { ConfigError, type Config } from './config.ts'
+import { type Config } from './config.ts'
+import { ConfigError } from './environment.ts'
 import { openStore, type Store } from './store/store.ts'
 import { isFault } from './vospace/fault.ts'
 import { isWithin, type NodePath } from './vospace/path.ts'

@@ -1,7 +1,8 @@
 /** The part of the composition root that is about numbers of users and groups which another service gives. */
 import { readFile } from 'node:fs/promises'
 import { type Logger } from 'pino'
-import { ConfigError, type Config } from './config.ts'
+import { type Config } from './config.ts'
+import { ConfigError } from './environment.ts'
 import { PosixMapper } from './identity/posix-mapper.ts'
 import { type GroupNames } from './space/space.ts'
 import { type Store } from './store/store.ts'

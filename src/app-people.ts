@@ -1,7 +1,8 @@
 /** The part of the composition root that is about people: those whom the configuration names, the life of accounts, and limits. */
 import { type LastingGroups } from './app-groups.ts'
 import { folderOf } from './app-backends.ts'
-import { ConfigError, type Config } from './config.ts'
+import { type Config } from './config.ts'
+import { ConfigError } from './environment.ts'
 import { Traffic, type TrafficLog } from './http/limits.ts'
 import { Accounts, canonicalIdentity } from './identity/accounts.ts'
 import { type Audit } from './identity/audit.ts'

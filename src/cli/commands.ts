@@ -1,5 +1,5 @@
 /** How a command is found and run. */
-import { ConfigError, version } from '../config.ts'
+import { ConfigError, version } from '../environment.ts'
 import { Fault } from '../vospace/fault.ts'
 import { complain, say, UsageError, type Command } from './command.ts'
 

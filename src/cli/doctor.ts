@@ -1,7 +1,7 @@
 /** `karst doctor`: whether a container has what programs need, and what to do about what is missing. */
 import { thisContainer } from '../../mount/session/container.ts'
 import { examine, type Finding } from '../../mount/session/doctor.ts'
-import { toldEnvironment } from '../config.ts'
+import { toldEnvironment } from '../environment.ts'
 import { columns, readWords, say, type Command } from './command.ts'
 import { printable } from './service.ts'
 

@@ -1,6 +1,6 @@
 /** `mount -t karst`, fstab: the words that mount(8) gives to its helpers (mount(8), "External helpers") as those of `karst mount`. */
 import { type MountCommandOptions } from '../../mount/command.ts'
-import { mountEnvironment } from '../config.ts'
+import { mountEnvironment } from '../environment.ts'
 import { complain, UsageError, type Command } from './command.ts'
 import { credentialOf } from './service.ts'
 

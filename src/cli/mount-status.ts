@@ -2,7 +2,7 @@
 import { resolve } from 'node:path'
 import { askDriver, type ControlReply, type MountStatus } from '../../mount/control.ts'
 import { socketOf } from '../../mount/state.ts'
-import { mountEnvironment } from '../config.ts'
+import { mountEnvironment } from '../environment.ts'
 import { complain, readWords, say } from './command.ts'
 
 /** Milliseconds. */

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path'
 import { mountCommand, umountCommand } from '../../mount/command.ts'
 import { mountAt } from '../../mount/fuse/mountinfo.ts'
-import { mountEnvironment } from '../config.ts'
+import { mountEnvironment } from '../environment.ts'
 import { complain, readWords, say, UsageError, type Command } from './command.ts'
 import { credentialOf } from './service.ts'
 

@@ -1,7 +1,7 @@
 /** `karst proxy delegate`: lets a gateway act for its user at other services, by IVOA Credential Delegation Protocol 1.0 (auth.md C2). */
 import { readFile } from 'node:fs/promises'
 import { request } from 'node:https'
-import { mountEnvironment, proxyEnvironment } from '../config.ts'
+import { mountEnvironment, proxyEnvironment } from '../environment.ts'
 import { requestedKey } from '../identity/certificate-request.ts'
 import { mintProxy } from '../identity/mint.ts'
 import { type Credential, readCredential } from '../identity/pem.ts'

@@ -1,6 +1,6 @@
 /** `karst proxy info` and `destroy`: what the proxy says of itself, an answer for scripts, and its end. */
 import { lstat, stat } from 'node:fs/promises'
-import { proxyEnvironment } from '../config.ts'
+import { proxyEnvironment } from '../environment.ts'
 import { parseCredential, readCredential } from '../identity/pem.ts'
 import { wipe } from '../identity/private-file.ts'
 import { describeCredential, type ProxyReport } from '../identity/proxy-report.ts'

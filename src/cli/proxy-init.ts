@@ -1,7 +1,7 @@
 /** `karst proxy init`: a proxy from a longer-lived credential, into the file where programs look for it. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { proxyEnvironment } from '../config.ts'
+import { proxyEnvironment } from '../environment.ts'
 import { type CredentialFiles, readCredentialFiles } from '../identity/credential-source.ts'
 import { createProxy, type KeyKind } from '../identity/mint.ts'
 import { OID } from '../identity/oid.ts'

@@ -1,6 +1,6 @@
 /** `karst proxy renew`: for cron. A new proxy before the old one ends, of the same kind and person; on failure the old one stays. */
 import { existsSync, realpathSync } from 'node:fs'
-import { proxyEnvironment } from '../config.ts'
+import { proxyEnvironment } from '../environment.ts'
 import { readCredential, writeCredential } from '../identity/pem.ts'
 import { describeCredential, type ProxyReport } from '../identity/proxy-report.ts'
 import { Fault } from '../vospace/fault.ts'

@@ -2,8 +2,7 @@
 import { lstatSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { request } from 'node:https'
-import { locate } from '../../mount/locate.ts'
-import { mountEnvironment, proxyEnvironment } from '../config.ts'
+import { mountEnvironment, proxyEnvironment } from '../environment.ts'
 import { Fault, FAULTS, isFault, type FaultName } from '../vospace/fault.ts'
 import { UsageError } from './command.ts'
 
@@ -38,6 +37,7 @@ export async function serviceOf(uri: string, options: ServiceOptions): Promise<{
   const credential = credentialIn(options)
   const ca = authoritiesIn(options)
   const named = options.url ?? (options.registry === undefined ? mountEnvironment().url : undefined)
+  const { locate } = await import('../../mount/locate.ts')
   const { url, path } = await locate({
     uri,
     ...(named !== undefined && { url: named }),

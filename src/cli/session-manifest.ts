@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Ajv } from 'ajv'
 import { parse } from 'yaml'
 import { type Manifest } from '../../mount/session/plan.ts'
-import { PACKAGE_ROOT } from '../config.ts'
+import { PACKAGE_ROOT } from '../environment.ts'
 import { Fault } from '../vospace/fault.ts'
 
 /** JSON or YAML, which JSON is too. InvalidArgument with every mistake. */

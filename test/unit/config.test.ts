@@ -3,15 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import {
-  ConfigError,
-  loadConfig,
-  quickstartEnvironment,
-  readConfig,
-  standApart,
-  version,
-  type ConfigDocument,
-} from '../../src/config.ts'
+import { loadConfig, readConfig, standApart, type ConfigDocument } from '../../src/config.ts'
+import { ConfigError, quickstartEnvironment, version } from '../../src/environment.ts'
 
 const good = (): ConfigDocument => ({
   service: { resourceId: 'ivo://karst.local/karst', url: 'https://karst.example.org:8443/karst' },

@@ -5,7 +5,7 @@ import t from 'tap'
 import { thisContainer } from '../../mount/session/container.ts'
 import { examine, type Container, type Finding } from '../../mount/session/doctor.ts'
 import { tryRecordLock } from '../../src/libc/record-lock.ts'
-import { toldEnvironment } from '../../src/config.ts'
+import { toldEnvironment } from '../../src/environment.ts'
 import { Fault } from '../../src/vospace/fault.ts'
 
 const URI = 'vos://karst.local~karst/home/alice'
