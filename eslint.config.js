@@ -24,12 +24,12 @@ export default tseslint.config(
       ],
       'no-restricted-properties': [
         'error',
-        { object: 'process', property: 'env', message: 'Only src/config.ts reads the environment.' },
+        { object: 'process', property: 'env', message: 'Only src/environment.ts reads the environment.' },
       ],
       eqeqeq: 'error',
     },
   },
-  { files: ['src/config.ts', 'test/**'], rules: { 'no-restricted-properties': 'off' } },
+  { files: ['src/environment.ts', 'test/**'], rules: { 'no-restricted-properties': 'off' } },
   {
     files: ['test/**'],
     rules: {

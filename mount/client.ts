@@ -43,27 +43,21 @@ const GREETING = 10
  * OperationNotSupported for another version of the mount API, ServiceBusy where nothing answers.
  */
 export async function connect(options: ConnectOptions): Promise<Client> {
-  await greet(options)
-  return new Client(options)
-}
-
-/** Who the gateway says it is, and who we are to it. */
-export async function greet(options: ConnectOptions): Promise<Identity> {
-  const client = new Client({ ...options, timeLimit: Math.min(GREETING, options.timeLimit ?? GREETING) })
+  const client = new Client(options)
   try {
-    return await client.identity()
+    await client.greet()
+    return client
   } catch (error) {
-    if (!isFault(error, 'ServiceBusy')) throw error
-    const advice = `is the gateway running at ${options.url}?`
-    throw new Fault('ServiceBusy', `${error.detail}; ${advice}`, { errno: error.errno, cause: error })
-  } finally {
     await client.close()
+    throw error
   }
 }
 
 export class Client implements Remote {
   readonly #connections: Connections
   readonly #exchange: Exchange
+  readonly #greeting: Exchange
+  readonly #url: string
   /** path of the mount API, no slash at the end */
   readonly #base: string
   readonly leases: LeaseCalls
@@ -79,12 +73,25 @@ export class Client implements Remote {
     const credential = { certificate, tokenFile, trusted }
     this.#connections = new Connections({ origin, ...credential, patience, logger, ...(ca !== undefined && { ca }) })
     this.#exchange = new Exchange(this.#connections, timeLimit, logger)
+    this.#greeting = new Exchange(this.#connections, Math.min(GREETING, timeLimit), logger)
+    this.#url = url
     this.#base = `${pathname.replace(/\/+$/, '')}/fs/v1`
     this.leases = this.feed = leaseCalls(this.#exchange, this.#base, this.#exchange.mount, timeLimit)
   }
 
   identity(): Promise<Identity> {
     return this.#get('', {}, identityFrom)
+  }
+
+  /** Who the gateway says it is, and who we are to it. As `connect` refuses. */
+  async greet(): Promise<Identity> {
+    try {
+      return await this.#greeting.send({ method: 'GET', target: this.#target('', {}), accept: json(identityFrom) })
+    } catch (error) {
+      if (!isFault(error, 'ServiceBusy')) throw error
+      const advice = `is the gateway running at ${this.#url}?`
+      throw new Fault('ServiceBusy', `${error.detail}; ${advice}`, { errno: error.errno, cause: error })
+    }
   }
 
   entry({ path, id }: RemoteRef): Promise<SeenEntry> {

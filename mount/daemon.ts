@@ -8,7 +8,7 @@ import { Fault } from '../src/vospace/fault.ts'
 import { nodePath } from '../src/vospace/path.ts'
 import { parseVosUri, service } from '../src/vospace/uri.ts'
 import { BlockStore, roomFor } from './block-store.ts'
-import { Client, greet, type ConnectOptions } from './client.ts'
+import { Client, type ConnectOptions } from './client.ts'
 import { listenForControl, reachable } from './control.ts'
 import { type ControlReply, type ControlRequest, type MountRequest, type MountStatus } from './control.ts'
 import { closeDevice, type DescriptorStore } from './fuse/descriptor-store.ts'
@@ -59,11 +59,11 @@ export class Driver {
     const { url, path: root } = await locate(request)
     const log = notingLog(this.#log)
     const gateway = gatewayOf(request, url, log)
-    checkService(request.uri, await greet(gateway), url)
     const remote = new Client(gateway)
     const { command: _, device, ...asked } = request
     const survival = this.#store && { store: this.#store, request: asked, url }
     try {
+      checkService(request.uri, await remote.greet(), url)
       const fd = device === undefined ? undefined : await this.#devices?.take(device)
       return await this.serve(remote, root, request, {
         ...(survival !== undefined && { survival }),

@@ -1,5 +1,7 @@
 // One mount: a tree of the gateway on a directory, served until it is unmounted.
 import { randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type NodePath } from '../src/vospace/path.ts'
 import { type MountRequest, type MountStatus } from './control.ts'
 import { type DescriptorStore } from './fuse/descriptor-store.ts'
@@ -231,6 +233,20 @@ export interface Unmounted {
   readonly isInUse: boolean
 }
 
+/**
+ * Whether a file system that was unmounted here is still mounted elsewhere after so many milliseconds: the kernel lists it as long. Not once `ended`
+ * has resolved: the number of the device may be another's then.
+ */
+async function isKept(device: string, patience: number, ended: Promise<void>): Promise<boolean> {
+  const until = performance.now() + patience
+  const over = ended.then(() => true)
+  while (existsSync(`/sys/class/bdi/${device}`)) {
+    if (await Promise.race([over, sleep(50, false)])) return false
+    if (performance.now() > until) return true
+  }
+  return false
+}
+
 interface MountedParts {
   readonly tree: Tree
   readonly files: Files
@@ -290,14 +306,16 @@ export class Mounted {
 
   /**
    * Sends what waits, then takes the mount away; one that is still in use after `patience` milliseconds is detached and goes
-   * on serving those who have files open. What the gateway has not answered after `limit` milliseconds is given up: files are
+   * on serving those who have files open, and containers that have it in a mount namespace of theirs. What the gateway has not answered after `limit` milliseconds is given up: files are
    * kept then, programs that wait get EIO.
    */
   async unmount(patience = PATIENCE, limit = UNMOUNT_LIMIT): Promise<Unmounted> {
     const giveUp = setTimeout(() => this.#remote.abandon?.(), limit)
     try {
       const unsent = await this.#files.drain()
-      const isInUse = await this.#detach(performance.now() + patience)
+      const device = (await mountAt(this.dir))?.device
+      const isDetached = await this.#detach(performance.now() + patience)
+      const isInUse = isDetached || (device !== undefined && (await isKept(device, patience, this.ended)))
       if (!isInUse) await this.ended
       return { unsent, isInUse }
     } finally {

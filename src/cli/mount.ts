@@ -10,7 +10,7 @@ export const mount: Command = {
   name: 'mount',
   usage:
     'karst mount vos://AUTHORITY~SERVICE/PATH DIR [--certificate PEM | --token-file FILE] [--ca PEM]\n' +
-    '                   [--registry URL | --url URL] [--read-only] [--allow-other | --trusted] [--foreground]\n' +
+    '                   [--registry URL | --url URL] [--read-only] [--allow-other | --trusted] [--uid N] [--gid N] [--foreground]\n' +
     '                   [--timeout SECONDS] [--ttl SECONDS] [--fd N]\n' +
     '       karst mount status [DIR] [--json]',
   summary:
@@ -32,6 +32,8 @@ export const mount: Command = {
         timeout: { type: 'string' },
         ttl: { type: 'string' },
         fd: { type: 'string' },
+        uid: { type: 'string' },
+        gid: { type: 'string' },
       },
       { min: 2, max: 2 },
     )
@@ -53,6 +55,8 @@ export const mount: Command = {
       ...(values.timeout !== undefined && { timeout: seconds('timeout', values.timeout) }),
       ...(values.ttl !== undefined && { ttl: seconds('ttl', values.ttl) }),
       ...(values.fd !== undefined && { fd: descriptor(values.fd) }),
+      ...(values.uid !== undefined && { uid: id('uid', values.uid) }),
+      ...(values.gid !== undefined && { gid: id('gid', values.gid) }),
       ...(values.registry !== undefined && { registry: values.registry }),
       ...(url !== undefined && { url }),
     })
@@ -65,6 +69,12 @@ function seconds(option: string, text: string): number {
   if (!/^\d+(\.\d+)?$/.test(text) || value === 0)
     throw new UsageError(`--${option} ${text}: seconds are a number above 0`)
   return value
+}
+
+function id(option: string, text: string): number {
+  if (!/^\d{1,10}$/.test(text) || Number(text) > 0xffff_fffe)
+    throw new UsageError(`--${option} ${text}: as whose the files are shown, a number`)
+  return Number(text)
 }
 
 function descriptor(text: string): number {

@@ -1,7 +1,7 @@
 /** Talking to a gateway as a user does: where it is and with what credential, the same options for every command that does so. */
 import { lstatSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { request } from 'node:https'
+import { Agent, request } from 'node:https'
 import { mountEnvironment, proxyEnvironment } from '../environment.ts'
 import { Fault, FAULTS, isFault, type FaultName } from '../vospace/fault.ts'
 import { UsageError } from './command.ts'
@@ -47,9 +47,28 @@ export async function serviceOf(uri: string, options: ServiceOptions): Promise<{
   return { ask: await asking(url, credential, ca), path }
 }
 
-/** The service at --url or KARST_URL: for what is about no node. UsageError without either, or without a credential. */
-export async function serviceAt(options: ServiceOptions): Promise<Ask> {
-  return asking(placeOf(options), credentialIn(options), authoritiesIn(options))
+/**
+ * The service at --url or KARST_URL: for what is about no node. UsageError without either, or without a credential. `agent`: connections that
+ * several calls may share; each call has its own without.
+ */
+export async function serviceAt(options: ServiceOptions, agent?: Agent): Promise<Ask> {
+  return asking(placeOf(options), credentialIn(options), authoritiesIn(options), agent)
+}
+
+/** Milliseconds for which a connection is kept, and a credential is not read again. */
+const KEPT = 4000
+
+/** The same, for calls that come in bursts, now and in hours: those of a burst share a handshake, and the credential is as it is then. */
+export function burstsAt(options: ServiceOptions, kept = KEPT): Ask {
+  let last: { readonly ask: Promise<Ask>; readonly until: number } | undefined
+  return async (...call) => {
+    if (last === undefined || performance.now() > last.until) {
+      // one at a time: a second handshake takes longer than the call before
+      const agent = new Agent({ keepAlive: true, maxSockets: 1, timeout: kept })
+      last = { ask: serviceAt(options, agent), until: performance.now() + kept }
+    }
+    return (await last.ask)(...call)
+  }
 }
 
 /** A text of that type, at --url or KARST_URL, as `serviceAt`. */
@@ -109,11 +128,11 @@ const credentialIn = ({ certificate, 'token-file': tokenFile }: ServiceOptions):
 /** Names are anything: what would speak to the terminal is escaped. */
 export const printable = (path: string): string => path.replace(/[\p{Cc}\p{Cf}]/gu, (one) => encodeURIComponent(one))
 
-async function asking(url: string, credential: CredentialFiles, ca: string | undefined): Promise<Ask> {
+async function asking(url: string, credential: CredentialFiles, ca: string | undefined, agent?: Agent): Promise<Ask> {
   const secrets = await secretsWith(credential, ca)
   return (method, path, document) => {
     const headers = document === undefined ? {} : { 'Content-Type': 'application/json' }
-    return exchange(url, path, { method, headers, secrets, document }, answerOf)
+    return exchange(url, path, { method, headers, secrets, document, agent }, answerOf)
   }
 }
 
@@ -129,6 +148,7 @@ interface Sent {
   readonly headers: Readonly<Record<string, string>>
   readonly secrets: Secrets
   readonly document?: object | undefined
+  readonly agent?: Agent | undefined
 }
 
 const NAME_ITS_CA = 'no CA known here has issued its certificate: name its CA by --ca PEM or KARST_CA'
@@ -153,13 +173,13 @@ function mended({ code = '', message }: NodeJS.ErrnoException): string {
 function exchange<T>(
   url: string,
   path: string,
-  { method, headers, secrets, document }: Sent,
+  { method, headers, secrets, document, agent }: Sent,
   read: (status: number, text: string) => T,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const failed = (error: NodeJS.ErrnoException): void =>
       reject(new Fault('ServiceBusy', `${url}: ${mended(error)}`, { cause: error }))
-    const options = { method, agent: false, ...secrets, headers: { ...headers, ...secrets.headers } }
+    const options = { method, agent: agent ?? false, ...secrets, headers: { ...headers, ...secrets.headers } }
     const sent = request(url + path, options, (reply) => {
       const parts: Buffer[] = []
       reply.on('data', (part: Buffer) => parts.push(part))

@@ -11,7 +11,7 @@ import { type Way, WAYS, wayFor } from '../../mount/session/ways.ts'
 import { mountEnvironment, sessionEnvironment } from '../environment.ts'
 import { complain, readWords, UsageError, type Command } from './command.ts'
 import { hoursIn } from './proxy-hours.ts'
-import { credentialOf, named, SERVICE_OPTIONS, serviceAt } from './service.ts'
+import { burstsAt, credentialOf, named, SERVICE_OPTIONS, serviceAt } from './service.ts'
 
 const OPTIONS = {
   ...SERVICE_OPTIONS,
@@ -74,7 +74,7 @@ async function start(values: Values, way: Way, command: readonly string[]): Prom
     ...(credential.tokenFile !== undefined && { tokenFile: resolve(credential.tokenFile) }),
     ...(runtime !== undefined && { runtime }),
     ...(values.timeout !== undefined && { timeout: secondsIn(values.timeout) }),
-    ask: await serviceAt(values),
+    ask: burstsAt(values),
     proxyHours: hours,
     stateDir: environment.state,
     binds: bindsIn(values.bind ?? []),

@@ -12,6 +12,7 @@ interface Written {
   administrators?: string[]
 }
 
+const notRoot = process.getuid?.() === 0 ? false : 'owners and ACLs are true on disk for root only'
 const karst = new Quickstart(['--no-mount'])
 const fast = join(karst.folder, 'fast')
 const file = join(karst.state, 'config.json')
@@ -73,6 +74,26 @@ t.test('what is kept elsewhere is listed, and says which storage is lost', async
   t.match((await ask('alice', '/availability')).body.toString(), /<vosi:available>true</)
 })
 
+/** Where a node that has the file systems of all storages finds a partition of alice's; undefined: nowhere. */
+async function bound(partition: object): Promise<string | undefined> {
+  const body = JSON.stringify({ session: 's', bind: ['main', 'fast'], ...partition })
+  const answer = await ask('alice', '/partitions', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body,
+  })
+  const { bind } = JSON.parse(answer.body.toString()) as { bind?: { backend: string; path: string } }
+  return bind === undefined ? undefined : join(written().backends[bind.backend]?.root ?? '', bind.path)
+}
+
+t.test('a partition is bound from the storage that keeps it, wherever that stands', { skip: notRoot }, async (t) => {
+  t.equal(await bound({ partition: 'scratch' }), join(fast, 'scratch/alice~s'))
+  t.ok(existsSync(join(fast, 'scratch/alice~s')))
+  t.equal(await bound({ partition: 'home' }), join(written().backends['main']?.root ?? '', 'home/alice'))
+  t.equal(await bound({ partition: 'home', bind: ['fast'] }), undefined, 'not from one that the node has not')
+  t.equal(await bound({ partition: 'vos://karst.local~karst/' }), undefined, 'nor what is in several storages')
+})
+
 t.test('a home is brought to another storage, and stays there over a restart', async (t) => {
   t.equal((await ask('alice', '/files/home/alice/kept', { method: 'PUT', body: 'as it was' })).status, 201)
   t.match(await migrate('alice', '/home/alice', 'fast'), { code: 1, stderr: /PermissionDenied/ })
@@ -85,6 +106,7 @@ t.test('a home is brought to another storage, and stays there over a restart', a
     t.notOk(existsSync(join(written().backends['main']?.root ?? '', 'home/alice')))
   }
   await look()
+  if (notRoot === false) t.equal(await bound({ partition: 'home' }), join(fast, 'home/alice'))
   await stop('SIGKILL')
   await serve()
   await look()
