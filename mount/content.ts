@@ -333,7 +333,12 @@ export class Content {
 
   /** Makes a new file at the gateway, without its bytes. Throws what the gateway refuses; then it is as it was. */
   async establish(): Promise<void> {
-    if (this.#isNew) await this.#host.turns.take(() => this.#establish())
+    if (!this.#isNew) return
+    await this.#host.turns.take(() => this.#establish())
+    // what was written meanwhile may leave now: no other write may follow
+    const spool = this.#spool
+    if (!this.#isNew && spool !== undefined && this.#isGrowing(this.#length))
+      this.#streaming.grown(spool, this.#length, this.#base.version)
   }
 
   /** As establish, for nobody in particular: whatever is the matter, the flush meets it again. */
