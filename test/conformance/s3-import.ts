@@ -63,7 +63,15 @@ class Others {
     const head = await this.#bucket.head(this.prefix + key)
     if (head === undefined) return undefined
     if (head.size === 0) return ''
-    const body = await this.#bucket.get(this.prefix + key, null, 0, head.size)
+    let body
+    try {
+      body = await this.#bucket.get(this.prefix + key, null, 0, head.size)
+    } catch (error) {
+      // it may have gone since the look at its head
+      if (isFault(error, 'TransferFailed') && (await this.#bucket.head(this.prefix + key)) === undefined)
+        return undefined
+      throw error
+    }
     return Buffer.concat((await body.toArray()) as Buffer[]).toString('latin1')
   }
 
