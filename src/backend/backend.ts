@@ -14,6 +14,7 @@ import { type Access, type Entry, type NodeType } from '../vospace/node.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { type AclKind } from '../vospace/posix-acl.ts'
 import { type Imports } from './imports.ts'
+import { type Snapshots } from './snapshots.ts'
 
 export {
   type ImportCounts,
@@ -24,6 +25,7 @@ export {
   type LeftOut,
   type LeftOutReason,
 } from './imports.ts'
+export { type Snapshot, type Snapshots } from './snapshots.ts'
 
 export interface Backend {
   readonly capabilities: Capabilities
@@ -231,26 +233,6 @@ export interface Trash {
   sweep(keeper: NodePath, before: number): Promise<number>
   /** Where something may wait. */
   keepers(): AsyncIterable<NodePath>
-}
-
-/**
- * Allocations as they were. OperationNotSupported for what is no allocation, InvalidArgument for what is no name of a snapshot (1 to 64 letters, digits,
- * `.`, `_`, `-`), NodeNotFound for one that is not there.
- */
-export interface Snapshots {
-  /** The oldest first. */
-  list(allocation: NodePath): Promise<readonly Snapshot[]>
-  /** From one moment to the next, of everything in it. DuplicateNode, QuotaExceeded (the store keeps no more). */
-  make(allocation: NodePath, name: string): Promise<Snapshot>
-  remove(allocation: NodePath, name: string): Promise<void>
-  /** The namespace with that allocation as it was, under the paths that its nodes had; what would change something is refused. */
-  at(allocation: NodePath, name: string): Promise<Backend>
-}
-
-export interface Snapshot {
-  readonly name: string
-  /** milliseconds since 1970 */
-  readonly created: number
 }
 
 /** What this store can do. `false` means: the call refuses with OperationNotSupported, and nothing is emulated. */
