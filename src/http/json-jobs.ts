@@ -24,6 +24,8 @@ export interface JsonJobs {
   readonly admin: boolean
   /** What the job is to know. Throws Fault. */
   readonly parameters: (given: Fields) => Readonly<Record<string, string>>
+  /** What is shown of one beside its id, phase, count and error. */
+  readonly more?: (job: Job) => object
 }
 
 export function jsonJobs(app: FastifyInstance, context: HttpContext, jobs: JsonJobs): void {
@@ -32,11 +34,11 @@ export function jsonJobs(app: FastifyInstance, context: HttpContext, jobs: JsonJ
     const job = jobOf(context, request, jobs)
     const seconds = Math.min(parametersOf(request.raw).count('wait') ?? 0, MAX_WAIT)
     if (seconds > 0) await services.jobs.wait(job.id, seconds * 1000, job.phase, clientGone(reply.raw))
-    return json(reply, 200, rowOf(jobOf(context, request, jobs)))
+    return json(reply, 200, rowOf(jobOf(context, request, jobs), jobs))
   }
   const abort: Handler = async (request, reply) => {
     services.jobs.abort(jobOf(context, request, jobs).id)
-    return json(reply, 200, rowOf(jobOf(context, request, jobs)))
+    return json(reply, 200, rowOf(jobOf(context, request, jobs), jobs))
   }
   const begin: Handler = async (request, reply) => {
     const { caller } = request
@@ -64,7 +66,12 @@ export async function jsonFields(
   return new Fields(body, allowed)
 }
 
-function jobOf({ services }: HttpContext, { params, caller }: FastifyRequest, { kind, admin }: JsonJobs): Job {
+/** NodeNotFound: none of that kind is the caller's. */
+export function jobOf(
+  { services }: HttpContext,
+  { params, caller }: FastifyRequest,
+  { kind, admin }: Pick<JsonJobs, 'kind' | 'admin'>,
+): Job {
   const { id } = params as { id: string }
   const job = services.jobs.get(id)
   const isTheirs = admin ? caller.admin : caller.user !== undefined && job?.owner === caller.user
@@ -72,12 +79,10 @@ function jobOf({ services }: HttpContext, { params, caller }: FastifyRequest, { 
   throw new Fault('NodeNotFound', `there is no job with the id ${id}`)
 }
 
-const rowOf = ({ id, phase, progress, error }: Job): object => ({
-  id,
-  phase,
-  done: progress?.done ?? 0,
-  ...(error !== undefined && { error }),
-})
+function rowOf(job: Job, { more }: JsonJobs): object {
+  const { id, phase, progress, error } = job
+  return { id, phase, done: progress?.done ?? 0, ...more?.(job), ...(error !== undefined && { error }) }
+}
 
 export const json = (reply: FastifyReply, status: number, document: object): FastifyReply =>
   answer(reply, status, JSON_TYPE, JSON.stringify(document))
