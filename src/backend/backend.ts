@@ -14,7 +14,7 @@ import { type Access, type Entry, type NodeType } from '../vospace/node.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { type AclKind } from '../vospace/posix-acl.ts'
 import { type Imports } from './imports.ts'
-import { type Snapshots } from './snapshots.ts'
+import { type TrashNote } from './trash.ts'
 
 export {
   type ImportCounts,
@@ -25,7 +25,7 @@ export {
   type LeftOut,
   type LeftOutReason,
 } from './imports.ts'
-export { type Snapshot, type Snapshots } from './snapshots.ts'
+export { type TrashNote } from './trash.ts'
 
 export interface Backend {
   readonly capabilities: Capabilities
@@ -190,21 +190,6 @@ export interface Held {
   release(): void
 }
 
-/** What is written down of a deletion. */
-export interface TrashNote {
-  /** 1 to 64 letters, digits, `-` and `_` */
-  readonly id: string
-  /** where it stood */
-  readonly path: NodePath
-  readonly type: NodeType
-  /** milliseconds since 1970 */
-  readonly deleted: number
-  /** who deleted it; undefined: not known any more */
-  readonly by?: string
-  /** how many nodes, itself included; undefined: nobody counted */
-  readonly nodes?: number
-}
-
 /**
  * Where deleted nodes wait until they come back or their time is over; kept by the backend because it is one rename there. What waits counts in
  * the usage of the allocation it was taken from.
@@ -233,6 +218,26 @@ export interface Trash {
   sweep(keeper: NodePath, before: number): Promise<number>
   /** Where something may wait. */
   keepers(): AsyncIterable<NodePath>
+}
+
+/**
+ * Allocations as they were. OperationNotSupported for what is no allocation, InvalidArgument for what is no name of a snapshot (1 to 64 letters, digits,
+ * `.`, `_`, `-`), NodeNotFound for one that is not there.
+ */
+export interface Snapshots {
+  /** The oldest first. */
+  list(allocation: NodePath): Promise<readonly Snapshot[]>
+  /** From one moment to the next, of everything in it. DuplicateNode, QuotaExceeded (the store keeps no more). */
+  make(allocation: NodePath, name: string): Promise<Snapshot>
+  remove(allocation: NodePath, name: string): Promise<void>
+  /** The namespace with that allocation as it was, under the paths that its nodes had; what would change something is refused. */
+  at(allocation: NodePath, name: string): Promise<Backend>
+}
+
+export interface Snapshot {
+  readonly name: string
+  /** milliseconds since 1970 */
+  readonly created: number
 }
 
 /** What this store can do. `false` means: the call refuses with OperationNotSupported, and nothing is emulated. */

@@ -13,26 +13,6 @@ import {
   type Ref,
 } from './backend.ts'
 
-/**
- * Allocations as they were. OperationNotSupported for what is no allocation, InvalidArgument for what is no name of a snapshot (1 to 64 letters, digits,
- * `.`, `_`, `-`), NodeNotFound for one that is not there.
- */
-export interface Snapshots {
-  /** The oldest first. */
-  list(allocation: NodePath): Promise<readonly Snapshot[]>
-  /** From one moment to the next, of everything in it. DuplicateNode, QuotaExceeded (the store keeps no more). */
-  make(allocation: NodePath, name: string): Promise<Snapshot>
-  remove(allocation: NodePath, name: string): Promise<void>
-  /** The namespace with that allocation as it was, under the paths that its nodes had; what would change something is refused. */
-  at(allocation: NodePath, name: string): Promise<Backend>
-}
-
-export interface Snapshot {
-  readonly name: string
-  /** milliseconds since 1970 */
-  readonly created: number
-}
-
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
 /** InvalidArgument for what is no name of a snapshot. */
