@@ -1,15 +1,13 @@
 /** `karst import`: the objects of a bucket become nodes under their own keys, over HTTPS, as an administrator. */
 import { complain, readWords, say, UsageError, type Command } from './command.ts'
+import { endOf, ended, type JobRow } from './job.ts'
 import { type Ask, printable, SERVICE_OPTIONS, SERVICE_USAGE, serviceOf } from './service.ts'
 
 const OPTIONS = { ...SERVICE_OPTIONS, writable: { type: 'boolean' }, forget: { type: 'boolean' } } as const
 
-interface Row {
-  readonly phase: string
-  /** objects met; nodes forgotten */
-  readonly done: number
+/** `done`: objects met; nodes forgotten */
+interface Row extends JobRow {
   readonly counts?: Readonly<Record<'objects' | 'added' | 'changed' | 'removed' | 'leftOut', number>>
-  readonly error?: string
 }
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -21,8 +19,6 @@ const REASONS: Readonly<Record<string, string>> = {
   prefix: 'its key is the container of others',
   reserved: 'its key has a reserved name',
 }
-
-const GOING = ['PENDING', 'QUEUED', 'EXECUTING']
 
 export const importCommand: Command = {
   name: 'import',
@@ -41,11 +37,12 @@ export const importCommand: Command = {
     const { ask, path } = await serviceOf(uri, values)
     const what = forget ? { forget } : { source, writable: values.writable === true }
     const { job } = (await ask('POST', '/imports', { path, ...what })) as { readonly job: string }
-    const { phase, done, counts, error } = await ended(ask, job)
-    if (phase !== 'COMPLETED') {
-      complain(`karst import: ${phase}${error === undefined ? '' : `: ${error}`}; what was brought stays, and the same again goes on`)
+    const row = await ended<Row>(ask, `/imports/${job}`, 'objects')
+    if (row.phase !== 'COMPLETED') {
+      complain(`karst import: ${endOf(row)}; what was brought stays, and the same again goes on`)
       return 1
     }
+    const { done, counts } = row
     if (forget) say(`${done} nodes are forgotten; the objects are as they were`)
     if (counts === undefined) return 0
     const { objects, added, changed, removed, leftOut } = counts
@@ -54,16 +51,6 @@ export const importCommand: Command = {
     return 0
   },
 } // prettier-ignore
-
-async function ended(ask: Ask, job: string): Promise<Row> {
-  const { stderr } = process
-  for (;;) {
-    const row = (await ask('GET', `/imports/${job}?wait=1`)) as Row
-    const isGoing = GOING.includes(row.phase)
-    if (stderr.isTTY) stderr.write(isGoing ? `\r${row.done} objects` : '\r\x1b[K')
-    if (!isGoing) return row
-  }
-}
 
 async function tellLeftOut(ask: Ask, job: string): Promise<void> {
   for (let after = ''; ;) {

@@ -1,5 +1,6 @@
 /** `karst share`: lets groups at a node or a whole tree, and takes them out again, over HTTPS. */
 import { complain, readWords, say, UsageError, type Command } from './command.ts'
+import { endOf, ended, type JobRow } from './job.ts'
 import { type Ask, printable, SERVICE_OPTIONS, SERVICE_USAGE, serviceOf } from './service.ts'
 
 const OPTIONS = {
@@ -86,40 +87,21 @@ async function shareOne(ask: Ask, path: string, wanted: Wanted): Promise<Outcome
 const names = (groups: readonly string[]): string =>
   groups.length === 0 ? 'its owner only' : ['its owner', ...new Set(groups)].map(printable).join(', ')
 
-interface Job {
-  readonly id: string
-  readonly phase: string
-  readonly done: number
+interface Job extends JobRow {
   readonly refused: number
-  readonly error?: string
 }
-
-const GOING = ['PENDING', 'QUEUED', 'EXECUTING']
 
 async function shareTree(ask: Ask, path: string, wanted: Wanted): Promise<Outcome> {
   const lets = wanted.read.length + wanted.write.length > 0 || wanted.public === true
   const whole = { path, ...wanted, recursive: true, ...(lets && { inherit: true }) }
   const begun = (await ask('POST', '/share', whole)) as { readonly job: string; readonly closed: readonly Closed[] }
-  const job = await ended(ask, begun.job)
+  const job = await ended<Job>(ask, `/share/${begun.job}`)
   const counts = `${job.done} ${job.done === 1 ? 'node' : 'nodes'} set, ${job.refused} refused`
   say(`${printable(path)} and all below: ${counts}`)
   if (lets) say('  what is made there from now on is shared in the same way (inheritPermissions)')
   if (job.phase === 'COMPLETED') return { closed: begun.closed, isDone: true }
-  complain(`karst share: ${job.phase}${job.error === undefined ? '' : `: ${job.error}`}; what was set stays so`)
+  complain(`karst share: ${endOf(job)}; what was set stays so`)
   return { closed: begun.closed, isDone: false }
-}
-
-/** Waits for the job, and tells on a terminal how far it is. */
-async function ended(ask: Ask, id: string): Promise<Job> {
-  const { stderr } = process
-  for (;;) {
-    const job = (await ask('GET', `/share/${id}?wait=1`)) as Job
-    if (!GOING.includes(job.phase)) {
-      if (stderr.isTTY) stderr.write('\r\x1b[K')
-      return job
-    }
-    if (stderr.isTTY) stderr.write(`\r${job.done} nodes`)
-  }
 }
 
 /** What stands in the way of those who were let in; with `reach` it is taken away where that lets nobody at anything else. */

@@ -1,6 +1,7 @@
 /** `karst snapshots`: an allocation as it was, over HTTPS: lists, makes and removes snapshots, and brings nodes back from one. */
 import { parseVosUri } from '../vospace/uri.ts'
 import { columns, complain, readWords, say, UsageError, type Command } from './command.ts'
+import { endOf, ended } from './job.ts'
 import { type Ask, printable, SERVICE_OPTIONS, SERVICE_USAGE, serviceOf } from './service.ts'
 
 const OPTIONS = { ...SERVICE_OPTIONS, to: { type: 'string' }, json: { type: 'boolean' } } as const
@@ -9,14 +10,6 @@ interface Snapshot {
   readonly name: string
   readonly created: string
 }
-
-interface Row {
-  readonly phase: string
-  readonly done: number
-  readonly error?: string
-}
-
-const GOING = ['PENDING', 'QUEUED', 'EXECUTING']
 
 export const snapshots: Command = {
   name: 'snapshots',
@@ -57,16 +50,11 @@ async function list(ask: Ask, path: string, asJson: boolean, more: string | unde
 async function restore(ask: Ask, path: string, name: string, to: string | undefined): Promise<number> {
   const place = to === undefined ? {} : { to: /^vos:/i.test(to) ? parseVosUri(to).path : to }
   const { job } = (await ask('POST', '/snapshots/restore', { path, name, ...place })) as { readonly job: string }
-  const { stderr } = process
-  for (;;) {
-    const { phase, done, error } = (await ask('GET', `/snapshots/restore/${job}?wait=1`)) as Row
-    if (stderr.isTTY) stderr.write(GOING.includes(phase) ? `\r${done} nodes` : '\r\x1b[K')
-    if (GOING.includes(phase)) continue
-    if (phase === 'COMPLETED') {
-      say(`${printable(place.to ?? path)}: ${done} nodes as they were`)
-      return 0
-    }
-    complain(`karst snapshots: ${phase}${error === undefined ? '' : `: ${error}`}; nothing has changed`)
-    return 1
+  const row = await ended(ask, `/snapshots/restore/${job}`)
+  if (row.phase === 'COMPLETED') {
+    say(`${printable(place.to ?? path)}: ${row.done} nodes as they were`)
+    return 0
   }
+  complain(`karst snapshots: ${endOf(row)}; nothing has changed`)
+  return 1
 }
