@@ -1,7 +1,8 @@
 /** The kind of job that takes long of the life of accounts: handing over what somebody owns, and deleting who owns nothing any more. */
 import { type Accounts } from '../identity/accounts.ts'
 import { type Ending, type JobContext, type Kind } from '../jobs/kind.ts'
-import { Fault, isFault } from '../vospace/fault.ts'
+import { told } from '../jobs/told.ts'
+import { Fault } from '../vospace/fault.ts'
 import { nodePath, ROOT } from '../vospace/path.ts'
 import { firstOwned, handOver } from './hand-over.ts'
 import { type Running } from './recursion.ts'
@@ -24,16 +25,7 @@ export interface AccountWork {
 /** For JobRunner.register(ACCOUNTS, ...): jobs with an AccountWork as parameters, made by administrators. */
 export function accountsKind(space: Space, accounts: Accounts): Kind {
   return {
-    run: async (context) => {
-      try {
-        return await run(space, accounts, context)
-      } catch (error) {
-        // interrupted, it goes on later
-        if (context.signal.aborted || !isFault(error) || error.fault === 'InternalFault') throw error
-        // no client of the standard looks at these: so they say what is to be done
-        return { phase: 'ERROR', error: `${error.fault}: ${error.detail}` }
-      }
-    },
+    run: told((context) => run(space, accounts, context)),
   }
 }
 

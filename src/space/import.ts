@@ -1,6 +1,7 @@
 /** Objects of a bucket as nodes: indexed by a job, page by page, and forgotten again (schemas/s3.md, Imports). */
 import { type ImportPage, type Imports, type ImportSource, type ImportState } from '../backend/backend.ts'
 import { type Ending, type JobContext, type Kind } from '../jobs/kind.ts'
+import { told } from '../jobs/told.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { localPath } from '../vospace/uri.ts'
@@ -26,15 +27,7 @@ export function sourceOf(text: string): Pick<ImportSource, 'bucket' | 'prefix'> 
  */
 export function importKind(space: Space): Kind {
   return {
-    run: async (context) => {
-      try {
-        return await run(space, context)
-      } catch (error) {
-        if (context.signal.aborted || !isFault(error)) throw error
-        // no client of the standard looks at these: so they say what is to be done
-        return { phase: 'ERROR', error: `${error.fault}: ${error.detail}` }
-      }
-    },
+    run: told((context) => run(space, context)),
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { type Backend, type Profiles } from '../backend/backend.ts'
 import { type Ending, type JobContext, type Kind } from '../jobs/kind.ts'
+import { told } from '../jobs/told.ts'
 import { keeperOf } from '../vospace/allocation.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { isWithin, parentOf, ROOT, type NodePath } from '../vospace/path.ts'
@@ -27,16 +28,7 @@ interface Checkpoint {
 /** For JobRunner.register(MIGRATIONS, ...): jobs of administrators with the parameters `target`, a node URI, and `profile`. */
 export function migrationKind(space: Space): Kind {
   return {
-    run: async (context) => {
-      try {
-        return await run(space, context)
-      } catch (error) {
-        // interrupted, it goes on later
-        if (context.signal.aborted || !isFault(error) || error.fault === 'InternalFault') throw error
-        // no client of the standard looks at these: so they say what is to be done
-        return { phase: 'ERROR', error: `${error.fault}: ${error.detail}` }
-      }
-    },
+    run: told((context) => run(space, context)),
     undo: async ({ checkpoint }) => {
       const { profiles } = space.backend
       const noted = checkpoint as Checkpoint

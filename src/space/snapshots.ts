@@ -5,9 +5,10 @@
 import { createHash } from 'node:crypto'
 import { type Snapshot, type Snapshots } from '../backend/backend.ts'
 import { type Ending, type JobContext, type Kind } from '../jobs/kind.ts'
+import { told } from '../jobs/told.ts'
 import { allocationOf } from '../vospace/allocation.ts'
 import { type Caller } from '../vospace/caller.ts'
-import { Fault, isFault } from '../vospace/fault.ts'
+import { Fault } from '../vospace/fault.ts'
 import { child, parentOf, type NodePath } from '../vospace/path.ts'
 import { localPath } from '../vospace/uri.ts'
 import { alone } from './alone.ts'
@@ -85,14 +86,7 @@ interface Checkpoint {
  */
 export function restoreKind(space: Space): Kind {
   return {
-    run: async (context) => {
-      try {
-        return await restore(space, context)
-      } catch (error) {
-        if (context.signal.aborted || !isFault(error) || error.fault === 'InternalFault') throw error
-        return { phase: 'ERROR', error: `${error.fault}: ${error.detail}` }
-      }
-    },
+    run: told((context) => restore(space, context)),
     undo: async ({ checkpoint }) => {
       const { staged, to, copy } = checkpoint as Checkpoint
       if (copy !== undefined && (await entryIn(space.backend, to))?.id === copy) return
