@@ -9,7 +9,7 @@ import { Room } from './room.ts'
 import { type Spool, type SpoolFolder } from './spool.ts'
 import { Streaming, type UploadSlots } from './streaming.ts'
 import { type Turns } from './turns.ts'
-import { extents, pieces, PIECE } from './upload.ts'
+import { extents, pieces, PIECE, putEmpty } from './upload.ts'
 
 /** What stands around the content: the inode, its mount and its gateway. */
 export interface ContentHost extends BaseHost {
@@ -53,7 +53,6 @@ interface Batch {
 const SMALL = 1 << 16
 /** From this size on a new file is made at the gateway before its first flush, so that its bytes may go ahead. */
 const GROWN = 1 << 20
-const NOTHING = async function* (): AsyncGenerator<Uint8Array> {}
 const LARGEST = Number.MAX_SAFE_INTEGER / 4
 
 export class Content {
@@ -353,22 +352,16 @@ export class Content {
       const mode = this.#host.newMode()
       if (mode === undefined) return
       try {
-        this.#made(
-          await this.#host.remote.put(this.#host.ref(), NOTHING, { ifAbsent: true, mode, length: 0, durable: false }),
-          0,
-        )
+        const entry = await putEmpty(this.#host.remote, this.#host.ref(), mode)
+        this.#setBase(entry, 0)
         this.#isUnsynced = true
+        this.#host.made(entry)
+        this.#host.noted()
       } catch (error) {
         if (!isFault(error, 'DuplicateNode') || attempt === ATTEMPTS) throw error
         await this.#overtaken(error)
       }
     }
-  }
-
-  #made(entry: SeenEntry, visible: number): void {
-    this.#setBase(entry, visible)
-    this.#host.made(entry)
-    this.#host.noted()
   }
 
   /** As flush, and durable: also where there was nothing to send. */
@@ -395,10 +388,7 @@ export class Content {
         return
       } catch (error) {
         this.#putBack(batch)
-        const isOvertaken = isFault(
-          error,
-          ...(this.#isNew ? (['DuplicateNode'] as const) : (['PreconditionFailed'] as const)),
-        )
+        const isOvertaken = isFault(error, this.#isNew ? 'DuplicateNode' : 'PreconditionFailed')
         if (!isOvertaken) this.#unanswered.push(batch)
         this.#host.noted()
         if (this.unlinked) return

@@ -3,6 +3,7 @@ import { Fault } from '../src/vospace/fault.ts'
 import { type Inode } from './cache.ts'
 import { type NodeDraft } from './remote.ts'
 import { type Tree } from './tree.ts'
+import { putEmpty } from './upload.ts'
 
 /** Who makes something in a trusted mount. */
 export type Maker = Pick<NodeDraft, 'uid' | 'gid' | 'umask'>
@@ -10,7 +11,6 @@ export type Maker = Pick<NodeDraft, 'uid' | 'gid' | 'umask'>
 const S_IFREG = 0o100000
 const S_IFDIR = 0o040000
 const S_IFLNK = 0o120000
-const EMPTY = async function* (): AsyncGenerator<Uint8Array> {}
 
 export async function mkdir(tree: Tree, parent: Inode, name: string, mode: number, maker?: Maker): Promise<Inode> {
   if (maker !== undefined) return mknod(tree, parent, name, { ...maker, mode: S_IFDIR | (mode & 0o7777) })
@@ -38,6 +38,5 @@ export async function link(tree: Tree, inode: Inode, parent: Inode, name: string
 /** An empty file that was not there; throws EEXIST where it was. It is made durable when it is first sent. */
 export async function create(tree: Tree, parent: Inode, name: string, mode: number, maker?: Maker): Promise<Inode> {
   if (maker !== undefined) return mknod(tree, parent, name, { ...maker, mode: S_IFREG | (mode & 0o7777) })
-  const attributes = { ifAbsent: true, mode: mode & 0o7777, length: 0, durable: false } as const
-  return tree.made(parent, name, (path) => tree.remote.put({ path }, EMPTY, attributes))
+  return tree.made(parent, name, (path) => putEmpty(tree.remote, { path }, mode & 0o7777))
 }

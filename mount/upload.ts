@@ -1,6 +1,7 @@
 // Bytes of a spool file on their way to the gateway, a piece at a time.
-import { type WireExtent } from '../src/codec/fs-v1.ts'
+import { type SeenEntry, type WireExtent } from '../src/codec/fs-v1.ts'
 import { type Span } from './extents.ts'
+import { type Remote, type RemoteRef } from './remote.ts'
 import { type Spool } from './spool.ts'
 
 /** Bytes that are sent at a time. */
@@ -54,3 +55,10 @@ export async function* extents(
     }
   }
 }
+
+/** An empty file that was not there, made durable when it is first sent. Throws DuplicateNode (EEXIST) where it was. */
+export function putEmpty(remote: Remote, ref: RemoteRef, mode: number): Promise<SeenEntry> {
+  return remote.put(ref, nothing, { ifAbsent: true, mode, length: 0, durable: false })
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {}
