@@ -1,5 +1,4 @@
 /** A gateway with two storages, one of them CephFS: over HTTP, by its jobs, in a mount, and when it is lost. */
-import { spawn } from 'node:child_process'
 import {
   chownSync,
   existsSync,
@@ -12,9 +11,10 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { fuseSkip } from '../parts.ts'
 import { Quickstart, request, run, sh, type Answer, type Asking, type Ended } from '../service/running.ts'
+import { Serving } from '../service/serving.ts'
 import { MOUNT, skip } from './tree.ts'
 
 interface Written {
@@ -49,24 +49,10 @@ async function configured(): Promise<{ file: string; ca: string; proxy: string; 
   return { file, ca, proxy: users['alice']?.proxy ?? '', other: users['bob']?.proxy ?? '' }
 }
 
-async function serving(t: Test, file: string): Promise<void> {
-  const child = spawn('bin/karst', ['serve', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (output += String(part)))
-  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
-  t.teardown(async () => {
-    child.kill('SIGTERM')
-    await ended
-  })
-  for (let waited = 0; !output.includes('karst serves'); waited += 50) {
-    if (child.exitCode !== null || waited > 60_000) throw new Error(output)
-    await new Promise((done) => setTimeout(done, 50))
-  }
-}
-
 t.test('a gateway over a tree and CephFS', { skip }, async (t) => {
   const { file, ca, proxy, other } = await configured()
-  await serving(t, file)
+  const serving = await Serving.start(file)
+  t.teardown(() => serving.stop())
   const { service } = JSON.parse(readFileSync(file, 'utf8')) as Written
   const ask = (path: string, asking: Asking = {}): Promise<Answer> => request(service.url + path, ca, proxy, asking)
 

@@ -43,36 +43,26 @@ export function backendConformance(
   cases = ALL,
 ): void {
   void t.test(`${name} keeps the backend contract`, async (t) => {
-    for (const [sentence, run] of Object.entries(cases)) {
-      await t.test(`it ${sentence}`, async (t) => {
-        const harness = await make()
-        await harness.backend.start()
-        t.teardown(async () => {
-          await harness.backend.stop()
-          await harness.dispose()
-        })
-        await run(t, harness.backend, harness)
+    const started = async (t: Test): Promise<Harness> => {
+      const harness = await make()
+      await harness.backend.start()
+      t.teardown(async () => {
+        await harness.backend.stop()
+        await harness.dispose()
       })
+      return harness
     }
-    for (const [sentence, run] of Object.entries(expected.quota === true ? QUOTA : {})) {
-      await t.test(`its quotas ${sentence}`, async (t) => {
-        const harness = await make()
-        await harness.backend.start()
-        t.teardown(async () => {
-          await harness.backend.stop()
-          await harness.dispose()
+    for (const [its, all] of [['it', cases], ['its quotas', expected.quota === true ? QUOTA : {}]] as const) {
+      for (const [sentence, run] of Object.entries(all)) {
+        await t.test(`${its} ${sentence}`, async (t) => {
+          const harness = await started(t)
+          await run(t, harness.backend, harness)
         })
-        await run(t, harness.backend, harness)
-      })
-    }
+      }
+    } // prettier-ignore
     for (const [sentence, run] of Object.entries(cases === ALL ? TRASH : {})) {
       await t.test(`its trash ${sentence}`, async (t) => {
-        const harness = await make()
-        await harness.backend.start()
-        t.teardown(async () => {
-          await harness.backend.stop()
-          await harness.dispose()
-        })
+        const harness = await started(t)
         const { trash } = harness.backend
         if (trash === undefined) return void t.fail('it has no trash')
         await run(t, harness.backend, trash, harness)

@@ -1,9 +1,9 @@
 /** Two storages in one namespace: served, listed, and a home brought from one to the other by `karst migrate`, for good. */
-import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { Quickstart, request, run, type Answer, type Asking, type Ended } from './running.ts'
+import { Serving } from './serving.ts'
 
 interface Written {
   service: { url: string }
@@ -18,27 +18,12 @@ const fast = join(karst.folder, 'fast')
 const file = join(karst.state, 'config.json')
 let ca = ''
 let people: Readonly<Record<string, { readonly proxy: string } | undefined>> = {}
-let served: ChildProcess | undefined
+let served: Serving | undefined
 
 const written = (): Written => JSON.parse(readFileSync(file, 'utf8')) as Written
 
 async function serve(): Promise<void> {
-  const child = spawn('bin/karst', ['serve', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] })
-  served = child
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (output += String(part)))
-  for (let waited = 0; !output.includes('karst serves'); waited += 50) {
-    if (child.exitCode !== null || waited > 60_000) throw new Error(output)
-    await new Promise((done) => setTimeout(done, 50))
-  }
-}
-
-async function stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-  const child = served
-  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
-  child.kill(signal)
-  await ended
+  served = await Serving.start(file)
 }
 
 t.before(async () => {
@@ -55,7 +40,7 @@ t.before(async () => {
   await serve()
 })
 t.teardown(async () => {
-  await stop()
+  await served?.stop()
   await karst.dispose()
 })
 
@@ -107,7 +92,7 @@ t.test('a home is brought to another storage, and stays there over a restart', a
   }
   await look()
   if (notRoot === false) t.equal(await bound({ partition: 'home' }), join(fast, 'home/alice'))
-  await stop('SIGKILL')
+  await served?.stop('SIGKILL')
   await serve()
   await look()
   t.equal((await ask('alice', '/files/home/alice/more', { method: 'PUT', body: 'x' })).status, 201)
@@ -122,7 +107,7 @@ t.test('a home is brought to another storage, and stays there over a restart', a
 })
 
 t.test('a storage that is not there any more is named', async (t) => {
-  await stop()
+  await served?.stop()
   const config = written()
   writeFileSync(file, JSON.stringify({ ...config, backends: { ...config.backends, fast: { type: 'posix', root: join(karst.folder, 'gone') } } })) // prettier-ignore
   t.match(await run('bin/karst', ['serve', '--config', file]), { code: 1, stderr: /gone/ })

@@ -1,11 +1,11 @@
 /** Quotas on a plain POSIX tree, from the administrator who sets one to the program in a mount that reaches it. */
-import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { type ConfigDocument } from '../../src/config.ts'
 import { fuseSkip } from '../parts.ts'
 import { Quickstart, request, run, sh, type Answer, type Asking } from './running.ts'
+import { Serving } from './serving.ts'
 
 const MIB = 2 ** 20
 const karst = new Quickstart(['--no-mount'])
@@ -18,19 +18,9 @@ async function serve(): Promise<() => string> {
   const made = JSON.parse(readFileSync(join(karst.state, 'config.json'), 'utf8')) as ConfigDocument
   const file = join(karst.state, 'site.json')
   writeFileSync(file, JSON.stringify({ ...made, administrators: ['bob'] }), { mode: 0o600 })
-  const child = spawn('bin/karst', ['serve', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (output += String(part)))
-  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
-  t.teardown(async () => {
-    child.kill('SIGTERM')
-    await ended
-  })
-  for (let waited = 0; !output.includes('karst serves'); waited += 50) {
-    if (child.exitCode !== null || waited > 60_000) throw new Error(output)
-    await new Promise((done) => setTimeout(done, 50))
-  }
-  return () => output
+  const serving = await Serving.start(file)
+  t.teardown(() => serving.stop())
+  return () => serving.output
 }
 
 const ask = async (user: string, path: string, asking: Asking = {}): Promise<Answer> =>

@@ -1,11 +1,11 @@
 /** A gateway in a process of its own over an S3 server, with a proxy in between. */
-import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PutObjectCommand } from '@aws-sdk/client-s3'
 import { clientOf, type S3Place } from '../conformance/s3-bucket.ts'
 import { Quickstart, request, run, type Answer, type Asking, type Ended } from './running.ts'
+import { Serving } from './serving.ts'
 
 const MIB = 2 ** 20
 
@@ -23,7 +23,7 @@ export class Site {
   readonly survey = `survey${randomBytes(3).toString('hex')}/`
   readonly place: S3Place
   readonly #karst = new Quickstart(['--no-mount'])
-  #served: ChildProcess | undefined
+  #served: Serving | undefined
   #people: Readonly<Record<string, { readonly proxy: string } | undefined>> = {}
   #ca = ''
 
@@ -84,22 +84,11 @@ export class Site {
   }
 
   async serve(): Promise<void> {
-    const child = spawn('bin/karst', ['serve', '--config', this.file], { stdio: ['ignore', 'pipe', 'pipe'] })
-    this.#served = child
-    let output = ''
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (output += String(part)))
-    for (let waited = 0; !output.includes('karst serves'); waited += 50) {
-      if (child.exitCode !== null || waited > 60_000) throw new Error(output)
-      await new Promise((done) => setTimeout(done, 50))
-    }
+    this.#served = await Serving.start(this.file)
   }
 
-  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    const child = this.#served
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
-    child.kill(signal)
-    await ended
+  async stop(signal?: NodeJS.Signals): Promise<void> {
+    await this.#served?.stop(signal)
   }
 
   async dispose(): Promise<void> {
