@@ -131,8 +131,13 @@ export async function until(isSo: () => boolean | Promise<boolean>, why: () => s
   throw new Error(why())
 }
 
-/** Folders of sessions that are there, and mounts of them in this namespace. */
-export function leftOver(): string[] {
+/** What others left on this machine before is no fault of this test file. */
+const before = new Set(found())
+
+/** Folders of sessions that are there since this file began, and mounts of them in this namespace. */
+export const leftOver = (): string[] => found().filter((one) => !before.has(one))
+
+function found(): string[] {
   const folders = ['/run', '/dev/shm']
     .flatMap((base) => [join(base, 'karst-sessions'), join(base, `karst-sessions-${UID}`)])
     .filter((dir) => existsSync(dir))
