@@ -7,20 +7,29 @@ import { received } from './contract.ts'
 /** The whole body, held against length, MD5 and the room there is (bytes). Throws PreconditionFailed, QuotaExceeded. */
 export async function collect(body: AsyncIterable<Uint8Array>, options: PutOptions, room: number): Promise<Buffer> {
   const pieces: Uint8Array[] = []
-  const hash = createHash('md5')
   let length = 0
   for await (const piece of received(body, options.signal)) {
     length += piece.length
     if (length > (options.length ?? Infinity)) throw new Fault('PreconditionFailed', 'longer than announced')
     if (length > room) throw noRoom()
     pieces.push(Buffer.from(piece))
-    hash.update(piece)
   }
   if (length < (options.length ?? 0)) throw new Fault('PreconditionFailed', 'shorter than announced')
-  if (options.md5 !== undefined && options.md5.toLowerCase() !== hash.digest('hex')) {
+  const bytes = Buffer.concat(pieces)
+  if (options.md5 !== undefined && options.md5.toLowerCase() !== md5Of(bytes)) {
     throw new Fault('PreconditionFailed', 'the bytes have another MD5')
   }
-  return Buffer.concat(pieces)
+  return bytes
+}
+
+/** Kept for as long as the bytes are: every look at a node tells its digest. */
+const digests = new WeakMap<Buffer, string>()
+
+/** In hex, of bytes that are never changed in place. */
+export function md5Of(bytes: Buffer): string {
+  const md5 = digests.get(bytes) ?? createHash('md5').update(bytes).digest('hex')
+  digests.set(bytes, md5)
+  return md5
 }
 
 /** The bytes with extents laid over them, and of that length. */

@@ -1,5 +1,4 @@
 /** The storage interface in memory: the shortest code that keeps the contract. The oracle of the conformance suite, and everyone's fake. */
-import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { Fault } from '../vospace/fault.ts'
 import { shownMode } from '../vospace/mode.ts'
@@ -13,7 +12,7 @@ import {
 import { countedIds } from './counted-ids.ts'
 import { checkVersion, childPages, draftOf, type Kept, replaceable, type Stored, taken, within } from './memory-node.ts'
 import { MemoryTrash } from './memory-trash.ts'
-import { amended, collect, noRoom } from './memory-bytes.ts'
+import { amended, collect, md5Of, noRoom } from './memory-bytes.ts'
 // prettier-ignore
 import {
   changed, rangeOf, received, refuseAborted, refuseReserved, refuseUnseen, writtenMode, wrongType,
@@ -391,7 +390,7 @@ export class MemoryBackend implements Backend {
       nlink: type === 'container' ? 2 + folders : 1,
       access: { ...access, groupRead: groupList(access.groupRead), groupWrite: groupList(access.groupWrite) },
       properties: new Map(stored.properties),
-      ...(type === 'data' && { md5: createHash('md5').update(bytes).digest('hex') }),
+      ...(type === 'data' && { md5: md5Of(bytes) }),
       ...(text !== undefined && { text: Buffer.from(text) }),
     } // prettier-ignore
   }
