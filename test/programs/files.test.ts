@@ -1,12 +1,10 @@
 // Programs that read and write files as hard as they can, on mounts of a gateway over a POSIX tree.
 import t from 'tap'
 import { fuseSkip, needs } from '../parts.ts'
-import { programOf } from '../posix/programs.ts'
-import { FSX } from '../posix/suite.ts'
 import { Homes } from './homes.ts'
+import { TREE } from './works.ts'
 
 const fuse = await fuseSkip()
-// fsx is built first in a clean checkout
 t.setTimeout(20 * 60_000)
 
 const homes = new Homes()
@@ -32,27 +30,11 @@ t.test('fio finds what it wrote, in both mounts', { skip: fuse || needs('fio') }
   t.equal(files, 'direct.0.0 mapped.0.0 random.0.0 random.1.0 ')
 })
 
-t.test('fsx on a mount of a home', { skip: fuse || needs('cargo') }, async (t) => {
-  // removing holes is for stores that have them: here they are zeros
-  await homes.works(
-    t,
-    `printf '${FSX.replaceAll('\n', '\\n')}' > $OUT/fsx.toml
-     for seed in 5 6; do ${programOf('fsx')} -f $OUT/fsx.toml -S $seed -N 400 -P $OUT $ONE/f$seed > $OUT/said 2>&1 || { tail -40 $OUT/said; exit 1; }
-     cmp $ONE/f$seed $TWO/f$seed; done`,
-  )
-})
-
 t.test('dbench, two clients', { skip: fuse || needs('dbench', '/usr/share/dbench/client.txt') }, async (t) => {
   const output = await homes.works(t, 'dbench -D $ONE -t 4 -c /usr/share/dbench/client.txt 2; ls -A $ONE')
   t.match(output, /Throughput \d/)
   t.notMatch(output, /fail|error/i)
 })
-
-/** A tree of what archives have to carry: modes, times to the nanosecond, links, holes, attributes. */
-const TREE = `mkdir -p $OUT/tree/a/b $OUT/tree/empty; cd $OUT/tree; for i in $(seq 40); do echo $i > a/b/f$i; done
-  ln -s b/f1 a/link; ln -s nowhere/at/all a/broken; truncate -s 300000 sparse; printf end >> sparse; head -c 200000 /dev/urandom > bytes
-  chmod 640 a/b/f3; chmod 755 a/b/f4; chmod 700 a/b; touch -d '2001-02-03 04:05:06.123456789' a/b/f5 a/b/f6; touch -d '1999-01-01' a/b
-  printf x > "a/b/with space and 'quote"; printf y > 'a/b/über-ø'`
 
 t.test('rsync -aX', { skip: fuse || needs('rsync', 'setfattr') }, async (t) => {
   const output = await homes.works(
@@ -66,15 +48,6 @@ t.test('rsync -aX', { skip: fuse || needs('rsync', 'setfattr') }, async (t) => {
      diff -r --no-dereference $OUT/tree $ONE/there`,
   )
   t.equal(output, 'hello\n2\n', 'only what was changed goes a second time')
-})
-
-t.test('tar there and back', { skip: fuse }, async (t) => {
-  await homes.works(
-    t,
-    `${TREE}; tar -C $OUT -cf $ONE/all.tar tree; cd $TWO; tar -df all.tar -C $OUT; mkdir out; tar -xpf all.tar -C out; diff -r --no-dereference $OUT/tree out/tree
-     tar -df $ONE/all.tar -C $ONE/out; tar -C $TWO/out -czf again.tgz tree; tar -dzf $ONE/again.tgz -C $OUT
-     cp -a out/tree copy; diff -r --no-dereference out/tree copy; rm -r out copy; test "$(ls $ONE)" = "$(printf 'again.tgz\\nall.tar')"`,
-  )
 })
 
 t.test('drivers and gateway had nothing to complain of', { skip: fuse }, async (t) => {

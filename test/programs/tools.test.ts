@@ -1,5 +1,4 @@
 // Programs that people work with, on mounts of a gateway over a POSIX tree: git, make, npm, python, sqlite, and tables as CASA keeps them.
-import path from 'node:path'
 import t from 'tap'
 import { fuseSkip, needs } from '../parts.ts'
 import { Homes } from './homes.ts'
@@ -12,18 +11,6 @@ if (fuse === false) {
   t.before(() => homes.start())
   t.teardown(() => homes.dispose())
 }
-
-t.test('git clones, commits, merges, packs and checks over two mounts', { skip: fuse || needs('git') }, async (t) => {
-  const output = await homes.works(
-    t,
-    `git() { command git -c user.email=a@example.org -c user.name=alice -c init.defaultBranch=main -c gc.auto=0 -c safe.directory='*' "$@"; }
-     git init -q origin; cd origin; for i in $(seq 10); do echo $i > f$i; done; git add .; git commit -qm one
-     cd $TWO; git clone -q --no-local origin clone; cd clone; echo x >> f1; git commit -qam two; git push -q origin HEAD:other
-     cd $ONE/clone; test -z "$(git status --porcelain)"; git gc -q --prune=now; git fsck --strict --no-dangling
-     cd $TWO/origin; git merge -q other; git gc -q; git fsck --strict; test -z "$(git status --porcelain)"; git -C $ONE/origin log --format=%s`,
-  )
-  t.equal(output, 'two\none\n')
-})
 
 t.test('make -j builds once, and again what was changed', { skip: fuse || needs('make', 'cc') }, async (t) => {
   const output = await homes.works(
@@ -75,32 +62,6 @@ t.test('python makes an environment, and pip installs into it', { skip: fuse || 
      PYTHONPATH=$pip venv/bin/python -m pip uninstall -q -y --root-user-action=ignore tool; test ! -e $TWO/venv/bin/tool; ls $TWO/venv/lib/python3*/site-packages`,
   )
   t.equal(output, '5\n3 True\n')
-})
-
-const SQL = `pragma journal_mode = delete; create table rows (who, pad); create table total (value); insert into total values (0);`
-
-t.test('sqlite3, two writers on two mounts', { skip: fuse || needs('sqlite3') }, async (t) => {
-  const output = await homes.works(
-    t,
-    `sqlite3 base "${SQL}" > /dev/null
-     writes() { for i in $(seq 15); do echo "begin immediate; insert into rows values ('$2', hex(randomblob(1500))); update total set value = value + 1; commit;"; done |
-       sqlite3 -bail -cmd '.timeout 60000' $1/base; }
-     writes $ONE a & writes $TWO b; wait $!
-     for home in $ONE $TWO; do sqlite3 $home/base 'pragma integrity_check; select value from total; select who, count(*) from rows group by who'; done; ls`,
-  )
-  t.equal(output, `${'ok\n30\na|15\nb|15\n'.repeat(2)}base\n`)
-})
-
-t.test('tables with locks and partial rewrites, over two mounts', { skip: fuse || needs('python3') }, async (t) => {
-  const script = path.join(import.meta.dirname, 'tables.py')
-  const output = await homes.works(
-    t,
-    `tables() { python3 ${script} "$@"; }; tables $ONE/x.ms make; pids=
-     tables $ONE/x.ms write a 12 > $OUT/a & pids="$pids $!"; tables $TWO/x.ms write b 12 > $OUT/b & pids="$pids $!"
-     tables $TWO/x.ms write c 6 > $OUT/c & pids="$pids $!"; tables $ONE/x.ms watch d 10 > $OUT/d & pids="$pids $!"
-     for pid in $pids; do wait $pid; done; tables $ONE/x.ms check; tables $TWO/x.ms check`,
-  )
-  t.equal(output, 'a=12 b=12 c=6\n'.repeat(2))
 })
 
 t.test('drivers and gateway had nothing to complain of', { skip: fuse }, async (t) => {

@@ -24,6 +24,11 @@ export class Serving {
     return serving
   }
 
+  /** The exit code; null: it still serves, or a signal has ended it. */
+  get ended(): number | null {
+    return this.#child.exitCode
+  }
+
   get pid(): number {
     return this.#child.pid ?? 0
   }
