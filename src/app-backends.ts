@@ -14,6 +14,7 @@ import { s3Client } from './backend/s3/client.ts'
 import { checkStore, type CheckCounts, type Finding } from './backend/s3/check.ts'
 import { S3Backend, type S3Options } from './backend/s3/s3.ts'
 import { Presigned } from './backend/s3/presigned.ts'
+import { PushUrls } from './backend/s3/push-urls.ts'
 import {
   type CephFsBackendConfig,
   type PosixBackendConfig,
@@ -153,12 +154,24 @@ function s3Options(backend: S3BackendConfig, { name, config, store, logger }: Pa
     logger: logger.child({ backend: name }),
     ...(capacity !== undefined && { capacity }),
     ...(backend.presigned?.pull === true && { presigned: presignedOf(name, backend, backend.presigned) }),
+    ...(backend.presigned?.push === true && { pushes: pushesOf(name, backend, backend.presigned) }),
   }
 }
 
 function presignedOf(name: string, backend: S3BackendConfig, { seconds, endpoint }: PresignedConfig): Presigned {
   return new Presigned({ client: clientOf(name, backend, endpoint ?? backend.endpoint), seconds })
 }
+
+/** A put that was begun in time may end so much later: 5 GiB at 1.5 MB/s. */
+const LATE_SECONDS = 3600
+
+function pushesOf(name: string, backend: S3BackendConfig, { seconds, endpoint }: PresignedConfig): NonNullable<S3Options['pushes']> {
+  // a checksum in the URL would be that of no bytes
+  const plain = { ...backend, checksums: 'when-required' } as const
+  const clients = { client: clientOf(name, plain, endpoint ?? backend.endpoint), own: clientOf(name, plain, backend.endpoint) }
+  const ca = backend.ca !== undefined && { ca: readFileSync(backend.ca, 'utf8') }
+  return { urls: new PushUrls({ ...clients, ...ca, seconds }), lateSeconds: LATE_SECONDS }
+} // prettier-ignore
 
 function bucketOf(name: string, backend: S3BackendConfig): Bucket {
   const client = clientOf(name, backend, backend.endpoint)

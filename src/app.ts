@@ -7,6 +7,7 @@ import { pino, type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
 import { startStorages, storagesOf, type Storages } from './app-backends.ts'
 import { foreignGroupsOf, keptGroups, lastingGroups, membershipSeconds } from './app-groups.ts'
+import { pushesOf, registerJobs } from './app-jobs.ts'
 import { numberedNames, numbersOf } from './app-numbers.ts'
 import { auditOf, type AuditKept } from './app-audit.ts'
 import { mountingOf, type Mounting } from './app-partitions.ts'
@@ -30,22 +31,17 @@ import { LogFile } from './log-file.ts'
 import { ACCOUNTS, accountsKind } from './space/account-jobs.ts'
 import { type People } from './space/access.ts'
 import { ChangeStreams } from './space/change-stream.ts'
-import { importKind, IMPORTS } from './space/import.ts'
 import { Leases } from './space/leases.ts'
-import { MIGRATIONS, migrationKind } from './space/migrate.ts'
-import { RESTORES, restoreKind } from './space/snapshots.ts'
 import { Preauth } from './space/preauth.ts'
-import { ASYNC_DELETE, ASYNC_SETPROPS, deleteKind, setpropsKind } from './space/recursive-jobs.ts'
+import { type Pushes } from './space/pushes.ts'
 import { DEFAULT_RULES, type Space } from './space/space.ts'
 import { sweepHourly } from './space/trash-sweep.ts'
-import { transferKind, type TransferServices } from './space/transfer-jobs.ts'
 import { openStore, type Store } from './store/store.ts'
 import { isFault } from './vospace/fault.ts'
 import { createdMode } from './vospace/mode.ts'
 import { type Access } from './vospace/node.ts'
 import { isKeptElsewhere } from './vospace/group.ts'
 import { type NodePath } from './vospace/path.ts'
-import { TRANSFERS } from './vospace/transfer.ts'
 import { service } from './vospace/uri.ts'
 
 export { checkStorages } from './app-backends.ts'
@@ -152,7 +148,10 @@ export async function startGateway(config: Config, options: { readonly logFile?:
       audit,
       mounting,
     }
-    const server = await listen(config, parts)
+    const preauth = await preauthOf(config, store)
+    const pushes = pushesOf({ ...parts, preauth })
+    const server = await listen(config, { ...parts, preauth, pushes })
+    if (pushes !== undefined) open.push(pushes.start())
     open.push(() => server.close(DRAIN_SECONDS))
     // before the server: who waits for a job is answered then
     open.push(() => runner.stop())
@@ -276,20 +275,27 @@ interface Parts {
   readonly mounting: Mounting | undefined
 }
 
-async function listen(
-  config: Config,
-  { store, storages, space, callers, accounts, groups, issuing, logger, runner, people, audit, mounting }: Parts,
-): Promise<HttpServer> {
+interface Listening extends Parts {
+  readonly preauth: Preauth
+  readonly pushes: Pushes | undefined
+}
+
+async function preauthOf(config: Config, store: Store): Promise<Preauth> {
+  return new Preauth(await secret(config, 'preauth.key'), {
+    seconds: config.preauthorizedSeconds,
+    membershipSeconds: membershipSeconds(config, store.groups),
+  })
+}
+
+async function listen(config: Config, parts: Listening): Promise<HttpServer> {
+  const { store, storages, space, callers, accounts, groups, issuing, logger, runner, people, audit, mounting } = parts
+  const { preauth, pushes } = parts
   const check = healthOf({
     database: store.probe,
     storages: storages.byName,
     folders: foldersServed(config.backends),
     upSince: Date.now(),
     log: logger,
-  })
-  const preauth = new Preauth(await secret(config, 'preauth.key'), {
-    seconds: config.preauthorizedSeconds,
-    membershipSeconds: membershipSeconds(config, store.groups),
   })
   registerJobs(runner, { space, preauth, publicUrl: config.service.url, ...(mounting && { mounts: mounting }) })
   const server = await createServer(
@@ -309,6 +315,7 @@ async function listen(
       people,
       audit,
       ...(mounting && { mounting }),
+      ...(pushes && { pushes }),
       signOn: { tokens: callers.tokens !== undefined, logins: config.tokens.flatMap(({ login }) => login ?? []) },
       health: { check: audit.checked(check) },
       ...(config.forwardedCertificates && { forwardedCertificates: config.forwardedCertificates }),
@@ -329,16 +336,6 @@ async function listen(
     throw listenError(error as NodeJS.ErrnoException, config.listen)
   }
   return server
-}
-
-/** Who does which jobs; the names are those of their lists. */
-function registerJobs(runner: JobRunner, services: TransferServices): void {
-  runner.register(TRANSFERS, transferKind(services))
-  runner.register(ASYNC_DELETE, deleteKind(services.space))
-  runner.register(ASYNC_SETPROPS, setpropsKind(services.space))
-  runner.register(IMPORTS, importKind(services.space))
-  runner.register(MIGRATIONS, migrationKind(services.space))
-  runner.register(RESTORES, restoreKind(services.space))
 }
 
 async function tlsFiles(config: Config): Promise<{ cert: string; key: string }> {

@@ -69,6 +69,7 @@ export interface S3BackendConfig {
 /** Whether clients are sent to the S3 server itself. */
 export interface PresignedConfig {
   readonly pull: boolean
+  readonly push: boolean
   /** that a URL is good for */
   readonly seconds: number
   /** the server as clients reach it; default: as the gateway does */
@@ -102,7 +103,7 @@ const S3_DEFAULTS = {
 } as const
 
 /** A withdrawn permission counts late by so much at most. */
-const PRESIGNED = { pull: false, seconds: 300 } as const
+const PRESIGNED = { pull: false, push: false, seconds: 300 } as const
 
 /** With its defaults; `file` makes names of files absolute. */
 export function backendConfig(document: BackendDocument, file: (path: string) => string): BackendConfig {

@@ -13,18 +13,12 @@ import { type Fault } from '../vospace/fault.ts'
 import { type Access, type Entry, type NodeType } from '../vospace/node.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { type AclKind } from '../vospace/posix-acl.ts'
+import { type Arrivals } from './arrivals.ts'
 import { type Imports } from './imports.ts'
 import { type TrashNote } from './trash.ts'
 
-export {
-  type ImportCounts,
-  type ImportPage,
-  type Imports,
-  type ImportSource,
-  type ImportState,
-  type LeftOut,
-  type LeftOutReason,
-} from './imports.ts'
+export type * from './arrivals.ts'
+export type * from './imports.ts'
 export { type TrashNote } from './trash.ts'
 
 export interface Backend {
@@ -113,15 +107,17 @@ export interface Backend {
   readonly profiles?: Profiles
   /** Of a storage that can have buckets with objects of others. */
   readonly imports?: Imports
+  /** Of a storage that clients can bring bytes to themselves. */
+  readonly arrivals?: Arrivals
   /** Where deleted trees wait; without it what is removed is gone. */
   readonly trash?: Trash
   /** How allocations were; without it nothing is kept of the past. */
   readonly snapshots?: Snapshots
   /**
-   * A URL at which whoever holds it moves the bytes with the storage itself, for as long as that is configured to be good. OperationNotSupported
+   * A URL at which whoever holds it reads the bytes from the storage itself, for as long as that is configured to be good. OperationNotSupported
    * without the capability, and for what has no bytes there.
    */
-  directUrl(path: NodePath, options: { readonly direction: 'read' | 'write' }): Promise<URL>
+  directUrl(path: NodePath): Promise<URL>
 }
 
 /**

@@ -5,12 +5,13 @@ import { type Access, type Entry, type NodeType } from '../vospace/node.ts'
 import { child, isWithin, nameOf, ROOT, type NodePath } from '../vospace/path.ts'
 // prettier-ignore
 import {
-  type AmendOptions, type Backend, type Cancel, type Capabilities, type Changes, type Child, type Choose, type ContainerDraft, type Extent,
+  type AmendOptions, type Arrivals, type Backend, type Cancel, type Capabilities, type Changes, type Child, type Choose, type ContainerDraft, type Extent,
   type Imports, type LinkDraft, type ListOptions, type PosixCalls, type PutOptions, type ReadOptions, type Ref, type Removal, type Seen, type Snapshots, type Trash, type Usage,
 } from './backend.ts'
 import { Gate } from './gate.ts'
 import { makeContainers, StorageProfiles, type ProfileOptions } from './profiles.ts'
 import { RoutedNames } from './routed-names.ts'
+import { RoutedArrivals } from './routed-arrivals.ts'
 import { RoutedImports } from './routed-imports.ts'
 import { RoutedSnapshots } from './routed-snapshots.ts'
 import { routedPosix } from './routed-posix.ts'
@@ -21,6 +22,7 @@ import { Tag } from './tagged-ids.ts'
 export class RoutedBackend implements Backend {
   readonly trash?: Trash
   readonly imports?: Imports
+  readonly arrivals?: Arrivals
   readonly posix?: PosixCalls
   readonly snapshots?: Snapshots
   readonly routes: Routes
@@ -40,6 +42,9 @@ export class RoutedBackend implements Backend {
     }
     if (routes.storages.some(({ backend }) => backend.imports !== undefined)) {
       this.imports = new RoutedImports(routes, (storage) => this.#tag(storage), this.gate)
+    }
+    if (routes.storages.some(({ backend }) => backend.arrivals !== undefined)) {
+      this.arrivals = new RoutedArrivals(routes, (storage) => this.#tag(storage), this.gate)
     }
     if (routes.storages.some(({ backend }) => backend.snapshots !== undefined)) {
       this.snapshots = new RoutedSnapshots(this, routes, this.gate)
@@ -225,8 +230,8 @@ export class RoutedBackend implements Backend {
     return this.gate.through([container], () => this.routes.of(container).backend.setQuota(container, bytes))
   }
 
-  directUrl(path: NodePath, options: { readonly direction: 'read' | 'write' }): Promise<URL> {
-    return this.routes.of(path).backend.directUrl(path, options)
+  directUrl(path: NodePath): Promise<URL> {
+    return this.routes.of(path).backend.directUrl(path)
   }
 
   #tag({ name }: Storage): Tag {

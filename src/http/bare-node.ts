@@ -44,11 +44,13 @@ function answerTo({ services }: HttpContext, request: IncomingMessage): Answer |
     const parameters = parametersOf(request)
     const detail = bareDetail(parameters)
     if (detail === undefined) return undefined
+    const path = pathOf(request)
+    if (services.pushes?.isAwaited(path) === true) return undefined
     const notes: Note[] = []
     const caller = callerNow(services, request, notes)
     if (caller === undefined) return undefined
     const format = nodeFormat(parameters, request.headers.accept)
-    const text = textNow(services.space, caller, pathOf(request), detail, format)
+    const text = textNow(services.space, caller, path, detail, format)
     return text && { caller, type: format.type, text, notes }
   } catch {
     // the long way meets the same, and says it properly

@@ -1,7 +1,8 @@
 /** `/files`: the bytes of data nodes, and pre-authorised URLs to them (wire.md 3.4; RFC 9110). */
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { callerOfGrant } from '../space/bearer.ts'
 import { checkReadable, type FileGrant, headFile, openWrite, readFile, type WriteTicket } from '../space/files.ts'
-import { ANONYMOUS, type Caller } from '../vospace/caller.ts'
+import { type Caller } from '../vospace/caller.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { decodePath } from '../vospace/uri.ts'
@@ -21,6 +22,7 @@ export function files(app: FastifyInstance, context: HttpContext): void {
   const inFlight = new InFlight(app, context.services)
   const get: Handler = async (request, reply) => {
     const { caller, path, grant } = await admit(context, request, reply, 'read')
+    await context.services.pushes?.at(path)
     const space = await spaceOf(context.services.space, caller, path, parametersOf(request.raw))
     const granted = grant && { grant }
     const recheck: Recheck = (now) => checkReadable(space, now, path, granted)
@@ -36,6 +38,7 @@ export function files(app: FastifyInstance, context: HttpContext): void {
   const head: Handler = async (request, reply) => {
     // with a URL to put to as well: Python asks before it sends
     const { caller, path, grant } = await admit(context, request, reply, 'any')
+    await context.services.pushes?.at(path)
     const space = await spaceOf(context.services.space, caller, path, parametersOf(request.raw))
     const { entry, name } = await headFile(space, caller, path, grant && { grant })
     checkUnchanged(request.headers, entry)
@@ -81,15 +84,8 @@ async function admit(
 }
 
 /** Whoever sends it, what may be done with a URL is what its user may: now, and in the groups of other services as far as it carries them. */
-function bearerOf({ services }: HttpContext, { user, uid, groups = [] }: FileGrant): Bearer {
-  const now = (): Caller => {
-    if (user === undefined) return ANONYMOUS
-    services.accounts?.checkActive(user, uid)
-    const caller = services.people?.callerOf(user)
-    if (caller === undefined) throw new Fault('PermissionDenied', `what ${user} may is not known here`)
-    return groups.length === 0 ? caller : { ...caller, groups: new Set([...caller.groups, ...groups]) }
-  }
-  return { user, now }
+function bearerOf({ services }: HttpContext, grant: FileGrant): Bearer {
+  return { user: grant.user, now: () => callerOfGrant(services, grant) }
 }
 
 async function upload(

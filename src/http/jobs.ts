@@ -121,6 +121,9 @@ class JobList {
   /** The job, after WAIT seconds or as soon as its phase is another (UWS 1.1, 2.2.1.1): `PHASE` says which one the client knows. */
   async waited(request: FastifyRequest, reply: FastifyReply): Promise<Job> {
     const parameters = parametersOf(request.raw)
+    const asked = this.jobOf(request)
+    const { pushes } = this.#context.services
+    if (asked.phase === 'EXECUTING') await pushes?.ofJob(asked.id)
     const job = this.jobOf(request)
     const seconds = waitOf(parameters)
     const known = parameters.get('phase')

@@ -62,6 +62,7 @@ async function get({ services }: HttpContext, request: FastifyRequest, reply: Fa
   const path = pathOf(request.raw)
   const parameters = parametersOf(request.raw)
   const space = await spaceOf(services.space, request.caller, path, parameters)
+  await services.pushes?.at(path)
   const view = parameters.get('view')
   if (view?.toLowerCase() === 'data')
     return seeOther(reply, `${publicUrl}/files${encodePath(path)}${snapshotQuery(parameters)}`)

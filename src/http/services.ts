@@ -14,6 +14,8 @@ import { type PutDataOptions } from '../space/filesystem.ts'
 import { type Leases } from '../space/leases.ts'
 import { type Preauth } from '../space/preauth.ts'
 import { type Space } from '../space/space.ts'
+import { type FaultName } from '../vospace/fault.ts'
+import { type NodePath } from '../vospace/path.ts'
 import { type Job, type Phase } from '../vospace/transfer.ts'
 import { type Service } from '../vospace/uri.ts'
 import { type SignOn } from './challenge.ts'
@@ -51,6 +53,8 @@ export interface HttpServices {
   readonly audit?: Audit
   /** absent: nobody is told who may what, and why, and pre-authorised URLs of users are refused */
   readonly people?: People
+  /** what clients bring to the storage itself; absent: all bytes come through here */
+  readonly pushes?: Pushes
   /** absent: names and numbers are not told */
   readonly mapping?: PosixMapping
   /** fronts that end TLS; absent: no header says who somebody is */
@@ -115,6 +119,14 @@ export const HTTP_LIMITS: HttpLimits = {
   heartbeat: 2_000,
 }
 
+/** Bytes that may have come past the gateway: space/pushes.ts has them. */
+export interface Pushes {
+  isAwaited(path: NodePath): boolean
+  /** Looks whether they have, for a node or by a job; resolves when that is settled, or after some seconds. */
+  at(path: NodePath): Promise<void>
+  ofJob(id: string): Promise<void>
+}
+
 /** Jobs: src/jobs has them. */
 export interface Jobs {
   /** A PENDING one, ServiceBusy when too many wait; with a `start`, under the id of `newId`, one that was done meanwhile. */
@@ -122,6 +134,8 @@ export interface Jobs {
   newId(): string
   /** What was negotiated has been moved: EXECUTING becomes COMPLETED. */
   bytesMoved(id: string): void
+  /** They have come, and are not taken: EXECUTING becomes ERROR. */
+  bytesRefused(id: string, fault: FaultName): void
   /** undefined: there is none, or no more */
   get(id: string): Job | undefined
   /** newest first */

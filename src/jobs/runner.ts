@@ -13,7 +13,7 @@ import {
 } from '../store/jobs.ts'
 import { mayLive, thisProcess } from '../store/holder.ts'
 import { type Caller } from '../vospace/caller.ts'
-import { Fault } from '../vospace/fault.ts'
+import { Fault, type FaultName } from '../vospace/fault.ts'
 import { ACTIVE_PHASES, type Job, type Phase } from '../vospace/transfer.ts'
 import { Attempt, type Outcome } from './attempt.ts'
 import { CLOCK, type Clock } from './clock.ts'
@@ -108,9 +108,18 @@ export class JobRunner {
 
   /** The bytes that a transfer was about have been moved. A job that is gone, or has ended, stays so. */
   bytesMoved(id: string): void {
-    const now = this.#clock.now()
+    this.#bytesEnded(id, { phase: 'COMPLETED' })
+  }
+
+  /** The bytes have come, and are not taken. */
+  bytesRefused(id: string, fault: FaultName): void {
+    this.#bytesEnded(id, { phase: 'ERROR', error: fault })
+  }
+
+  #bytesEnded(id: string, end: Pick<Job, 'phase' | 'error'>): void {
+    const ended = this.#clock.now()
     const moved = (job: Job): Job | undefined =>
-      job.phase === 'EXECUTING' && job.details !== undefined ? { ...job, phase: 'COMPLETED', ended: now } : undefined
+      job.phase === 'EXECUTING' && job.details !== undefined ? { ...job, ...end, ended } : undefined
     // without an fsync: the bytes are what was promised, and their fsync was enough for the upload to wait for
     if (this.#store.note(id, moved) !== undefined) this.#watch.changed(id)
   }

@@ -1,6 +1,6 @@
 /** The bytes of data nodes at `/files`: links are followed within the space (wire.md 3.4). */
 import { Readable } from 'node:stream'
-import { type ByteRange, type DataDraft } from '../backend/backend.ts'
+import { type ByteRange, type DataDraft, type PutOptions } from '../backend/backend.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
 import { createdMode, newAccess } from '../vospace/mode.ts'
@@ -132,6 +132,19 @@ export async function openWrite(
     existing: place.node && seen(caller, [...place.parents, place.node], space.rules),
     put: (body, given = {}) => put(space, caller, place, look, body, given),
   }
+}
+
+/** As openWrite looks, of bytes that are there already: how the node is put that they become. */
+export async function uploadTerms(
+  space: Space,
+  caller: Caller,
+  path: NodePath,
+  { grant, length, contentType }: { readonly grant: FileGrant; readonly length: number; readonly contentType?: string },
+): Promise<PutOptions> {
+  const place = await writable(space, caller, path, grant)
+  await checkRoomFor(space, place, length)
+  const changes = contentType !== undefined && { changes: { properties: new Map([[PROPERTY.type, contentType]]) } }
+  return { draft: fileDraft(caller, place, undefined), ...changes }
 }
 
 const wrongGrant = (grant: FileGrant): Fault => new Fault('PermissionDenied', `the URL is good to ${grant.kind} only`)

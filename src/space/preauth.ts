@@ -19,6 +19,8 @@ export interface Issue {
   readonly job?: string
   /** by which the user is let in; those kept here are not carried */
   readonly groups?: readonly string[]
+  /** that it is good for; default: as the site has it */
+  readonly seconds?: number
   /** milliseconds since 1970 */
   readonly now?: number
 }
@@ -62,8 +64,8 @@ export class Preauth {
     this.#membershipSeconds = membershipSeconds
   }
 
-  issue({ service, path, kind, user, uid, job, groups = [], now = Date.now() }: Issue): string {
-    const expires = now + this.#milliseconds
+  issue({ service, path, kind, user, uid, job, groups = [], seconds, now = Date.now() }: Issue): string {
+    const expires = now + (seconds === undefined ? this.#milliseconds : seconds * 1000)
     const whose = { user: user ?? null, ...(uid !== undefined && { uid }), ...(job !== undefined && { job }) }
     const claims: Claims = { service: service.authority, kind, ...whose, ...this.#carried(groups, now), expires }
     const text = JSON.stringify(claims)

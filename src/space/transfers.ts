@@ -9,7 +9,7 @@ import { encodePath, localPath, nodeUri } from '../vospace/uri.ts'
 import { authorize, groupGrounds } from './authorize.ts'
 import { fileDraft, type FileGrant } from './files.ts'
 import { isMountTransfer, mountProtocols, type Mounts } from './mount-terms.ts'
-import { type Preauth } from './preauth.ts'
+import { type Issue, type Preauth } from './preauth.ts'
 import { checkRoom } from './quota.ts'
 import { isNull, newPath } from './reserved-names.ts'
 import { chainOf, present, resolve, type Place } from './resolve.ts'
@@ -53,8 +53,8 @@ type Direction = FileGrant['kind']
 /**
  * Push: the node is made, empty, when it is not there. Pull: it must be readable. A refusal is part of the answer and not thrown: InvalidURI,
  * InvalidArgument, OperationNotSupported, ViewNotSupported, ProtocolNotSupported, PermissionDenied, NodeNotFound, ContainerNotFound,
- * UnreadableLinkTarget, QuotaExceeded. A pull may begin with a URL of the storage itself, which stays good until its end, whatever becomes of the
- * permission.
+ * UnreadableLinkTarget, QuotaExceeded. Either may begin with a URL of the storage itself, which stays good until its end: a pull whatever becomes of
+ * the permission; what a push has brought is looked at before the node gets it.
  */
 export async function negotiate(
   space: Space,
@@ -90,7 +90,12 @@ async function agree(space: Space, caller: Caller, transfer: Transfer, endpoints
   const { path, parents, node, link } = place
   const groups = groupGrounds(caller, node === undefined ? parents : [...parents, node], space.rules)
   const bearer = { caller, groups }
-  const direct = direction === 'read' && node !== undefined ? await directly(space, transfer, node) : []
+  const direct =
+    direction === 'write'
+      ? await directPush(space, bearer, transfer, place, endpoints)
+      : node === undefined
+        ? []
+        : await directly(space, transfer, node)
   const through = protocols.flatMap((one) => offer(space, bearer, path, direction, one, endpoints))
   return {
     details: { ...transfer, protocols: [...direct, ...through] },
@@ -160,7 +165,7 @@ interface Bearer {
 // wire.md 4.2: without a method a pre-authorised URL, and to pull the plain one as well, which serves public nodes.
 function offer(
   space: Space,
-  { caller, groups }: Bearer,
+  bearer: Bearer,
   path: NodePath,
   kind: Direction,
   { uri, method }: Usable,
@@ -168,16 +173,20 @@ function offer(
 ): Protocol[] {
   const plain = `${files}${encodePath(path)}`
   if (method !== undefined) return [{ uri, endpoint: plain, securityMethods: [method] }]
-  const token = preauth.issue({
-    service: space.service,
-    path,
-    kind,
-    ...(caller.user !== undefined ? { user: caller.user, uid: caller.uid } : { user: undefined }),
-    ...(job !== undefined && { job }),
-    groups,
-  })
+  const token = preauth.issue(issueOf(space, bearer, path, kind, job))
   const signed = { uri, endpoint: `${files}/preauth:${token}${encodePath(path)}`, securityMethods: [] }
   return kind === 'write' ? [signed] : [signed, { uri, endpoint: plain, securityMethods: [] }]
+}
+
+function issueOf(
+  { service }: Space,
+  { caller, groups }: Bearer,
+  path: NodePath,
+  kind: Direction,
+  job: string | undefined,
+): Issue {
+  const who = caller.user !== undefined ? { user: caller.user, uid: caller.uid } : { user: undefined }
+  return { service, path, kind, groups, ...who, ...(job !== undefined && { job }) }
 }
 
 /** The URL of the storage itself, where the site has it so and the client takes URLs that ask for no credential. */
@@ -185,17 +194,51 @@ async function directly({ backend }: Space, { protocols }: Transfer, { path, typ
   const can = backend.capabilitiesAt?.(path) ?? backend.capabilities
   if (!can.directUrl || type !== 'data') return []
   try {
-    const url = await backend.directUrl(path, { direction: 'read' })
-    const uri = url.protocol === 'https:' ? PROTOCOL.httpsget : PROTOCOL.httpget
-    const asked = protocols.filter((one) => one.uri === uri)
-    const named = asked.some(({ securityMethods }) => securityMethods.includes(SECURITY.anonymous))
-    if (!named && !asked.some(({ securityMethods }) => securityMethods.length === 0)) return []
-    return [{ uri, endpoint: url.href, securityMethods: named ? [SECURITY.anonymous] : [] }]
+    return offerDirect(protocols, 'get', await backend.directUrl(path))
   } catch (error) {
     // it has no bytes, or has gone this moment: the gateway's own endpoints say so
     if (isFault(error, 'OperationNotSupported', 'NodeNotFound', 'ContainerNotFound', 'TypeNotSupported')) return []
     throw error
   }
+}
+
+/** The same to put to; what comes there becomes the bytes of the node if its user may then (space/pushes.ts). */
+async function directPush(
+  space: Space,
+  bearer: Bearer,
+  transfer: Transfer,
+  place: Place,
+  { preauth, job }: Endpoints,
+): Promise<Protocol[]> {
+  const { arrivals } = space.backend
+  const { path } = place
+  // nobody shall be awaited who cannot come
+  if (arrivals === undefined || isNull(place) || openly(transfer.protocols, ['httpsput', 'httpput']).length === 0) return []
+  const [length, md5] = [expectedLength(transfer), expectedMd5(transfer)]
+  const announced = { ...(length !== undefined && { length }), ...(md5 !== undefined && { md5 }) }
+  const issue = (seconds: number): string => preauth.issue({ ...issueOf(space, bearer, path, 'write', job), seconds })
+  try {
+    return offerDirect(transfer.protocols, 'put', await arrivals.expect({ path, ...(job !== undefined && { job }), ...announced }, issue))
+  } catch (error) {
+    if (isFault(error, 'OperationNotSupported')) return []
+    throw error
+  }
+} // prettier-ignore
+
+function offerDirect(protocols: readonly Protocol[], verb: 'get' | 'put', url: URL): Protocol[] {
+  const scheme = url.protocol === 'https:' ? 'https' : 'http'
+  const [asked, ...more] = openly(protocols, [`${scheme}${verb}`])
+  if (asked === undefined) return []
+  const named = [asked, ...more].some(({ securityMethods }) => securityMethods.includes(SECURITY.anonymous))
+  return [{ uri: asked.uri, endpoint: url.href, securityMethods: named ? [SECURITY.anonymous] : [] }]
+}
+
+/** Of these protocols those that a client takes without a credential. */
+function openly(protocols: readonly Protocol[], names: readonly (keyof typeof PROTOCOL)[]): Protocol[] {
+  const uris: readonly string[] = names.map((name) => PROTOCOL[name])
+  const isOpen = ({ securityMethods }: Protocol): boolean =>
+    securityMethods.length === 0 || securityMethods.includes(SECURITY.anonymous)
+  return protocols.filter((one) => uris.includes(one.uri) && isOpen(one))
 }
 
 function checkPull(space: Space, caller: Caller, place: Place): void {
@@ -234,6 +277,12 @@ async function makeEmpty(space: Space, caller: Caller, place: Place): Promise<vo
 const NOTHING: AsyncIterable<Uint8Array> = {
   async *[Symbol.asyncIterator]() {},
 }
+
+// one that is none says nothing
+function expectedMd5({ params = [] }: Transfer): string | undefined {
+  const value = params.find(({ uri }) => uri === PROPERTY.md5)?.value.trim().toLowerCase()
+  return value !== undefined && /^[0-9a-f]{32}$/.test(value) ? value : undefined
+} // prettier-ignore
 
 // A size that is no number says nothing; the upload itself is checked.
 function expectedLength({ params = [] }: Transfer): number | undefined {

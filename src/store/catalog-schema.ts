@@ -1,4 +1,5 @@
 /** The tables of a catalog: nodes as rows, and the objects in a bucket that may have no node. */
+import { ARRIVALS } from './catalog-arrivals.ts'
 import { type Schema } from './migrations.ts'
 
 /**
@@ -50,6 +51,6 @@ const CATALOG_3 = `
 /** "krct" */
 export const CATALOG: Schema = {
   application: 0x6b726374,
-  steps: [CATALOG_1, CATALOG_2, CATALOG_3],
+  steps: [CATALOG_1, CATALOG_2, CATALOG_3, ARRIVALS],
   name: 'karst catalog',
 }

@@ -4,6 +4,7 @@
  */
 import { type Access, groupList, type NodeType } from '../vospace/node.ts'
 import { type Database, type Row, textOf } from './database.ts'
+import { ArrivalRows } from './catalog-arrivals.ts'
 import { CATALOG } from './catalog-schema.ts'
 import { Imports } from './catalog-imports.ts'
 import { Intents } from './catalog-intents.ts'
@@ -83,6 +84,7 @@ export class Catalog {
   readonly intents: Intents
   readonly trash: TrashNotes
   readonly imports: Imports
+  readonly arrivals: ArrivalRows
   readonly close: () => void
   readonly #database: Database
   #clock = 0n
@@ -94,6 +96,7 @@ export class Catalog {
     this.intents = new Intents(durable, quick)
     this.trash = new TrashNotes(durable)
     this.imports = new Imports(durable)
+    this.arrivals = new ArrivalRows(durable)
     this.close = close
   }
 

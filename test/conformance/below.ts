@@ -37,7 +37,7 @@ export function below(backend: Backend, top: NodePath): Backend {
     link: async (one, to) => shown(await backend.link(ref(one), down(to))),
     usage: (path) => backend.usage(down(path)),
     setQuota: (container, bytes) => backend.setQuota(down(container), bytes),
-    directUrl: (path, options) => backend.directUrl(down(path), options),
+    directUrl: (path) => backend.directUrl(down(path)),
     ...(backend.trash && { trash: trashBelow(backend.trash, down, up, shown) }),
   }
 }

@@ -6,6 +6,7 @@ import { type S3Client } from '@aws-sdk/client-s3'
 import { Bucket } from '../../src/backend/s3/bucket.ts'
 import { s3Client, type ClientOptions } from '../../src/backend/s3/client.ts'
 import { Presigned } from '../../src/backend/s3/presigned.ts'
+import { PushUrls } from '../../src/backend/s3/push-urls.ts'
 import { S3Backend, type S3Options } from '../../src/backend/s3/s3.ts'
 // not inline: that would load the suite, and tap with it, in the bench too
 import type { Harness } from './backend.ts'
@@ -68,6 +69,11 @@ export function optionsOf(place: S3Place, { dir, prefix }: Pick<S3Scratch, 'dir'
     settings: { partBytes: 5 * 2 ** 20, concurrency: 3, copyBytes: 10 * 2 ** 20 },
     graceSeconds: 0,
   }
+}
+
+/** Options for clients that put to the server themselves, at URLs that are good for so long. */
+export function pushing(place: S3Place, seconds = 60, lateSeconds = 60): Pick<S3Options, 'pushes'> {
+  return { pushes: { urls: new PushUrls({ client: clientOf(place), own: clientOf(place), seconds }), lateSeconds } }
 }
 
 export function harness(place: () => S3Place): () => Promise<Harness> {

@@ -3,8 +3,8 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import t from 'tap'
 import { ROOT } from '../../src/vospace/path.ts'
-import { bytesOf, md5, p } from './cases.ts'
-import { scratch, type S3Place } from './s3-bucket.ts'
+import { bytesOf, file, md5, p } from './cases.ts'
+import { pushing, scratch, type S3Place } from './s3-bucket.ts'
 import { findings } from './s3-faults.ts'
 
 const WRITER = new URL('../fixtures/s3-writer.ts', import.meta.url).pathname
@@ -17,8 +17,11 @@ export function s3Kills(name: string, server: S3Place, rounds: number): void {
       const promised = await writeUntilKilled(words, Math.random() * 400)
       await findings(server, ground, true)
       t.same(await findings(server, ground, false), [], 'catalog and bucket agree after a repair')
-      const backend = ground.backend()
+      const backend = ground.backend(pushing(server))
       await backend.start()
+      // what clients had put is no less there for it
+      const permit = async () => ({ draft: file })
+      await backend.arrivals?.settle({ permit, ended: () => undefined })
       for await (const entry of backend.list(ROOT)) {
         const bytes = await bytesOf(backend, entry.path)
         t.equal(bytes.length, entry.size)
@@ -26,6 +29,7 @@ export function s3Kills(name: string, server: S3Place, rounds: number): void {
       }
       // what was promised last is there, or what was being written over it then
       for (const name of promised.keys()) t.ok((await backend.walk(p(`/${name}`))).length === 2, `${name} is there`)
+      t.same(await findings(server, ground, true), [], 'nor is anything left of what clients had put')
       await backend.stop()
     }
     ground.dispose()
@@ -40,7 +44,7 @@ async function writeUntilKilled(words: string, milliseconds: number): Promise<Ma
   for await (const line of createInterface({ input: child.stdout })) {
     const [word, name = '', sum = ''] = line.split(' ')
     if (word === 'started') setTimeout(() => child.kill('SIGKILL'), milliseconds)
-    else promised.set(name, sum)
+    else if (word !== '') promised.set(name, sum)
   }
   await ended
   return promised

@@ -2,6 +2,7 @@
 import t from 'tap'
 import { backendConformance } from '../conformance/backend.ts'
 import { compareWithModel, OPERATIONS, SEED } from '../conformance/model.ts'
+import { s3Arrivals } from '../conformance/s3-arrivals.ts'
 import { harness, scratch } from '../conformance/s3-bucket.ts'
 import { makeBucket, NO_SERVERS, SERVERS } from './servers.ts'
 
@@ -19,6 +20,8 @@ for (const server of SERVERS) {
     harness(() => server),
     { ...expected, directUrl: true },
   )
+
+  s3Arrivals(server.name, server)
 
   void t.test(`${server.name}, ${operations} random operations, seed ${SEED}`, async (t) => {
     const { backend, dispose } = scratch(server)

@@ -36,6 +36,7 @@ export function s3Service(name: string, server: S3Place, looksAtSignatures = tru
     await t.test('a killed import goes on when the gateway is back, and every object is there once', (t) => killed(t, site))
     await t.test('a server that fails is one fault at the door, with nothing half visible', (t) => faults(t, site))
     await t.test('a presigned pull moves no data through the gateway', (t) => presigned(t, site, looksAtSignatures))
+    await t.test('a presigned push is its node, over a killed gateway too, if its user may then', (t) => pushed(t, site))
     await t.test('karst check tells what is left over, and repairs that and nothing else', (t) => checked(t, site))
   }) // prettier-ignore
 }
@@ -134,15 +135,8 @@ async function faults(t: Test, site: FaultySite): Promise<void> {
 async function presigned(t: Test, site: FaultySite, looksAtSignatures: boolean): Promise<void> {
   const bytes = randomBytes(6 * MIB)
   t.equal((await site.ask('bob', '/files/objects/pulled', { method: 'PUT', body: bytes })).status, 201)
-  const core = 'ivo://ivoa.net/vospace/core#'
-  const endpoints = async (user: string, path: string, ...protocols: string[]): Promise<string[]> => {
-    const lines = protocols.map((one) => `<vos:protocol uri="${core}${one}"/>`).join('')
-    const body = `<vos:transfer xmlns:vos="http://www.ivoa.net/xml/VOSpace/v2.0" version="2.1"><vos:target>${VOS}${path}</vos:target>
-      <vos:direction>pullFromVoSpace</vos:direction>${lines}</vos:transfer>`
-    const { headers } = await site.ask(user, '/synctrans', { method: 'POST', body })
-    const details = await site.ask(user, (headers.get('location') ?? '').replace(site.url, ''))
-    return [...details.body.toString().matchAll(/<vos:endpoint>([^<]*)</g)].map(([, url = '']) => url.replaceAll('&amp;', '&'))
-  }
+  const endpoints = async (user: string, path: string, ...protocols: string[]): Promise<string[]> =>
+    (await negotiated(site, user, path, 'pullFromVoSpace', protocols)).endpoints
   t.equal((await endpoints('bob', '/objects/pulled', 'httpsget')).length, 2, 'who asks for https gets no other URL')
   const [direct = '', ...through] = await endpoints('bob', '/objects/pulled', 'httpsget', 'httpget')
   const given = Date.now()
@@ -165,6 +159,79 @@ async function presigned(t: Test, site: FaultySite, looksAtSignatures: boolean):
   await sleep(Math.max(0, given + 5500 - Date.now()))
   t.equal((await fetch(direct)).status, 403, 'it has ended')
 } // prettier-ignore
+
+/** The endpoints, and where the job is. */
+async function negotiated(
+  site: Site,
+  user: string,
+  path: string,
+  direction: string,
+  protocols: readonly string[],
+  length?: number,
+): Promise<{ readonly endpoints: string[]; readonly job: string }> {
+  const core = 'ivo://ivoa.net/vospace/core#'
+  const lines = protocols.map((one) => `<vos:protocol uri="${core}${one}"/>`).join('')
+  const size = length === undefined ? '' : `<vos:param uri="${core}length">${length}</vos:param>`
+  const body = `<vos:transfer xmlns:vos="http://www.ivoa.net/xml/VOSpace/v2.0" version="2.1"><vos:target>${VOS}${path}</vos:target>
+    <vos:direction>${direction}</vos:direction>${lines}${size}</vos:transfer>`
+  const { headers } = await site.ask(user, '/synctrans', { method: 'POST', body })
+  const url = (headers.get('location') ?? '').replace(site.url, '')
+  const text = (await site.ask(user, url)).body.toString()
+  const endpoints = [...text.matchAll(/<vos:endpoint>([^<]*)</g)].map(([, one = '']) => one.replaceAll('&amp;', '&'))
+  return { endpoints, job: url.replace('/results/transferDetails', '') }
+}
+
+async function pushed(t: Test, site: FaultySite): Promise<void> {
+  const bytes = randomBytes(6 * MIB)
+  const push = (user: string, path: string, length?: number): ReturnType<typeof negotiated> =>
+    negotiated(site, user, path, 'pushToVoSpace', ['httpsput', 'httpput'], length)
+  const phase = async (job: string): Promise<string> => (await site.ask('bob', `${job}/phase`)).body.toString()
+  const send = async (url: string | undefined, body: Buffer | string): Promise<void> => {
+    const reply = await fetch(url ?? '', { method: 'PUT', body, headers: { 'content-type': 'application/fits' } })
+    t.equal(reply.status, 200, await reply.text())
+  }
+  const one = await push('bob', '/objects/pushed', bytes.length)
+  t.equal(one.endpoints.length, 2, 'and the endpoint of the gateway')
+  t.ok(one.endpoints[0]?.startsWith(`${site.proxy.endpoint}/`))
+  t.equal(await phase(one.job), 'EXECUTING')
+  const before = site.moved
+  await send(one.endpoints[0], bytes)
+  t.equal(await phase(one.job), 'COMPLETED')
+  t.ok(site.moved - before < MIB / 4, `${site.moved - before} bytes`)
+  const got = await site.ask('bob', '/files/objects/pushed')
+  t.ok(got.body.equals(bytes))
+  t.equal(got.headers.get('content-type'), 'application/fits')
+  t.same((await push('alice', '/objects/pushed')).endpoints, [], 'who may not write gets none')
+  t.equal((await negotiated(site, 'bob', '/objects/pushed', 'pushToVoSpace', ['httpsput'])).endpoints.length, 1)
+  const short = await push('bob', '/objects/pushed', 9)
+  const properties = { 'ivo://cadc.nrc.ca/vospace/core#islocked': 'true' }
+  const document = nodeDocument(`${VOS}/objects/pushed`, 'DataNode', properties)
+  await send(short.endpoints[0], 'short')
+  t.equal(await phase(short.job), 'ERROR')
+  t.match((await site.ask('bob', `${short.job}/error`)).body.toString(), /PreconditionFailed/)
+  const headers = { 'content-type': 'text/xml' }
+  const locked = await push('bob', '/objects/pushed')
+  t.equal((await site.ask('bob', '/nodes/objects/pushed', { method: 'POST', body: document, headers })).status, 200)
+  await send(locked.endpoints[0], 'not any more')
+  t.equal(await phase(locked.job), 'ERROR')
+  t.ok((await site.ask('bob', '/files/objects/pushed')).body.equals(bytes))
+  const killed = await push('bob', '/objects/killed')
+  await site.stop('SIGKILL')
+  await send(killed.endpoints[0], 'while nobody was there')
+  await site.serve()
+  t.equal(
+    (await site.ask('bob', '/files/objects/killed')).body.toString(),
+    'while nobody was there',
+    'who reads it finds it',
+  )
+  t.equal(await phase(killed.job), 'COMPLETED')
+  const again = await push('bob', '/objects/killed')
+  await send(again.endpoints[0], 'nobody asks')
+  const count = async (): Promise<number> => (await site.bucketObjects('arrival.')).length
+  for (let tries = 150; tries > 0 && (await count()) > 0; tries--) await sleep(50)
+  t.equal(await count(), 0, 'it is found by itself')
+  t.equal((await site.ask('bob', '/files/objects/killed')).body.toString(), 'nobody asks')
+}
 
 async function checked(t: Test, site: FaultySite): Promise<void> {
   await sleep(300)

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PutObjectCommand } from '@aws-sdk/client-s3'
-import { clientOf, type S3Place } from '../conformance/s3-bucket.ts'
+import { bucketOf, clientOf, type S3Place } from '../conformance/s3-bucket.ts'
 import { Quickstart, request, run, type Answer, type Asking, type Ended } from './running.ts'
 import { Serving } from './serving.ts'
 
@@ -69,7 +69,7 @@ export class Site {
       timeout: 5,
       partBytes: 5 * MIB,
       graceSeconds: 0,
-      presigned: { pull: true, seconds: 4 },
+      presigned: { pull: true, push: true, seconds: 4 },
     }
     config.namespace.push({ path: '/objects', backend: 'objects' })
     config.administrators = ['bob']
@@ -103,6 +103,15 @@ export class Site {
   karst(user: string, ...words: string[]): Promise<Ended> {
     const asking = ['--url', this.url, '--ca', this.#ca, '--certificate', this.#people[user]?.proxy ?? '']
     return run('bin/karst', [...words, ...asking])
+  }
+
+  /** Keys of ours that begin so. */
+  async bucketObjects(name: string): Promise<string[]> {
+    const bucket = bucketOf(this.place)
+    const keys: string[] = []
+    for await (const page of bucket.list(this.prefix + name)) keys.push(...page.map(({ key }) => key))
+    bucket.close()
+    return keys
   }
 
   check(...words: string[]): Promise<Ended> {

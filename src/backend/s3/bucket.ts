@@ -38,6 +38,8 @@ export interface ObjectHead {
   readonly etag: string
   /** milliseconds since 1970; asked for alone in whole seconds */
   readonly modified: number
+  /** media type that was said when it was put; asked for alone */
+  readonly type?: string
 }
 
 export interface ListedObject extends ObjectHead {
@@ -84,6 +86,11 @@ export class Bucket {
 
   close(): void {
     this.#client.destroy()
+  }
+
+  /** Whether it says the MD5 of what is put in one piece. */
+  get tellsMd5(): boolean {
+    return this.#etagIsMd5
   }
 
   /** 32 hex digits, where an ETag says so much of the bytes. */
@@ -149,7 +156,8 @@ export class Bucket {
   async head(key: string): Promise<ObjectHead | undefined> {
     try {
       const found = await this.#client.send(new HeadObjectCommand({ Bucket: this.name, Key: key }))
-      return { size: found.ContentLength ?? 0, etag: found.ETag ?? '', modified: found.LastModified?.getTime() ?? 0 }
+      const { ContentLength: size = 0, ETag: etag = '', LastModified, ContentType: type } = found
+      return { size, etag, modified: LastModified?.getTime() ?? 0, ...(type !== undefined && { type }) }
     } catch (error) {
       if (isMissing(error)) return undefined
       throw refusal(error)
@@ -186,12 +194,14 @@ export class Bucket {
 
   /** `bucket`: that `from` is in, where it is another one. */
   async copy(from: string, etag: string | null, to: string, signal?: AbortSignal, bucket?: string): Promise<string> {
-    const input = { Bucket: this.name, Key: to, CopySource: this.#source(from, bucket) }
+    // nothing of what others have said of the source counts here
+    const input = { Bucket: this.name, Key: to, CopySource: this.#source(from, bucket), MetadataDirective: 'REPLACE' as const }
     const command = new CopyObjectCommand({ ...input, ...(etag !== null && { CopySourceIfMatch: etag }) })
     const { CopyObjectResult } = await asking(() => this.#client.send(command, abort(signal)))
-    const copied = CopyObjectResult?.ETag ?? ''
-    return copied === '' || copied === '""' ? (await this.need(to)).etag : copied
-  }
+    const copied = (CopyObjectResult?.ETag ?? '').replaceAll('"', '')
+    // without its quotes Ceph tells it here, and here alone
+    return copied === '' ? (await this.need(to)).etag : `"${copied}"`
+  } // prettier-ignore
 
   async createUpload(key: string, signal?: AbortSignal): Promise<string> {
     const command = new CreateMultipartUploadCommand({ Bucket: this.name, Key: key })

@@ -4,6 +4,7 @@ import { type NodeRow } from '../../store/catalog.ts'
 import { type ImportRow } from '../../store/catalog-imports.ts'
 import { type Bucket, type ListedObject, type ObjectHead } from './bucket.ts'
 import { lastOf } from './import.ts'
+import { cleanArrivals } from './arrivals.ts'
 import { claim, claimKey } from './claim.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { openStore, type S3Options } from './s3.ts'
@@ -45,6 +46,7 @@ export async function checkStore(options: S3Options, { repair, found }: CheckOpt
   try {
     await claim(options, tree.catalog)
     if (repair) await garbage.sweep()
+    if (repair) await cleanArrivals(tree.catalog, bucket)
     const check = new Check(tree, bucket, repair, found)
     let objects = 0
     let last = ''
@@ -60,7 +62,7 @@ export async function checkStore(options: S3Options, { repair, found }: CheckOpt
     await check.rows(last, prefixEnd(prefix), new Set())
     for await (const { key, upload } of bucket.uploads(prefix)) if (isOurs(key, prefix)) await check.upload(key, upload)
     for (const one of tree.catalog.imports.all()) objects += await check.imported(one, named.bucket(one.bucket))
-    return { objects, waiting: tree.catalog.intents.count() }
+    return { objects, waiting: tree.catalog.intents.count() + tree.catalog.arrivals.count() }
   } finally {
     tree.catalog.close()
   }
@@ -82,7 +84,10 @@ class Check {
   async object({ key, size, etag }: ListedObject): Promise<void> {
     const { catalog } = this.#tree
     // it was listed before this, and a commit takes it from the one to the other: in none of them it never was
-    const { row, isKnown } = catalog.transaction(() => ({ row: catalog.withKey(key), isKnown: catalog.intents.has(key) }))
+    const { row, isKnown } = catalog.transaction(() => ({
+      row: catalog.withKey(key),
+      isKnown: catalog.intents.has(key) || catalog.arrivals.has(key, Date.now()),
+    }))
     if (row !== undefined && (row.size !== size || row.etag !== etag)) this.#tell('different', this.#nameOf(row), false)
     // what was listed as garbage may have gone since
     if (row !== undefined || isKnown || (await this.#bucket.head(key)) === undefined) return

@@ -7,7 +7,7 @@ import { type NoteUpload, Parts } from './upload.ts'
 
 export async function copyObject(
   bucket: Bucket,
-  { key: from, etag, size, md5 }: NodeRow,
+  { key: from, etag, size, md5 }: Pick<NodeRow, 'key' | 'etag' | 'size' | 'md5'>,
   key: string,
   settings: ComposeSettings,
   {

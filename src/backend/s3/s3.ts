@@ -26,11 +26,13 @@ import {
   type Seen,
   type Trash,
   type Usage,
+  type Arrivals,
 } from '../backend.ts'
 import { rangeOf, refuseAborted, wrongType } from '../contract.ts'
+import { arrivalKey, S3Arrivals } from './arrivals.ts'
 import { collectExtents, compose, type ComposeSettings } from './amend.ts'
 import { type Bucket } from './bucket.ts'
-import { claim } from './claim.ts'
+import { claim, claimKey } from './claim.ts'
 import { list, removeChildren, survey } from './children.ts'
 import { copyObject } from './copy.ts'
 import { mediaType, rootRow } from './entry.ts'
@@ -39,6 +41,7 @@ import { S3Imports } from './import.ts'
 import { move } from './moving.ts'
 import { NamedObjects } from './named.ts'
 import { type Presigned } from './presigned.ts'
+import { type PushUrls } from './push-urls.ts'
 import { openSpan } from './read.ts'
 import { Spool } from './spool.ts'
 import { CatalogTrash } from './trash.ts'
@@ -61,8 +64,10 @@ export interface S3Options {
   readonly graceSeconds: number
   /** bytes that the bucket may hold; undefined: nobody knows an end */
   readonly capacity?: number
-  /** absent: all bytes go through the gateway */
+  /** absent: all bytes that are read go through the gateway */
   readonly presigned?: Presigned
+  /** absent: all that are written do; seconds that a put which was begun in time may take */
+  readonly pushes?: { readonly urls: PushUrls; readonly lateSeconds: number }
   readonly logger?: GarbageLog
 }
 
@@ -74,16 +79,18 @@ const REFRESHES = 2
 export class S3Backend implements Backend {
   readonly trash: Trash
   readonly imports: Imports
+  readonly arrivals?: Arrivals
   readonly #options: S3Options
   #opened: Opened | undefined
   /** one amend of a node after the other: each is made of what the one before has left */
   readonly #amending = new Map<number, Promise<unknown>>()
 
   constructor(options: S3Options) {
-    const { bucket, prefix } = options
+    const { bucket, prefix, settings, pushes } = options
     this.#options = options
     this.trash = new CatalogTrash(() => this.#open)
     this.imports = new S3Imports(() => this.#open, { bucket: bucket.name, prefix })
+    if (pushes !== undefined) this.arrivals = new S3Arrivals(() => this.#open, { bucket, prefix, settings, ...pushes })
   }
 
   get capabilities(): Capabilities {
@@ -111,7 +118,9 @@ export class S3Backend implements Backend {
     await mkdir(this.#options.spool, { recursive: true, mode: 0o700 })
     const opened = openStore(this.#options)
     try {
+      const { bucket, prefix, pushes } = this.#options
       await claim(this.#options, opened.tree.catalog)
+      await pushes?.urls.start(bucket, claimKey(prefix), arrivalKey(prefix))
     } catch (error) {
       opened.tree.catalog.close()
       throw error
@@ -128,6 +137,7 @@ export class S3Backend implements Backend {
     opened?.tree.catalog.close()
     this.#options.bucket.close()
     this.#options.presigned?.close()
+    this.#options.pushes?.urls.close()
   }
 
   async probe(): Promise<void> {
@@ -277,10 +287,10 @@ export class S3Backend implements Backend {
     this.#tree.setQuota(container, bytes)
   }
 
-  async directUrl(path: NodePath, { direction }: { readonly direction: 'read' | 'write' }): Promise<URL> {
+  async directUrl(path: NodePath): Promise<URL> {
     const { presigned } = this.#options
     const { row } = this.#tree.need({ path }, 'data')
-    if (presigned === undefined || direction === 'write' || row.key === null || row.size === 0) {
+    if (presigned === undefined || row.key === null || row.size === 0) {
       throw new Fault('OperationNotSupported', 'there is no URL for that')
     }
     const object = { bucket: this.#open.named.bucketOf(row).name, key: row.key }

@@ -33,6 +33,8 @@ export interface Uploaded {
   readonly etag: string | null
 }
 
+export const EMPTY_MD5 = 'd41d8cd98f00b204e9800998ecf8427e'
+
 /** Where the id of a multipart upload is written down. */
 export type NoteUpload = (upload: string) => void
 
