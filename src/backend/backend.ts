@@ -331,6 +331,8 @@ export interface PutOptions extends Cancel {
   readonly changes?: Changes
   /** false: a power cut may take it again; for what is empty, and about to be written */
   readonly durable?: boolean
+  /** nothing of it is seen before this is fulfilled; what it is rejected with refuses the put */
+  readonly after?: Promise<void> | undefined
 }
 
 export interface ByteRange {

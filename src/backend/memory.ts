@@ -103,6 +103,7 @@ export class MemoryBackend implements Backend {
     const room = this.#room(before?.path ?? path) + (before?.bytes.length ?? 0)
     if ((options.length ?? 0) > room) throw noRoom()
     const bytes = await collect(body, options, room)
+    await options.after
     const replaced = this.#putTarget(path, options)
     if (replaced !== undefined) replaced.mode = writtenMode(replaced.mode)
     const stored = replaced ?? this.#add(path, () => this.#fresh(path, draftOf(options)))

@@ -3,7 +3,7 @@ import { type Readable } from 'node:stream'
 import { type ByteRange, type Extent, type Ref } from '../backend/backend.ts'
 import { type Attempt } from '../store/operations.ts'
 import { type Caller } from '../vospace/caller.ts'
-import { Fault } from '../vospace/fault.ts'
+import { Fault, isFault } from '../vospace/fault.ts'
 import { type Entry } from '../vospace/node.ts'
 import { authorize, seen } from './authorize.ts'
 import { whileBusy } from './busy.ts'
@@ -75,8 +75,11 @@ export async function checkData(space: Space, caller: Caller, ref: Ref, verb: 'r
   authorize(caller, verb, chainOf(await locate(space, caller, ref)), space.rules)
 }
 
+/** Up to so many bytes a body is taken in before anything is looked at: one look, the later one, is enough then. */
+const SMALL = 1 << 16
+
 /**
- * Leave to create or replace a file. Checked now: DuplicateNode (EEXIST), TypeNotSupported (EISDIR), PermissionDenied (EACCES; EPERM: locked),
+ * Leave to create or replace a file. Checked now, or of a small body when it is here: DuplicateNode (EEXIST), TypeNotSupported (EISDIR), PermissionDenied (EACCES; EPERM: locked),
  * PreconditionFailed (ESTALE), QuotaExceeded. A created node takes its sharing from its container, whatever the mode says.
  */
 export async function openPut(
@@ -85,17 +88,20 @@ export async function openPut(
   ref: Ref,
   options: PutDataOptions = {},
 ): Promise<PutTicket> {
-  // what is durable when it is answered is written down durably before; meanwhile all else is looked at
-  const intent = options.durable === false ? undefined : options.attempt?.durable()
-  intent?.catch(() => undefined) // thrown where it is awaited
-  const look = (): Promise<Place> => putPlace(space, caller, ref, options)
-  const looked = async (): Promise<Place> => (await intent, look())
+  // what is durable when it is answered is written down durably before it is seen; meanwhile all else is done
+  const after = options.durable === false ? undefined : options.attempt?.durable()
+  after?.catch(() => undefined) // thrown where it is awaited
   const done = await writtenBefore(space, caller, ref, options)
   if (done !== undefined) return { put: async (body) => (await drain(body), { entry: done, created: false }) }
+  const look = (): Promise<Place> => putPlace(space, caller, ref, options)
+  const asked = { space, caller, ref, options: { ...options, after } }
+  if (options.length !== undefined && options.length <= SMALL) {
+    return { put: (body) => putSmall(asked, look, body) }
+  }
   const place = await look()
   checkConditions(place, options)
   await checkRoom(space, (place.node ?? place.parents.at(-1))?.path ?? ref.path, growth(place, options.length))
-  return { put: (body) => put(space, caller, place, looked, ref, options, body) }
+  return { put: (body) => putLarge(asked, place, look, body) }
 }
 
 /** `openPut` and its `put`. */
@@ -124,26 +130,67 @@ async function putPlace(space: Space, caller: Caller, ref: Ref, { ifAbsent }: Pu
   return place
 }
 
-async function put(
-  space: Space,
-  caller: Caller,
+/** What is asked, and what has to be durable before anything of it is seen. */
+interface Asked {
+  readonly space: Space
+  readonly caller: Caller
+  readonly ref: Ref
+  readonly options: PutDataOptions & { readonly after: Promise<void> | undefined }
+}
+
+async function putLarge(
+  asked: Asked,
   place: Place,
   look: () => Promise<Place>,
-  ref: Ref,
-  given: PutDataOptions,
   body: AsyncIterable<Uint8Array>,
 ): Promise<PutResult> {
-  const { mode, attempt: _attempt, ...options } = given
   let last = place
   const watched = lookingAgain(body, async () => (last = await look()))
+  return put(asked, place, watched, () => last)
+}
+
+/** Room is for the storage to refuse: nothing has come in vain. */
+async function putSmall(asked: Asked, look: () => Promise<Place>, body: AsyncIterable<Uint8Array>): Promise<PutResult> {
+  const parts = await taken(body, asked.options.length)
+  const place = await look()
+  checkConditions(place, asked.options)
+  return put(asked, place, bodyOf(parts), () => place)
+}
+
+/** All of a body. PreconditionFailed when it is longer than announced, TransferFailed when it breaks off. */
+async function taken(body: AsyncIterable<Uint8Array>, length = 0): Promise<Uint8Array[]> {
+  const parts: Uint8Array[] = []
+  let size = 0
+  try {
+    for await (const part of body) {
+      if ((size += part.length) > length) throw new Fault('PreconditionFailed', 'longer than announced')
+      parts.push(part)
+    }
+  } catch (error) {
+    throw isFault(error) ? error : new Fault('TransferFailed', 'the body broke off', { cause: error })
+  }
+  return parts
+}
+
+async function* bodyOf(parts: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  yield* parts
+}
+
+async function put(
+  { space, caller, ref, options: given }: Asked,
+  place: Place,
+  body: AsyncIterable<Uint8Array>,
+  last: () => Place,
+): Promise<PutResult> {
+  const { mode, attempt: _attempt, ...options } = given
   const draft = fileDraft(caller, place, mode)
   const tied = ref.id !== undefined && { id: ref.id }
   const entry = await whileBusy(space, place.path, () =>
-    space.backend.put(place.path, watched, { ...options, draft, ...tied }),
+    space.backend.put(place.path, body, { ...options, draft, ...tied }),
   )
-  const created = last.node === undefined
+  const created = last().node === undefined
   space.changes.append({ id: entry.id, path: entry.path, kind: created ? 'made' : 'bytes' })
-  return { entry: seen(caller, [...last.parents, entry], space.rules), created }
+  return { entry: seen(caller, [...last().parents, entry], space.rules), created }
 }
 
 // A repetition of a put that is tied to what was there before finds its own work in the way.

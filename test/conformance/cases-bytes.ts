@@ -84,6 +84,22 @@ export const BYTES: Record<string, Case> = {
     await refused(t, b.put(p('/none/f'), body('new'), { draft: file }), 'ContainerNotFound', 'ENOENT')
     t.same(await namesIn(b, ROOT), [])
   },
+  'shows nothing of a put before what has to come first': async (t, b) => {
+    let arrived: () => void = () => undefined
+    const after = new Promise<void>((resolve) => (arrived = resolve))
+    const made = b.put(p('/f'), body('new'), { draft: file, length: 3, after })
+    // longer than any of them takes to put three bytes
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    t.same(await namesIn(b, ROOT), [])
+    arrived()
+    t.match(await made, { size: 3 })
+    const failed = Promise.reject(new Fault('InternalFault', 'not written down'))
+    failed.catch(() => undefined)
+    await refused(t, b.put(p('/f'), body('other'), { after: failed, length: 5 }), 'InternalFault')
+    await refused(t, b.put(p('/g'), body('new'), { draft: file, after: failed }), 'InternalFault')
+    t.equal(String(await bytesOf(b, p('/f'))), 'new')
+    t.same(await namesIn(b, ROOT), ['f'])
+  },
   'puts no bytes where no data node can be': async (t, b) => {
     await b.make(p('/c'), container)
     await b.make(p('/l'), link('c'))

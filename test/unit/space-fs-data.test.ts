@@ -72,6 +72,23 @@ t.test('a put is refused before its first byte with the error number of open(2)'
   t.equal(await open('/home/alice/f', { length: 2 ** 50 }), 'QuotaExceeded ENOSPC')
 })
 
+t.test('a small put is judged by what stands there when its last byte has come', async (t) => {
+  const { space, backend } = await world()
+  const { id } = await file(backend, '/home/alice/f', {}, 'old')
+  async function* late(): AsyncGenerator<Uint8Array> {
+    yield Buffer.from('ne')
+    await backend.set({ path: at('/home/alice/f') }, { access: { locked: true } })
+    yield Buffer.from('w')
+  }
+  const put = (body: AsyncIterable<Uint8Array>, length: number) =>
+    outcome(putData(space, alice, ref('/home/alice/f', id), body, { length }))
+  t.equal(await put(late(), 3), 'PermissionDenied EPERM')
+  await backend.set({ path: at('/home/alice/f') }, { access: { locked: false } })
+  t.equal(await put(bytes('longer'), 3), 'PreconditionFailed ESTALE')
+  t.equal(await put(bytes('short'), 6), 'PreconditionFailed ESTALE')
+  t.equal(await textOf((await readData(space, alice, ref('/home/alice/f'))).body), 'old')
+})
+
 t.test(
   'a put in the container of somebody who may not write the file is refused, unlike an upload of the whole over HTTP',
   async (t) => {
@@ -214,7 +231,7 @@ t.test(
       'DuplicateNode EEXIST',
     )
     t.equal(
-      await outcome(openPut(space, alice, ref('/home/alice/f'), { ifAbsent: true, length: 3, attempt })),
+      await outcome(putData(space, alice, ref('/home/alice/f'), bytes('one'), { ifAbsent: true, length: 3, attempt })),
       'DuplicateNode EEXIST',
     )
     const first = { ...attempt, repeated: false }

@@ -41,6 +41,7 @@ export async function putShared(
     await refusingAsync(ref.path, () => writeBody(staged, body, options))
     const fd = staged.fd ?? -1
     const { size } = fstatSync(fd)
+    await options.after
     return await amend(store, ref, piecesOf(fd, size), {
       length: size,
       ...(ifContentVersion !== undefined && { ifContentVersion }),

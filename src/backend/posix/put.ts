@@ -28,19 +28,23 @@ const gather = promisify(writev)
 export async function put(store: Store, path: NodePath, body: AsyncIterable<Uint8Array>, options: PutOptions, whole?: () => void): Promise<Entry> {
   refuseReserved(path, store.allocationParents)
   refuseAborted(options.signal)
-  const { id } = options
+  const { id, length } = options
   const place = () => (id === undefined ? path : locate(store, { path, id }))
   const plan = (of: Written) => (target: Inode | undefined) => planned(store, place(), target, options, of)
-  // refused before the first byte what would be refused after the last
-  refusing(path, () => store.tree.at(place(), (spot) => plan({ md5: undefined })(occupant(store, spot, path))))
+  // refused before the first byte what would be refused after the last; a small body is here by then
+  if (length === undefined || length > SMALL)
+    refusing(path, () => store.tree.at(place(), (spot) => plan({ md5: undefined })(occupant(store, spot, path))))
   const staged = refusing(path, () => stageFile(store, place()))
+  let isPublished = false
   try {
-    refuseFull(staged, options.length)
+    refuseFull(staged, length)
     const written = await refusingAsync(path, () => writeBody(staged, body, options))
     whole?.()
-    return await publish(store, staged, place, plan(written), options)
+    const entry = await publish(store, staged, place, plan(written), options)
+    isPublished = true
+    return entry
   } finally {
-    discard(store, staged)
+    discard(store, staged, isPublished)
   }
 } // prettier-ignore
 

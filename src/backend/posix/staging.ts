@@ -52,12 +52,12 @@ export function dropSidecar({ keeping }: Store, { side, self, stat, type }: Inod
 }
 
 /** Closes it, and removes it when it was not published. What is closed has been synced, or is not wanted: nothing is waited for. */
-export function discard(store: Store, staged: Staged): void {
+export function discard(store: Store, staged: Staged, isPublished = false): void {
   try {
     if (staged.fd !== undefined) closeSync(staged.fd)
   } finally {
     try {
-      const left = readInode(staged.file, store.keeping, true)
+      const left = isPublished ? undefined : readInode(staged.file, store.keeping, true)
       if (left !== undefined) {
         dropSidecar(store, left)
         rmSync(staged.file, { force: true, recursive: true })
@@ -75,7 +75,7 @@ export type Plan = (target: Inode | undefined) => Wanted
  * Gives the staged data node its attributes, makes it durable unless that is not wanted, and puts it in its place. `path` is asked again at every attempt,
  * because the node to replace may have been renamed meanwhile.
  */
-export async function publish(store: Store, staged: Staged, path: () => NodePath, plan: Plan, { signal, durable }: Pick<PutOptions, 'signal' | 'durable'>): Promise<Entry> {
+export async function publish(store: Store, staged: Staged, path: () => NodePath, plan: Plan, { signal, durable, after }: Pick<PutOptions, 'signal' | 'durable' | 'after'>): Promise<Entry> {
   for (;;) {
     const prepared = refusing(path(), () => prepare(store, staged, path(), plan))
     if ('busy' in prepared) {
@@ -83,6 +83,7 @@ export async function publish(store: Store, staged: Staged, path: () => NodePath
       continue
     }
     if (durable !== false) await refusingAsync(path(), async () => sync(staged.fd ?? -1))
+    await after
     refuseAborted(signal)
     const place = path()
     const done = refusing(place, () => store.tree.at(place, (to) => commit(store, staged, to, place, prepared.seen)))

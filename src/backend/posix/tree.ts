@@ -148,7 +148,10 @@ function findPrivate(dir: number, path: string): number | undefined {
 }
 
 const isOurs = (fd: number): boolean => fstatSync(fd).uid === process.geteuid?.()
-const isPrivate = (fd: number): boolean => isOurs(fd) && (fstatSync(fd).mode & 0o7777) === 0o700
+const isPrivate = (fd: number): boolean => {
+  const { uid, mode } = fstatSync(fd)
+  return (mode & 0o7777) === 0o700 && uid === process.geteuid?.()
+}
 
 /**
  * Opens a directory that only we can write, made when missing. One that another user made before us is moved aside, with all that was

@@ -168,17 +168,18 @@ export class S3Backend implements Backend {
     const room = tree.room(target?.path ?? path) + standing
     if (options.length !== undefined) tree.refuseRoom(target?.path ?? path, options.length - standing)
     const { settings, bucket } = this.#options
+    const parts = (): AsyncIterable<Uint8Array> => within(body, room, options.after)
     const named = target === undefined ? tree.named.at(path) : tree.named.of(target.row)
     if (named !== undefined) {
       const known = (): string | null => tree.putTarget(path, options)?.row.etag ?? null
       return this.#open.writes.named(
         { named, known },
-        (into, over, note) => upload(into, named.key, within(body, room), { ...options, over }, settings, note),
+        (into, over, note) => upload(into, named.key, parts(), { ...options, over }, settings, note),
         (object) => tree.commit(path, object, options),
       )
     }
     return this.#open.writes.own(
-      (key, note) => upload(bucket, key, within(body, room), options, settings, note),
+      (key, note) => upload(bucket, key, parts(), options, settings, note),
       (object) => tree.commit(path, object, options),
     )
   }
@@ -389,12 +390,17 @@ export function openStore(options: S3Options): Opened {
   return { tree, garbage, named, writes }
 }
 
-/** A body that is cut when there is no room for more. */
-async function* within(body: AsyncIterable<Uint8Array>, room: number): AsyncGenerator<Uint8Array, void> {
+/** A body that is cut when there is no room for more, and ends after `after`: an object of that key is seen once it is whole. */
+async function* within(
+  body: AsyncIterable<Uint8Array>,
+  room: number,
+  after: Promise<void> | undefined,
+): AsyncGenerator<Uint8Array, void> {
   let size = 0
   for await (const piece of body) {
     size += piece.length
     if (size > room) throw new Fault('QuotaExceeded', `there is room for ${Math.max(0, room)} bytes`)
     yield piece
   }
+  await after
 }
