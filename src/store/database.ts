@@ -7,15 +7,21 @@ export type Row = Record<string, unknown>
 /** Milliseconds a statement waits for another process's write; writes take a millisecond or so. */
 const BUSY_MS = 5000
 
+/** Of other connections' commits: our own are counted here. */
+const WRITES = 'PRAGMA data_version'
+
 export class Database {
   readonly #connection: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
   readonly #file: string
   #writes = 0
   #version = 0
-  /** what SQLite said of other connections' commits at the last look, and our own writes then */
-  #others: unknown
+  #counting = WRITES
+  /** what was counted at the last look, our own writes then, and how many of them had been undone */
+  #seen: number | undefined
   #own = 0
+  #seenUndone = 0
+  #undone = 0
   /** whether it was looked in this turn of the event loop */
   #looked = false
   readonly #forget = (): void => {
@@ -83,16 +89,24 @@ export class Database {
     return this.#writes
   }
 
+  /** From now on `version` tells of what this statement counts, and of nothing else. */
+  countBy(sql: string): void {
+    this.#counting = sql
+  }
+
   /**
-   * Another number whenever something may have been written, by this connection or any other of any process. Other processes are looked for
-   * once a turn of the event loop: what was committed before a request came in is seen by it (https://sqlite.org/pragma.html#pragma_data_version).
+   * Another number whenever something may have been written, by this connection or any other of any process; with `countBy`, something of what is
+   * counted. It is looked for once a turn of the event loop: what was committed before a request came in is seen by it
+   * (https://sqlite.org/pragma.html#pragma_data_version).
    */
   get version(): number {
     if (this.#looked && this.#own === this.#writes) return this.#version
     if (!this.#looked) setImmediate(this.#forget)
-    const others = this.get('PRAGMA data_version')?.['data_version']
-    if (others !== this.#others || this.#own !== this.#writes) this.#version++
-    this.#others = others
+    const seen = this.number(this.#counting)
+    const isOwn = this.#counting === WRITES && this.#own !== this.#writes
+    if (seen !== this.#seen || this.#seenUndone !== this.#undone || isOwn) this.#version++
+    this.#seen = seen
+    this.#seenUndone = this.#undone
     this.#own = this.#writes
     this.#looked = true
     return this.#version
@@ -136,6 +150,7 @@ export class Database {
   // SQLite itself rolls back after some errors (a full disk): then there is nothing left to roll back, and saying so would hide the error.
   #rollback(): void {
     this.#writes++
+    this.#undone++
     if (this.#connection.isTransaction) this.#connection.exec('ROLLBACK')
   }
 

@@ -7,7 +7,7 @@ import { GROUPS_2 } from './group-schema.ts'
 import { LEASES_1, LEASES_2 } from './leases.ts'
 import { MAPPED_NUMBERS_1 } from './mapped-numbers.ts'
 import { JOBS_1, JOBS_2, JOBS_3 } from './jobs.ts'
-import { IDENTITIES_1 } from './numbers.ts'
+import { IDENTITIES_1, IDENTITIES_2 } from './numbers.ts'
 import { OPERATIONS_1 } from './operations.ts'
 import { SCRATCHES_1 } from './scratches.ts'
 import { PLACEMENTS_1 } from './placements.ts'
@@ -29,6 +29,7 @@ export const MIGRATIONS: readonly string[] = [
   SCRATCHES_1,
   PLACEMENTS_1,
   LEASES_2,
+  IDENTITIES_2,
 ]
 
 /** What a file of ours is: SQLite's `application_id`, its schema in steps, and its name in what people read. */

@@ -27,6 +27,20 @@ export const IDENTITIES_1 = `
   CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 `
 
+/** Grows with everything that is remembered of users, groups and numbers, whoever writes it: a gateway, a command, somebody with sqlite3. */
+export const REMEMBERED = "SELECT value FROM counters WHERE name = 'remembered'"
+
+const ONE_MORE = "INSERT INTO counters VALUES ('remembered', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1;"
+
+/** What Users, Groups and StoredIds keep in memory is read from these. */
+const KEPT = ['users', 'identities', 'former_users', 'groups', 'members', 'nested', 'group_numbers', 'mapped_numbers']
+
+export const IDENTITIES_2 = KEPT.flatMap((table) =>
+  ['INSERT', 'UPDATE', 'DELETE'].map(
+    (act) => `CREATE TRIGGER remember_${table}_${act.toLowerCase()} AFTER ${act} ON ${table} BEGIN ${ONE_MORE} END;`,
+  ),
+).join('\n')
+
 // A user's own group has the user's number: so users and groups draw from one set of numbers, and none is given twice.
 export function allocate(database: Database, name: keyof typeof FIRST, first: number = FIRST[name]): number {
   let next = Math.max(first, counted(database, name))

@@ -8,6 +8,7 @@ import { StoredJobs } from './jobs.ts'
 import { StoredLeases } from './leases.ts'
 import { MappedNumbers } from './mapped-numbers.ts'
 import { STORE } from './migrations.ts'
+import { REMEMBERED } from './numbers.ts'
 import { openFile } from './open-file.ts'
 import { Operations } from './operations.ts'
 import { Placements } from './placements.ts'
@@ -54,6 +55,7 @@ export function openStore(file: string, { isForeignGroup = () => false }: StoreO
     closeFile()
   }
   try {
+    durable.countBy(REMEMBERED)
     const mapped = new MappedNumbers(durable)
     const users = new Users(durable, mapped)
     const groups = new Groups(durable, users, { mapped })

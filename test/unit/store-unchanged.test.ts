@@ -2,8 +2,10 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { Database } from '../../src/store/database.ts'
+import { REMEMBERED } from '../../src/store/numbers.ts'
 import { openStore } from '../../src/store/store.ts'
 import { Unchanged } from '../../src/store/unchanged.ts'
+import { type NodePath } from '../../src/vospace/path.ts'
 import { STAFF } from './space-world.ts'
 import { run, storeFile } from './store-process.ts'
 
@@ -60,6 +62,36 @@ t.test('looks again only when something was written', async (t) => {
   t.equal(looks, 2)
   mine.run('INSERT INTO x VALUES (2)')
   t.equal(counted(), 2)
+})
+
+t.test('what is remembered of people is not looked for again because of what operations write', async (t) => {
+  const file = storeFile(t)
+  const store = openStore(file)
+  const mine = new Database(file, { full: false })
+  t.teardown(() => [store, mine].forEach((each) => each.close()))
+  mine.countBy(REMEMBERED)
+  store.users.create({ name: 'alice' })
+  await turn()
+  const { version } = mine
+  store.changes.append({ id: 'x', path: '/x' as NodePath, kind: 'made' })
+  mine.run("INSERT INTO epochs VALUES ('another', 1)")
+  await turn()
+  t.equal(mine.version, version)
+  const acts = [
+    () => store.users.addIdentity('alice', { kind: 'x509', value: 'cn=alice' }),
+    () => store.users.suspend('alice'),
+    () => store.groups.create(STAFF, { owner: 'alice' }),
+    () => store.groups.add(STAFF, 'alice'),
+    () => store.groups.numberForeign('ivo://elsewhere.example/gms?staff'),
+    () => store.mapped.learn([{ kind: 'user', name: 'carol', number: 70_000 }]),
+  ]
+  const seen = new Set([version])
+  for (const act of acts) {
+    act()
+    await turn()
+    seen.add(mine.version)
+  }
+  t.equal(seen.size, acts.length + 1, 'each of them is seen')
 })
 
 t.test('what was read within a transaction that is rolled back is not remembered', async (t) => {
