@@ -64,7 +64,7 @@ function handlerOf({ limits }: HttpContext, allowed: readonly string[], act: Act
 }
 
 async function lock(
-  { services: { space } }: HttpContext,
+  { services: { space, changes } }: HttpContext,
   leases: Leases,
   fields: Fields,
   { caller }: FastifyRequest,
@@ -90,7 +90,9 @@ async function lock(
     ...(ticket !== undefined && { wait: { ticket, milliseconds } }),
     signal: clientGone(reply.raw),
   }
-  return answerToJson(await leases.take(space, caller, ref, asked, options))
+  const taken = await leases.take(space, caller, ref, asked, options)
+  if (taken.granted) changes?.hasten(taken.seq)
+  return answerToJson(taken)
 }
 
 function placeIn(fields: Fields): Omit<LockAsked, 'type'> {

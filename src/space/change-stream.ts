@@ -46,6 +46,10 @@ export interface FollowOptions {
 const BATCH = 500
 /** How soon the changes of other gateways are noticed, milliseconds. */
 const LOOK_MS = 100
+/** The first of many changes is told at once, those after it that often, milliseconds. */
+const PACE_MS = 20
+/** How far the sequence has come while a mount hears only its own changes, which it is not told of: that often, milliseconds. */
+const POSITION_MS = 100
 /** After a gap, which may last as long as the store's disk is full. */
 const GAP_MS = 1000
 
@@ -56,6 +60,9 @@ export class ChangeStreams {
   #timer: NodeJS.Timeout | undefined
   #unwatch: (() => void) | undefined
   #waking = false
+  #woken = -Infinity
+  /** how far somebody waits to be told */
+  #asked = -1
   #stopped = false
 
   constructor(source: ChangeSource) {
@@ -67,23 +74,37 @@ export class ChangeStreams {
     const { signal, heartbeat } = options
     const until = performance.now() + options.life
     let seq = options.since ?? this.#source.last()
+    const told = { seq, at: performance.now() }
+    const tell = (lines: readonly ChangeLine[]): readonly ChangeLine[] => {
+      told.seq = seq
+      told.at = performance.now()
+      return lines
+    }
     if (options.since === undefined) yield [{ seq }]
     while (!signal.aborted && !this.#stopped) {
       const { changes, resync } = this.#source.since(seq, BATCH)
       const left = until - performance.now()
       if (resync) {
         seq = this.#source.last()
-        yield [{ seq, resync: true }]
+        yield tell([{ seq, resync: true }])
         await this.#news(seq, Math.min(left, GAP_MS), signal)
-      } else if (changes.length > 0) {
-        seq = changes.at(-1)?.seq ?? seq
-        yield [...(await linesOf(space, caller, changes, options)), { seq }]
-      } else if (left <= 0) {
-        return
-      } else if (!(await this.#news(seq, Math.min(left, heartbeat), signal))) {
-        yield [{ seq }]
+        continue
       }
+      seq = changes.at(-1)?.seq ?? seq
+      const lines = await linesOf(space, caller, changes, options)
+      const owed = seq === told.seq ? heartbeat : Math.min(heartbeat, POSITION_MS)
+      const silence = told.at + owed - performance.now()
+      if (lines.length > 0 || silence <= 0 || (seq > told.seq && this.#asked > told.seq))
+        yield tell([...lines, { seq }])
+      else if (left <= 0 && changes.length === 0) return
+      else if (changes.length < BATCH) await this.#news(seq, Math.min(left, silence), signal)
     }
+  }
+
+  /** Somebody waits until their stream has come so far. */
+  hasten(seq: number): void {
+    this.#asked = Math.max(this.#asked, seq)
+    if (!this.#stopped) this.#wake()
   }
 
   /** All streams end; their readers ask elsewhere. */
@@ -93,21 +114,20 @@ export class ChangeStreams {
     this.#rest()
   }
 
-  /** False: nothing in all that time. */
-  #news(seq: number, milliseconds: number, signal: AbortSignal): Promise<boolean> {
-    if (this.#stopped || signal.aborted || milliseconds <= 0) return Promise.resolve(false)
+  /** Until there may be some, or all that time is over. */
+  #news(seq: number, milliseconds: number, signal: AbortSignal): Promise<void> {
+    if (this.#stopped || signal.aborted || milliseconds <= 0) return Promise.resolve()
     return new Promise((resolve) => {
-      const settle = (isNews: boolean) => (): void => {
+      const settle = (): void => {
         clearTimeout(timer)
-        signal.removeEventListener('abort', quiet)
-        this.#listeners.delete(heard)
+        signal.removeEventListener('abort', settle)
+        this.#listeners.delete(settle)
         if (this.#listeners.size === 0) this.#rest()
-        resolve(isNews)
+        resolve()
       }
-      const [heard, quiet] = [settle(true), settle(false)]
-      const timer = setTimeout(quiet, milliseconds)
-      signal.addEventListener('abort', quiet)
-      this.#listeners.add(heard)
+      const timer = setTimeout(settle, milliseconds)
+      signal.addEventListener('abort', settle)
+      this.#listeners.add(settle)
       this.#look(seq)
     })
   }
@@ -135,13 +155,17 @@ export class ChangeStreams {
   #soon(): void {
     if (this.#waking) return
     this.#waking = true
-    setImmediate(() => {
+    const wake = (): void => {
       this.#waking = false
       if (!this.#stopped) this.#glance()
-    })
+    }
+    const rest = this.#woken + PACE_MS - performance.now()
+    if (rest <= 0) setImmediate(wake)
+    else setTimeout(wake, rest).unref()
   }
 
   #wake(): void {
+    this.#woken = performance.now()
     for (const hear of [...this.#listeners]) hear()
   }
 

@@ -100,6 +100,27 @@ t.test('what is changed is told at once, in order, and again to who asks from be
   t.same(await later.told(gateway), told.slice(3))
 })
 
+t.test(
+  'a mount that changes much hears now and then how far the sequence has come, and at once when it waits',
+  async (t) => {
+    const gateway = await startGateway(t)
+    const mount = randomUUID()
+    const stream = await Stream.open(t, gateway, `?mount=${mount}`)
+    await stream.until((lines) => lines.length > 0)
+    const began = performance.now()
+    for (let i = 0; i < 30; i++) await put(gateway, `/home/alice/f${i}`, 'alice', { 'mount-id': mount })
+    t.same(await stream.told(gateway), [])
+    // one when it begins, one for the first change, then one every 100 ms
+    const most = 2 + Math.ceil((performance.now() - began) / 100)
+    t.ok(stream.lines.length <= most, `${stream.lines.length} lines, at most ${most}`)
+    await put(gateway, '/home/alice/g', 'alice', { 'mount-id': mount })
+    const { session } = JSON.parse((await post(gateway, 'lease/session', {})).text) as { session: string }
+    const asked = { session, path: '/home/alice/g', kind: 'flock', type: 'write', owner: 'a' }
+    const { seq } = JSON.parse((await post(gateway, 'lease', asked)).text) as { seq: number }
+    await stream.until((lines) => lines.some((line) => line.seq >= seq))
+  },
+)
+
 t.test('nobody is told of what lies in containers that are closed to them', async (t) => {
   const gateway = await startGateway(t)
   const [alices, bobs] = [await Stream.open(t, gateway), await Stream.open(t, gateway, '', 'bob')]
