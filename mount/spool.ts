@@ -15,6 +15,10 @@ export type Log = (message: string) => void
 
 const ZEROS = Buffer.alloc(1 << 16)
 const PIECE = 1 << 20
+/** Up to so many bytes a file is small: it is used again, and read at once, since it was written just now. */
+const SMALL = 1 << 16
+/** Small files that are kept for the next ones: to make and remove one costs a local disk ten times what it costs to empty it. */
+const MOST_SPARE = 8
 /** Bytes after which the journal begins anew, as soon as nothing in it is needed. */
 const JOURNAL_LIMIT = 1 << 20
 
@@ -27,6 +31,8 @@ export class SpoolFolder {
   /** When a file may go that the record of the mount still speaks of. */
   later: (action: () => void) => void = (action) => action()
   #count = 0
+  #spare: SpoolFile[] = []
+  #isClosed = false
   #live = 0
   #journalled = 0
 
@@ -41,27 +47,43 @@ export class SpoolFolder {
 
   /** A new, empty spool file. Refuses with ENOSPC and the like of the local disk. */
   open(origin: SpoolOrigin): Spool {
-    const number = ++this.#count
+    const spare = this.#spare.pop()
+    const number = spare?.number ?? ++this.#count
     const line = `${JSON.stringify({ spool: number, ...origin })}\n`
     return localDisk(() => {
       // the name first: a file without one would be recovered without its path
       this.#journalled += fs.writeSync(this.#journal, line)
-      return this.#opened(number, false)
+      return this.#opened(spare ?? this.#file(number, fs.constants.O_CREAT | fs.constants.O_EXCL))
     })
   }
 
-  #opened(number: number, isThere: boolean): Spool {
+  #file(number: number, flags: number): SpoolFile {
     const file = path.join(this.#folder, String(number))
-    const host = { later: (action: () => void) => this.later(action), closed: () => this.#closed() }
-    const spool = new Spool(file, host, number, isThere)
+    return { file, number, fd: fs.openSync(file, fs.constants.O_RDWR | flags, 0o600) }
+  }
+
+  #opened(file: SpoolFile): Spool {
+    const closed = (): void => this.#closed()
+    const discarded = (reach: number): void => this.later(() => this.#discarded(file, reach))
     this.#live++
-    return spool
+    return new Spool(file, { closed, discarded })
+  }
+
+  /** Nothing speaks of its bytes any more. */
+  #discarded(file: SpoolFile, reach: number): void {
+    const mayStay = reach <= SMALL && this.#spare.length < MOST_SPARE && !this.#isClosed
+    if (mayStay && isEmptied(file)) {
+      this.#spare.push(file)
+      return
+    }
+    fs.closeSync(file.fd)
+    fs.rmSync(file.file, { force: true })
   }
 
   /** A spool file of a driver before this one; undefined where it is gone. */
   reopen(number: number): Spool | undefined {
     if (!fs.existsSync(path.join(this.#folder, String(number)))) return undefined
-    return this.#opened(number, true)
+    return this.#opened(this.#file(number, 0))
   }
 
   /** After a take-over: what no `reopen` asked for is moved to `recovered/`, or goes where it is empty. Numbers go on. */
@@ -107,6 +129,8 @@ export class SpoolFolder {
 
   /** The folder is no longer needed: every spool was closed or kept. */
   close(): void {
+    this.#isClosed = true
+    for (const { fd } of this.#spare.splice(0)) fs.closeSync(fd)
     fs.closeSync(this.#journal)
     fs.rmSync(this.#folder, { recursive: true, force: true })
   }
@@ -172,10 +196,28 @@ function keepFile(file: string, recovered: string, origin: string): string {
   }
 }
 
+interface SpoolFile {
+  readonly file: string
+  readonly number: number
+  readonly fd: number
+}
+
+/** Whether nothing is in it any more; one that the disk does not let go of is removed. */
+function isEmptied({ fd }: SpoolFile): boolean {
+  try {
+    fs.ftruncateSync(fd, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** What stands around a spool file: its folder. */
 interface SpoolHost {
-  later(action: () => void): void
+  /** Nobody uses it any more. */
   closed(): void
+  /** Its bytes are no longer wanted, of which none was ever behind `reach`. */
+  discarded(reach: number): void
 }
 
 /** One sparse file. Reads and writes are synchronous: they end in the page cache, and a promise would cost more. */
@@ -185,19 +227,22 @@ export class Spool {
   readonly #fd: number
   readonly #host: SpoolHost
   #open = true
+  /** the end of the file, at its longest */
+  #reach: number
 
   /** Use `SpoolFolder.open`. */
-  constructor(file: string, host: SpoolHost, number: number, isThere: boolean) {
+  constructor({ file, number, fd }: SpoolFile, host: SpoolHost) {
     this.file = file
     this.number = number
     this.#host = host
-    const create = isThere ? 0 : fs.constants.O_CREAT | fs.constants.O_EXCL
-    this.#fd = fs.openSync(file, fs.constants.O_RDWR | create, 0o600)
+    this.#fd = fd
+    this.#reach = fs.fstatSync(fd).size
   }
 
   /** Answers the bytes written: fewer than given when the disk is full, ENOSPC when it was full before. */
   write(data: Uint8Array, offset: number): number {
     let done = 0
+    this.#reach = Math.max(this.#reach, offset + data.length)
     while (done < data.length) {
       try {
         done += fs.writeSync(this.#fd, data, done, data.length - done, offset + done)
@@ -220,8 +265,9 @@ export class Spool {
     into.fill(0, done)
   }
 
-  /** As read, off the main thread, for bytes that may have left the page cache. */
+  /** As read; off the main thread where the bytes may have left the page cache. */
   async fetch(into: Uint8Array, offset: number): Promise<void> {
+    if (this.#reach <= SMALL) return this.read(into, offset)
     let done = 0
     while (done < into.length) {
       const got = await new Promise<number>((resolve, reject) => {
@@ -245,6 +291,7 @@ export class Spool {
 
   /** The kept file gets the length that the program saw. */
   extend(length: number): void {
+    this.#reach = Math.max(this.#reach, length)
     localDisk(() => fs.ftruncateSync(this.#fd, length))
   }
 
@@ -267,15 +314,19 @@ export class Spool {
   }
 
   close(): void {
-    if (!this.#open) return
-    this.#open = false
+    if (this.#isEnded()) return
     fs.closeSync(this.#fd)
-    this.#host.closed()
   }
 
   discard(): void {
-    this.#host.later(() => fs.rmSync(this.file, { force: true }))
-    this.close()
+    if (!this.#isEnded()) this.#host.discarded(this.#reach)
+  }
+
+  #isEnded(): boolean {
+    if (!this.#open) return true
+    this.#open = false
+    this.#host.closed()
+    return false
   }
 }
 

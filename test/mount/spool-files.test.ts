@@ -81,6 +81,35 @@ void t.test('a spool file reads as what was written, cut, zeroed and copied', as
   t.notOk(fs.existsSync(spool.file))
 })
 
+void t.test(
+  'a small file that was discarded is the next one, empty and under its name; a large one goes',
+  async (t) => {
+    const state = stateFolder(t)
+    const folder = new SpoolFolder(state, 'm', () => undefined)
+    const late: (() => void)[] = []
+    folder.later = (action) => late.push(action)
+    const first = folder.open({ path: '/first', id: '1' })
+    first.write(Buffer.from('the bytes of the first'), 0)
+    first.discard()
+    const second = folder.open({ path: '/second', id: '2' })
+    t.not(second.number, first.number, 'while the record speaks of it, it is nobody else’s')
+    for (const action of late.splice(0)) action()
+    const third = folder.open({ path: '/third', id: '3' })
+    t.equal(third.number, first.number)
+    third.write(Buffer.from('new'), 2)
+    const bytes = Buffer.alloc(22, 'x')
+    await third.fetch(bytes, 0)
+    t.equal(bytes.toString(), '\0\0new'.padEnd(22, '\0'))
+    second.write(Buffer.alloc(1), 1 << 16)
+    second.discard()
+    for (const action of late.splice(0)) action()
+    t.notOk(fs.existsSync(second.file))
+    recoverSpools(state, () => undefined)
+    const kept = fs.readdirSync(path.join(state, 'recovered')).filter((name) => !name.endsWith('.origin'))
+    t.match(kept, [/-third$/])
+  },
+)
+
 void t.test('what a dead driver left is kept under its name, and the empty and unknown are told apart', async (t) => {
   const state = stateFolder(t)
   const folder = new SpoolFolder(state, 'dead', () => undefined)
