@@ -47,8 +47,8 @@ const MIB = 1024 * KIB
 const FIRST = 128 * KIB
 const FIRST_WINDOW = MIB
 const LAST_WINDOW = 32 * MIB
-const SMALLEST_PIECE = 256 * KIB
-const LARGEST_PIECE = 4 * MIB
+const SMALLEST_PIECE = 512 * KIB
+const LARGEST_PIECE = 8 * MIB
 /** Reads that go on may come out of order, as far as the kernel's own read-ahead spreads them. */
 const SLACK = 128 * KIB
 /** Places in one file that are read on from at a time; a run is over after so many reads elsewhere. */
@@ -122,8 +122,8 @@ export class Reader {
   #ahead(run: Run, offset: number): void {
     const { size, budget } = this.#options
     const window = Math.min(windowOf(run), budget.share())
-    const quarter = Math.floor(window / 4 / SLAB) * SLAB
-    const piece = Math.min(Math.max(quarter, SMALLEST_PIECE), LARGEST_PIECE)
+    const third = Math.floor(window / 3 / SLAB) * SLAB
+    const piece = Math.min(Math.max(third, SMALLEST_PIECE), LARGEST_PIECE)
     const limit = Math.min(run.next + window, size)
     for (let at = this.#covered(offset); at < limit; at = this.#covered(at)) {
       const end = Math.min(at + piece, size, this.#nextStart(at))
