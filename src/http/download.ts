@@ -12,6 +12,9 @@ import { clientGone } from './request-body.ts'
 /** How often a file may change under a request before it is given up. */
 const ATTEMPTS = 3
 
+/** Up to so many bytes go out in one write with their headers. */
+const SMALL = 1 << 16
+
 /** Where the bytes come from: one look at what is there, and then the bytes of that very version. */
 export interface Source {
   look(): Promise<{ readonly entry: Entry; readonly headers: OutgoingHttpHeaders }>
@@ -74,6 +77,8 @@ async function sendBytes(reply: FastifyReply, { body, entry, headers, range }: B
   const partial = range && { 'Content-Range': `bytes ${range.start}-${range.end}/${entry.size}` }
   const status = range === undefined ? 200 : 206
   const raw = takeOver(reply, status, { ...headers, ...partial, 'Content-Length': length })
+  // written together with them, the first chunk would be copied
+  if (length > SMALL) raw.flushHeaders()
   try {
     await pour(body, raw)
   } catch (error) {

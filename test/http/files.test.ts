@@ -1,10 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { type IncomingMessage } from 'node:http'
+import { get } from 'node:https'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Fault } from '../../src/vospace/fault.ts'
 import { nodePath } from '../../src/vospace/path.ts'
-import { type Call, type Gateway, node, overlay, property, startGateway, VOS } from './gateway.ts'
+import { type Call, collect, type Gateway, node, overlay, property, startGateway, tlsOf, VOS } from './gateway.ts'
 
 const md5 = (bytes: string | Buffer): string => `md5=${createHash('md5').update(bytes).digest('base64')}`
 
@@ -402,6 +405,31 @@ await t.test('a body that takes its chunks back gets them when their bytes have 
   await put(gateway, '/home/alice/f', content)
   t.ok((await gateway.call('/files/home/alice/f', { as: 'alice' })).body.equals(content))
   t.ok(buffers < 20, 'the same few buffers')
+})
+
+await t.test('headers do not wait for the bytes of a large file, which would be copied to go with them', async (t) => {
+  const seen = Promise.withResolvers<void>()
+  const gateway = await startGateway(t, {
+    backend: (memory) =>
+      overlay(memory, {
+        async read(ref, options) {
+          const { entry, body } = await memory.read(ref, options)
+          const parts = async function* () {
+            await seen.promise
+            yield* body as AsyncIterable<Buffer>
+          }
+          return { entry, body: Readable.from(parts(), { objectMode: false }) }
+        },
+      }),
+  })
+  const content = randomBytes(1 << 20)
+  await put(gateway, '/home/alice/f', content)
+  const { port } = gateway
+  const request = get({ host: 'localhost', port, path: '/karst/files/home/alice/f', agent: false, ...tlsOf('alice') })
+  const [response] = (await once(request, 'response')) as [IncomingMessage]
+  t.equal(response.headers['content-length'], String(content.length))
+  seen.resolve()
+  t.ok((await collect(response)).body.equals(content))
 })
 
 await t.test('a failure of the storage in the midst of a download cuts it', async (t) => {
