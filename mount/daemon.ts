@@ -63,13 +63,14 @@ export class Driver {
     const { command: _, device, ...asked } = request
     const survival = this.#store && { store: this.#store, request: asked, url }
     try {
-      checkService(request.uri, await remote.greet(), url)
+      const identity = await remote.greet()
+      checkService(request.uri, identity, url)
       const fd = device === undefined ? undefined : await this.#devices?.take(device)
       return await this.serve(remote, root, request, {
         ...(survival !== undefined && { survival }),
         ...this.#sharing(request, url, remote),
         ...(fd !== undefined && { fd }),
-        log,
+        ...{ identity, log },
       })
     } catch (error) {
       await remote.close()
@@ -101,7 +102,7 @@ export class Driver {
     remote: Remote,
     root: Parameters<typeof serveMount>[0]['root'],
     request: Pick<MountRequest, 'dir' | 'uri' | 'readOnly' | 'allowOther' | 'trusted' | 'ttl' | 'uid' | 'gid'>,
-    more: Pick<ServeOptions, 'survival' | 'resume' | 'fd'> & Sharing & { readonly log?: NotingLog } = {},
+    more: Pick<ServeOptions, 'survival' | 'resume' | 'fd' | 'identity'> & Sharing & { readonly log?: NotingLog } = {},
   ): Promise<Mounted> {
     const { log = notingLog(this.#log), ...kept } = more
     const { uri, ...rest } = request

@@ -27,7 +27,7 @@ import { Reader } from './reader.ts'
 import { MountRecord } from './record.ts'
 import { type Restored } from './record-lines.ts'
 import { NO_RECORDER } from './recorder.ts'
-import { type Remote } from './remote.ts'
+import { type Identity, type Remote } from './remote.ts'
 import { canResend, reopenTree, resumeFolder, saveMount, type SavedMount } from './resume.ts'
 import { type SharedRemote } from './shared-bytes.ts'
 import { SpoolFolder, type Log } from './spool.ts'
@@ -55,6 +55,8 @@ export interface ServeOptions {
   /** As whose the mounting user's files are shown; this process's ids unless said otherwise. */
   readonly uid?: number
   readonly gid?: number
+  /** What the gateway has said of itself and us already. */
+  readonly identity?: Identity
   readonly log: Log
   readonly logger: Logger
   /** Where the mount survives its driver: its device is kept there, its state in the state directory. */
@@ -87,7 +89,7 @@ const UNMOUNT_LIMIT = 60_000
 
 /** Mounts and serves. Throws Faults of the gateway, MountError. */
 export async function serveMount(options: ServeOptions): Promise<Mounted> {
-  const { remote, root, readOnly = false, trusted = false, resume } = options
+  const { remote, root, readOnly = false, trusted = false, resume, identity } = options
   const id = resume?.saved.id ?? randomUUID()
   const allowOther = trusted || options.allowOther === true
   const treeOptions = {
@@ -97,7 +99,9 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
     trusted,
   }
   const tree =
-    resume === undefined ? await openTree(remote, root, treeOptions) : reopenTree(remote, resume.saved, treeOptions)
+    resume === undefined
+      ? await openTree(remote, root, { ...treeOptions, ...(identity !== undefined && { identity }) })
+      : reopenTree(remote, resume.saved, treeOptions)
   const record = options.survival && new MountRecord(resumeFolder(options.state, id), options.log)
   tree.table.watch = record
   if (remote.page !== undefined) {

@@ -464,8 +464,12 @@ export class Tree {
 }
 
 /** The tree below a node of the gateway. Throws what the gateway refuses, ENOTDIR when it is no container. */
-export async function openTree(remote: Remote, path: NodePath, options: TreeOptions): Promise<Tree> {
-  const [identity, root] = await Promise.all([remote.identity(), remote.entry({ path })])
+export async function openTree(
+  remote: Remote,
+  path: NodePath,
+  { identity: known, ...options }: TreeOptions & { readonly identity?: Identity },
+): Promise<Tree> {
+  const [identity, root] = await Promise.all([known ?? remote.identity(), remote.entry({ path })])
   if (root.type !== 'container') throw new Fault('TypeNotSupported', `${path} is no container`, { errno: 'ENOTDIR' })
   if (!root.readable) throw new Fault('PermissionDenied', `${path} is not readable for ${identity.user ?? 'nobody'}`)
   if (!isWithin(path, root.path)) throw new Fault('InternalFault', `asked for ${path}, got ${root.path}`)

@@ -12,6 +12,7 @@ import { MountError } from './mount-options.ts'
 
 /** Milliseconds that a device, or the driver that takes it, is waited for. */
 const LIMIT = 30_000
+const PAUSE = 5
 
 export class HandedDevices {
   readonly #file: string
@@ -32,7 +33,7 @@ export class HandedDevices {
 
   /** The device that was handed in under that name. Throws MountError with ETIMEDOUT. */
   async take(name: string): Promise<number> {
-    for (const until = performance.now() + LIMIT; performance.now() < until; await sleep(20)) {
+    for (const until = performance.now() + LIMIT; performance.now() < until; await sleep(PAUSE)) {
       for (let one = receiveLabelled(this.#socket); one !== undefined; one = receiveLabelled(this.#socket)) {
         this.#there.set(one.label, one.fd)
       }
@@ -52,7 +53,7 @@ export class HandedDevices {
 
 /** Gives a device to the driver that listens at `file`, as soon as one does. Throws MountError with ETIMEDOUT. */
 export async function handDevice(file: string, name: string, fd: number): Promise<void> {
-  for (const until = performance.now() + LIMIT; performance.now() < until; await sleep(20)) {
+  for (const until = performance.now() + LIMIT; performance.now() < until; await sleep(PAUSE)) {
     if (sent(file, name, fd)) return
   }
   throw new MountError('no driver takes the device', 'ETIMEDOUT')

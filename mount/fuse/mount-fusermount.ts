@@ -3,9 +3,7 @@
 import { LibcError } from '../../src/libc/ffi.ts'
 import { closeDescriptor, receiveDescriptor, socketPair } from '../../src/libc/socket.ts'
 import { commonOptions, DEFAULT_SUBTYPE, MountError, type MountedDevice, type MountOptions } from './mount-options.ts'
-import { runProgram } from './run-program.ts'
-
-export const FUSERMOUNT = 'fusermount3'
+import { FUSERMOUNT, runProgram } from './run-program.ts'
 
 /** Commas separate options; fusermount3 takes them back out of a backslash. */
 function escaped(value: string): string {

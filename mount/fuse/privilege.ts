@@ -2,9 +2,8 @@
 import { constants } from 'node:fs'
 import { access, open, readFile } from 'node:fs/promises'
 import path from 'node:path'
-import { FUSERMOUNT } from './mount-fusermount.ts'
 import { DEVICE } from './mount-root.ts'
-import { PROGRAM_FOLDERS } from './run-program.ts'
+import { FUSERMOUNT, PROGRAM_FOLDERS } from './run-program.ts'
 
 const CAP_SYS_ADMIN = 21n
 /** Character device 10:229, as stat(2) has it. */

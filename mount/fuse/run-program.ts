@@ -5,6 +5,9 @@ import { spawn } from 'node:child_process'
 /** Where such programs are; the caller's PATH is not asked, a set-user-ID program would not take it either. */
 export const PROGRAM_FOLDERS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
 
+/** Mounts for whoever is not root; of the package fuse3. */
+export const FUSERMOUNT = 'fusermount3'
+
 export interface ProgramRun {
   /** Exit code; null when it was killed or did not end in time. */
   readonly status: number | null

@@ -1,9 +1,8 @@
 // Taking mounts away: in good order, lazily while in use, and those whose process was killed.
-import { FUSERMOUNT } from './mount-fusermount.ts'
 import { MountError } from './mount-options.ts'
 import { mountAt } from './mountinfo.ts'
 import { mayMount } from './privilege.ts'
-import { runProgram } from './run-program.ts'
+import { FUSERMOUNT, runProgram } from './run-program.ts'
 
 /** Milliseconds a mount gets to say something before it counts as silent. */
 const PROBE_LIMIT = 3000
