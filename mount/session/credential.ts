@@ -5,46 +5,25 @@ import { createProxy } from '../../src/identity/mint.ts'
 import { Certificate } from '../../src/identity/certificate.ts'
 import { credentialText, pemBlocks, readCredential } from '../../src/identity/pem.ts'
 import { subjectHash } from '../../src/identity/subject-hash.ts'
-import { describeCredential } from '../../src/identity/proxy-report.ts'
-import { Fault, isFault } from '../../src/vospace/fault.ts'
 import { writeWhole } from './run-folder.ts'
 
 /** Milliseconds between two looks at what is due; Node counts them in 31 bits at most. */
 const LONGEST = 3_600_000
 const AGAIN = 10_000
 
-export interface ProxyOptions {
-  /** certificate or proxy of the user, read anew at each renewal */
-  readonly source: string
-  readonly file: string
-  readonly hours: number
-  /** absent: whoever runs the session */
-  readonly owner?: { readonly uid: number; readonly gid: number }
+export interface NewProxy {
+  /** PEM: certificate, key, chain */
+  readonly text: string
+  /** milliseconds since 1970 */
+  readonly due: number
 }
 
-/** Whether it can be used at all. NotAuthenticated with what is wrong and what to do about it. */
-export async function checkCertificate(file: string): Promise<void> {
-  const refuse = (why: string, cause?: unknown): never => {
-    const mend = 'make a proxy (karst proxy init), or name a certificate that is good (--certificate, X509_USER_PROXY)'
-    throw new Fault('NotAuthenticated', `${file} ${why}: ${mend}`, { cause })
-  }
-  try {
-    const { expires } = describeCredential(await readCredential(file))
-    if (expires.getTime() <= Date.now()) refuse(`ended at ${expires.toISOString()}`)
-  } catch (error) {
-    if (isFault(error, 'NotAuthenticated')) throw error
-    const { code } = error as NodeJS.ErrnoException
-    const why = isFault(error) ? error.detail.replace(`${file}: `, '') : (code ?? String(error))
-    refuse(`cannot be used (${why})`, error)
-  }
-}
-
-/** Writes a new proxy, mode 0600; answers when the next one is due, milliseconds since 1970: halfway to its end. */
-export async function writeProxy({ source, file, hours, owner }: ProxyOptions): Promise<number> {
+/** A new proxy of a user's certificate or proxy, which is read anew each time; when the next one is due: halfway to its end. */
+export async function newProxy(source: string, hours: number): Promise<NewProxy> {
   const proxy = await createProxy(await readCredential(source), { hours, newKey: 'ec' })
-  writeWhole(file, credentialText(proxy), 0o600, owner)
   const now = Date.now()
-  return now + (new X509Certificate(proxy.certificate).validToDate.getTime() - now) / 2
+  const due = now + (new X509Certificate(proxy.certificate).validToDate.getTime() - now) / 2
+  return { text: credentialText(proxy), due }
 }
 
 /** Does `renew` whenever it is due, which answers when that is next; told of failures once, and tried again soon. Answers how to end it. */

@@ -1,11 +1,11 @@
 // The end of a session, however it comes: who is left in it is ended, what waits is sent, mounts and credentials go, and its scratch is given back. By the
 // launcher, or in its place by whoever finds the note of one that was killed.
-import { spawn } from 'node:child_process'
 import * as fs from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { umountCommand } from '../command.ts'
 import { isSupervised } from '../driver-place.ts'
+import { abandonedBeside, isOfSession, keepersOf, namespacesBeside } from './abandoned.ts'
 import { type RunFolder, type SessionNote } from './run-folder.ts'
 
 /** Milliseconds that programs left behind have to end by themselves. */
@@ -16,6 +16,8 @@ export interface FinishOptions {
   readonly leave?: (note: SessionNote) => Promise<void>
   /** Seconds that the gateway is waited for. */
   readonly timeout?: number
+  /** Of the processes in the mount namespace of the session only these are ended. */
+  readonly isTheirs?: (pid: number) => boolean
 }
 
 /** Answers what could not be saved or put in order, a line each. Again: nothing happens. */
@@ -25,7 +27,7 @@ export async function finishSession(run: RunFolder, options: FinishOptions = {})
     run.remove()
     return []
   }
-  if (note.namespace !== undefined) await endAll(note.namespace)
+  if (note.namespace !== undefined) await endAll(note.namespace, options.isTheirs)
   const ended = await Promise.all(note.mounts.map((dir) => unmounted(dir, note.stateDir, options.timeout)))
   const left = ended.flat()
   note.made?.forEach(removeEmpty)
@@ -76,12 +78,30 @@ function removeEmpty(dir: string): void {
   }
 }
 
+/** Ends those of the same user that nobody is left to end; `run` is not of them. Answers as finishSession. */
+export async function finishAbandoned(run: RunFolder, options: FinishOptions = {}): Promise<string[]> {
+  const left: string[] = []
+  for (const one of abandonedBeside(run)) {
+    const note = one.noted()
+    // from now on there is somebody
+    if (note !== undefined) one.note({ ...note, keepers: keepersOf([process.pid]) })
+    left.push(...(await finishSession(one, { ...options, ...(note !== undefined && strict(one, note)) })))
+  }
+  return left
+}
+
+/** The number of a mount namespace is given again: long after the session it may be that of others. */
+function strict(run: RunFolder, { session, namespace }: SessionNote): Pick<FinishOptions, 'isTheirs'> {
+  const isOthers = namespace !== undefined && namespacesBeside(run).has(namespace)
+  return { isTheirs: (pid) => !isOthers && isOfSession(pid, session) }
+}
+
 const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /** Ends everybody in a mount namespace but this process. */
-async function endAll(namespace: string): Promise<void> {
+async function endAll(namespace: string, isTheirs: (pid: number) => boolean = () => true): Promise<void> {
   for (const until = performance.now() + GRACE; ; await sleep(20)) {
-    const left = processesIn(namespace)
+    const left = processesIn(namespace).filter(isTheirs)
     if (left.length === 0) return
     const isLate = performance.now() > until
     for (const pid of left) signal(pid, isLate ? 'SIGKILL' : 'SIGTERM')
@@ -109,21 +129,4 @@ function signal(pid: number, name: NodeJS.Signals): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
-}
-
-/**
- * Starts who ends the session should this process be killed: a shell that reads from a pipe until nobody holds its other end. `finish`: the command
- * line that does it. Before there is a note there are only empty folders.
- */
-export function watchOver(run: RunFolder, finish: readonly string[]): void {
-  const script = `exec >/dev/null 2>&1; cat; [ -e "$1/session.json" ] || { rm -f "$1"/*.new; rmdir "$1"/* "$1"; exit 0; }
-    shift; exec "$@" </dev/null`
-  const child = spawn('/bin/sh', ['-c', script, 'karst-session', run.path, ...finish], {
-    cwd: '/',
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  })
-  child.unref()
-  // it lives as long as this process does, and keeps it from nothing
-  ;(child.stdin as unknown as { unref?: () => void }).unref?.()
 }

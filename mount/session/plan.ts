@@ -64,3 +64,19 @@ export function checkPlaces(places: readonly { readonly partition: string; reado
     }
   }
 }
+
+/** What could not be had is left out, and told, where the plan says so; else it is thrown. */
+export async function settled<T>(
+  { tell }: { readonly tell: (line: string) => void },
+  work: readonly (readonly [PlannedPartition, Promise<T>])[],
+): Promise<T[]> {
+  const results = await Promise.allSettled(work.map(([, one]) => one))
+  const failed = results.findIndex(({ status }, i) => status === 'rejected' && work[i]?.[0].optional !== true)
+  if (failed !== -1) throw (results[failed] as PromiseRejectedResult).reason
+  return results.flatMap((result) => {
+    if (result.status === 'fulfilled') return [result.value]
+    const { reason } = result as { reason: unknown }
+    tell(`left out: ${reason instanceof Error ? reason.message : String(reason)}`)
+    return []
+  })
+}

@@ -7,11 +7,21 @@ import { Fault } from '../../src/vospace/fault.ts'
 /** statfs(2): what is in memory, and never on a disk. */
 const IN_MEMORY = [0x01021994, 0x858458f6]
 
+/** Who ends a session: its launcher, and who waits to do so in its place. */
+export interface Keepers {
+  /** of the kernel that numbers them, and the PID namespace that does */
+  readonly boot: string
+  readonly namespace: string
+  /** number and start time of each, as in driver-place.ts */
+  readonly processes: readonly string[]
+}
+
 /** The end of a session needs no more than this. */
 export interface SessionNote {
   readonly session: string
   /** this container of the session */
   readonly member: string
+  readonly keepers?: Keepers
   /** of the driver */
   readonly stateDir: string
   /** under which names the driver has its mounts */

@@ -2,8 +2,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { resolve } from 'node:path'
-import { checkCertificate } from '../../mount/session/credential.ts'
-import { finishSession } from '../../mount/session/finish.ts'
+import { checkCertificate } from '../../mount/session/certificate-check.ts'
 import { planOf, type Manifest } from '../../mount/session/plan.ts'
 import { RunFolder, type SessionNote } from '../../mount/session/run-folder.ts'
 import { runSession } from '../../mount/session/session.ts'
@@ -25,6 +24,7 @@ const OPTIONS = {
   timeout: { type: 'string' },
   inside: { type: 'string' },
   finish: { type: 'string' },
+  abandoned: { type: 'boolean' },
 } as const
 
 /** Exit code where the command was not run, or its session failed: of its own it has none then (env(1) and timeout(1) have the same). */
@@ -43,7 +43,7 @@ export const session: Command = {
   run: async (words) => {
     const dashes = words.indexOf('--')
     const { values } = readWords(dashes === -1 ? words : words.slice(0, dashes), OPTIONS)
-    if (values.finish !== undefined) return finish(values.finish)
+    if (values.finish !== undefined) return finish(values.finish, values.abandoned === true)
     const command = dashes === -1 ? [] : words.slice(dashes + 1)
     if (command.length === 0) throw new UsageError('no command: say it after --')
     const way = values.inside === undefined ? await wayFor(wayIn(values.way)) : 'userns'
@@ -95,9 +95,10 @@ async function leave({ session: id, member, scratch }: SessionNote): Promise<voi
   await ask('DELETE', `/partitions?session=${encodeURIComponent(id)}&member=${encodeURIComponent(member)}`)
 }
 
-/** In place of a launcher that was killed. */
-async function finish(run: string): Promise<number> {
-  const left = await finishSession(RunFolder.at(run), { leave })
+/** In place of a launcher that was killed, or of those beside it. */
+async function finish(run: string, others: boolean): Promise<number> {
+  const { finishAbandoned, finishSession } = await import('../../mount/session/finish.ts')
+  const left = await (others ? finishAbandoned : finishSession)(RunFolder.at(run), { leave })
   for (const line of left) complain(`karst session: ${line}`)
   return left.length === 0 ? 0 : 1
 }

@@ -2,7 +2,8 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { isAlive, readIfThere } from '../../mount/driver-place.ts'
+import { isAlive, processMark, readIfThere } from '../../mount/driver-place.ts'
+import { type SessionNote } from '../../mount/session/run-folder.ts'
 import { fuseSkip, needs } from '../parts.ts'
 import { run } from '../service/running.ts'
 import { leftOver, nothingLeft, Place, until, type Running } from './place.ts'
@@ -157,6 +158,35 @@ t.test('launcher, driver and supervisor at once', { skip }, async (t) => {
   await kill(running, 'launcher', 'supervisor', 'driver')
   await gone()
   t.match(recovered(), { open: 'dirty\n', behind: 'behind\n' })
+})
+
+t.test('the launcher and who watches over it at once: the next session ends what they left', { skip }, async (t) => {
+  const script =
+    'echo ready; read -r line; test -r "$X509_USER_PROXY"; echo fine > "$SCRATCH/fine"; cat "$SCRATCH/fine"'
+  const living = place.running(t, ['--partition', 'scratch', '--id', 'living'], script)
+  await living.says('ready\n')
+  const others = leftOver()
+  const running = await begun(t)
+  const [left = ''] = leftOver().filter((one) => !others.includes(one))
+  const { keepers } = JSON.parse(readFileSync(join(left, 'session.json'), 'utf8')) as SessionNote
+  const pids = keepers?.processes.map((mark) => Number(mark.split(' ')[0])) ?? []
+  t.equal(pids[0], running.child.pid)
+  for (const pid of pids) process.kill(pid, 'SIGKILL')
+  await until(
+    () => pids.every((pid) => processMark(pid) === undefined),
+    () => 'who was killed lives on',
+  )
+  t.ok(existsSync(join(left, 'own/x509up')))
+  t.match(await place.session(['--partition', 'home'], 'true'), { code: 0, stderr: '' })
+  await until(
+    () => !existsSync(left),
+    () => `${left} was left`,
+  )
+  t.same([kept('whole'), kept('open'), kept('behind')], ['one\n', 'dirty\n', 'behind\n'])
+  living.tell('go on')
+  t.equal(await living.ended, 0, living.output)
+  t.match(living.output, /fine\n$/, 'the one that lives has its mount and its proxy')
+  await gone()
 })
 
 const BEHIND = `{ echo behind; exec ${SLEEP}; } > "$HOME/behind" &
