@@ -4,9 +4,6 @@ import { join } from 'node:path'
 import { type S3Client } from '@aws-sdk/client-s3'
 import { pino, type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
-import { CephFsBackend } from './backend/cephfs/cephfs.ts'
-import { PosixBackend } from './backend/posix/posix.ts'
-import { lackingPrivileges } from './backend/posix/privilege.ts'
 import { RoutedBackend } from './backend/routed.ts'
 import { Routes } from './backend/routes.ts'
 import { Bucket } from './backend/s3/bucket.ts'
@@ -15,12 +12,8 @@ import { checkStore, type CheckCounts, type Finding } from './backend/s3/check.t
 import { S3Backend, type S3Options } from './backend/s3/s3.ts'
 import { Presigned } from './backend/s3/presigned.ts'
 import { PushUrls } from './backend/s3/push-urls.ts'
-import {
-  type CephFsBackendConfig,
-  type PosixBackendConfig,
-  type PresignedConfig,
-  type S3BackendConfig,
-} from './config-backends.ts'
+import { makeTree, type Parts } from './app-trees.ts'
+import { type PresignedConfig, type S3BackendConfig } from './config-backends.ts'
 import { type Config } from './config.ts'
 import { ConfigError } from './environment.ts'
 import { openStore, type Store } from './store/store.ts'
@@ -79,33 +72,6 @@ function makeBackend(name: string, config: Config, store: Store, logger: Logger)
   if (backend === undefined) throw new ConfigError(`there is no backend named ${name}`)
   const parts = { name, config, store, logger }
   return backend.type === 's3' ? makeS3(backend, parts) : makeTree(backend, parts)
-}
-
-interface Parts {
-  readonly name: string
-  readonly config: Config
-  readonly store: Store
-  readonly logger: Logger
-}
-
-function makeTree(backend: PosixBackendConfig | CephFsBackendConfig, { name, config, store, logger }: Parts): Backend {
-  const lacking = lackingPrivileges()
-  const mode = backend.mode === 'auto' ? (lacking.length === 0 ? 'root' : 'unprivileged') : backend.mode
-  if (mode === 'root' && lacking.length > 0)
-    throw new ConfigError(`backend ${name}: mode root needs more privilege: ${lacking.join(', ')}`)
-  logger.info({ backend: name, type: backend.type, root: backend.root, mode, lacking }, 'backend')
-  const tree = new PosixBackend({
-    root: backend.root,
-    ids: store.ids(),
-    mode,
-    allocationParents: config.allocations,
-    logger,
-    ...(backend.unlabelledOwner !== undefined && { unlabelledOwner: backend.unlabelledOwner }),
-    ...(backend.type === 'posix' && { quotas: backend.quotas }),
-  })
-  if (backend.type === 'posix') return tree
-  const { root, pool } = backend
-  return new CephFsBackend({ tree, root, allocationParents: config.allocations, ...(pool !== undefined && { pool }) })
 }
 
 function makeS3(backend: S3BackendConfig, parts: Parts): S3Backend {

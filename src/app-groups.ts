@@ -1,19 +1,26 @@
 /** What app.ts puts together of groups: whose count here, and how those of other services are asked for. */
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { type Logger } from 'pino'
 import { type Config } from './config.ts'
 import { type GroupDirectory } from './identity/caller.ts'
 import { type Delegations } from './identity/delegation.ts'
 import { ForeignGroups } from './identity/gms-client.ts'
 import { type Tokens } from './identity/token.ts'
-import { type Store } from './store/store.ts'
-import { groupName, type GroupServices } from './vospace/group.ts'
+import { openStore, type Store } from './store/store.ts'
+import { groupName, isKeptElsewhere, type GroupServices } from './vospace/group.ts'
 
 export const keptGroups = ({ gms, groupServices }: Config): GroupServices => ({
   own: gms.resourceId,
   aliases: gms.aliases,
   remote: groupServices.map(({ authority }) => authority),
 })
+
+/** The database of a gateway, which knows the groups that other services keep. */
+export function storeOf(config: Config): Store {
+  const kept = keptGroups(config)
+  return openStore(join(config.state, 'karst.db'), { isForeignGroup: (uri) => isKeptElsewhere(uri, kept) })
+}
 
 /** `delegations` is asked for when it is needed: it needs the callers, who need the groups. Undefined when no other service counts here. */
 export async function foreignGroupsOf(

@@ -6,7 +6,7 @@ import { createSecureContext } from 'node:tls'
 import { pino, type Logger } from 'pino'
 import { type Backend } from './backend/backend.ts'
 import { startStorages, storagesOf, type Storages } from './app-backends.ts'
-import { foreignGroupsOf, keptGroups, lastingGroups, membershipSeconds } from './app-groups.ts'
+import { foreignGroupsOf, keptGroups, lastingGroups, membershipSeconds, storeOf } from './app-groups.ts'
 import { pushesOf, registerJobs } from './app-jobs.ts'
 import { numberedNames, numbersOf } from './app-numbers.ts'
 import { auditOf, type AuditKept } from './app-audit.ts'
@@ -36,11 +36,10 @@ import { Preauth } from './space/preauth.ts'
 import { type Pushes } from './space/pushes.ts'
 import { DEFAULT_RULES, type Space } from './space/space.ts'
 import { sweepHourly } from './space/trash-sweep.ts'
-import { openStore, type Store } from './store/store.ts'
+import { type Store } from './store/store.ts'
 import { isFault } from './vospace/fault.ts'
 import { createdMode } from './vospace/mode.ts'
 import { type Access } from './vospace/node.ts'
-import { isKeptElsewhere } from './vospace/group.ts'
 import { type NodePath } from './vospace/path.ts'
 import { service } from './vospace/uri.ts'
 
@@ -84,7 +83,7 @@ export async function startGateway(config: Config, options: { readonly logFile?:
     await mkdir(config.state, { recursive: true, mode: 0o700 })
     await checkApart(config)
     const kept = keptGroups(config)
-    const store = openStore(join(config.state, 'karst.db'), { isForeignGroup: (uri) => isKeptElsewhere(uri, kept) })
+    const store = storeOf(config)
     open.push(() => store.close())
     const mapper = await numbersOf(config, store, logger)
     open.push(() => mapper?.close())

@@ -8,6 +8,8 @@ export interface PosixBackendConfig {
   readonly root: string
   readonly mode: 'auto' | 'root' | 'unprivileged'
   readonly unlabelledOwner?: string
+  /** whether a process of its own serves it; absent: CephFS, unless a POSIX mapper gives numbers */
+  readonly ownProcess?: boolean
   readonly quotas: QuotaConfig
 }
 
@@ -32,6 +34,7 @@ export interface PosixBackendDocument {
   root: string
   mode?: 'auto' | 'root' | 'unprivileged'
   unlabelledOwner?: string
+  ownProcess?: boolean
   quotas?: { keptBy?: QuotaConfig['keptBy']; projects?: QuotaConfig['projects'] }
 }
 

@@ -10,6 +10,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/environment.ts': [],
   'src/app.ts': ['src'],
   'src/app-backends.ts': ['src'],
+  'src/app-trees.ts': ['src'],
+  'src/backend-process.ts': ['src'],
   'src/app-people.ts': ['src'],
   'src/app-jobs.ts': ['src'],
   'src/app-groups.ts': ['src'],
@@ -51,6 +53,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/backend': ['src/backend/backend.ts', 'src/backend/trash.ts', 'src/vospace'],
   'src/backend/posix': ['src/backend/backend.ts', 'src/backend/trash.ts', 'src/backend', 'src/libc', 'src/vospace'],
   'src/backend/s3': ['src/backend/backend.ts', 'src/backend/trash.ts', 'src/backend', 'src/store', 'src/vospace'],
+  'src/backend/apart': ['src/backend/backend.ts', 'src/backend/trash.ts', 'src/backend', 'src/vospace'],
   'src/backend/cephfs': [
     'src/backend/backend.ts',
     'src/backend/trash.ts',
