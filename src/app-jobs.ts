@@ -4,7 +4,7 @@ import { type Accounts } from './identity/accounts.ts'
 import { type People } from './space/access.ts'
 import { callerOfGrant } from './space/bearer.ts'
 import { importKind, IMPORTS } from './space/import.ts'
-import { MIGRATIONS, migrationKind } from './space/migrate.ts'
+import { type Binds, MIGRATIONS, migrationKind } from './space/migrate.ts'
 import { type Preauth } from './space/preauth.ts'
 import { Pushes } from './space/pushes.ts'
 import { ASYNC_DELETE, ASYNC_SETPROPS, deleteKind, setpropsKind } from './space/recursive-jobs.ts'
@@ -15,12 +15,12 @@ import { TRANSFERS } from './vospace/transfer.ts'
 import { type Logger } from 'pino'
 
 /** The names are those of their lists. */
-export function registerJobs(runner: JobRunner, services: TransferServices): void {
+export function registerJobs(runner: JobRunner, services: TransferServices, binds: Binds): void {
   runner.register(TRANSFERS, transferKind(services))
   runner.register(ASYNC_DELETE, deleteKind(services.space))
   runner.register(ASYNC_SETPROPS, setpropsKind(services.space))
   runner.register(IMPORTS, importKind(services.space))
-  runner.register(MIGRATIONS, migrationKind(services.space))
+  runner.register(MIGRATIONS, migrationKind(services.space, binds))
   runner.register(RESTORES, restoreKind(services.space))
 }
 

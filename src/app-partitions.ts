@@ -34,6 +34,7 @@ export function mountingOf(
     places: partitions,
     ...(homeQuota !== undefined && { homeQuota }),
     profileOf: (path) => profileAt(config, space.backend, path),
+    bindSeconds: credentialSeconds,
     bindOf: (path) => bindAt(config, space, path),
   }
   const tokens = new PartitionTokens({
@@ -43,7 +44,7 @@ export function mountingOf(
     membershipSeconds: membershipSeconds(config, store.groups),
   })
   const { stop, now } = sweepScratches(scratches, log)
-  return { partitions: new Partitions(space, rules, scratches), tokens, sweep: now, stop }
+  return { partitions: new Partitions(space, rules, scratches, store.binds), tokens, sweep: now, stop }
 }
 
 interface MountingParts {

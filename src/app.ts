@@ -296,7 +296,8 @@ async function listen(config: Config, parts: Listening): Promise<HttpServer> {
     upSince: Date.now(),
     log: logger,
   })
-  registerJobs(runner, { space, preauth, publicUrl: config.service.url, ...(mounting && { mounts: mounting }) })
+  const transfers = { space, preauth, publicUrl: config.service.url, ...(mounting && { mounts: mounting }) }
+  registerJobs(runner, transfers, store.binds)
   const server = await createServer(
     {
       space,

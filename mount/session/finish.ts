@@ -32,11 +32,12 @@ export async function finishSession(run: RunFolder, options: FinishOptions = {})
   const left = ended.flat()
   note.made?.forEach(removeEmpty)
   if (note.mounts.length > 0) left.push(...(await keptOf(note.stateDir)))
-  if (note.scratch !== undefined && options.leave !== undefined) {
+  if (note.gateway !== undefined && options.leave !== undefined) {
     try {
       await options.leave(note)
     } catch (error) {
-      left.push(`the scratch of session ${note.session} was not given back, and goes when it expires: ${reason(error)}`)
+      const late = 'its scratch goes, and bind mounts of it count no more, when they expire'
+      left.push(`the gateway was not told of the end of session ${note.session}; ${late}: ${reason(error)}`)
     }
   }
   if (!run.remove()) left.push(`${run.path} is still in use, and was left`)

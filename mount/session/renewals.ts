@@ -2,7 +2,7 @@
 import { renewing } from './credential.ts'
 import { tokenFile } from './mounts.ts'
 import { type RunFolder, writeWhole } from './run-folder.ts'
-import { type Agreed, type Ask, negotiate, type SessionName } from './terms.ts'
+import { type Agreed, type Ask, negotiate, type SessionName, type Terms } from './terms.ts'
 
 export interface Renewed {
   readonly run: RunFolder
@@ -11,14 +11,25 @@ export interface Renewed {
   readonly agreed: readonly Agreed[]
 }
 
+/** What is bind mounted is asked for as that again, or it would count as given back. */
+const asBind = ({ bind }: Terms): string[] => (bind === undefined ? [] : [bind.backend])
+
+const isSame = (one: Terms['bind'], other: Terms['bind']): boolean =>
+  one?.backend === other?.backend && one?.path === other?.path
+
 /** Each by itself: one that is refused from now on keeps no other waiting. Answers how to end them. */
 export function renewTokens(
   { ask, tell }: { readonly ask: Ask; readonly tell: (line: string) => void },
   { run, name, agreed }: Renewed,
 ): readonly (() => void)[] {
   return agreed.map(({ planned, terms }, index) => {
+    let isMoved = false
     const renew = async (): Promise<number> => {
-      const { credential } = (await negotiate(ask, planned, name, [])).terms
+      const { credential, bind } = (await negotiate(ask, planned, name, asBind(terms))).terms
+      if (!isMoved && terms.bind !== undefined && !isSame(bind, terms.bind)) {
+        isMoved = true
+        tell(`${planned.partition} was brought to another storage, and what is written here is lost: end this session`)
+      }
       writeWhole(tokenFile(run, index), credential.token, 0o600)
       return Date.parse(credential.renew)
     }

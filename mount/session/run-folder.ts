@@ -30,8 +30,8 @@ export interface SessionNote {
   readonly made?: readonly string[]
   /** of this thread's mount namespace: whoever is left in it is ended. Absent: they run in the one of the launcher */
   readonly namespace?: string
-  /** where scratch is to be given back, with the proxy or token of the session */
-  readonly scratch?: {
+  /** which is to be told of the end, for scratch and bind mounts, and with whose proxy or token */
+  readonly gateway?: {
     readonly url: string
     readonly ca?: string
     readonly certificate?: string

@@ -98,11 +98,12 @@ async function negotiated(options: SessionOptions, name: SessionName): Promise<A
 
 function noteOf(options: SessionOptions, name: SessionName): SessionNote {
   const { stateDir, url, ca, certificate, tokenFile } = options
-  const hasScratch = options.plan.some(({ partition }) => isScratch(partition))
+  // both count at the gateway until they are given back
+  const isCounted = options.plan.some(({ partition }) => isScratch(partition)) || Object.keys(options.binds).length > 0
   return {
     ...{ ...name, stateDir, mounts: [] },
-    ...(hasScratch && {
-      scratch: {
+    ...(isCounted && {
+      gateway: {
         url,
         ...(ca !== undefined && { ca }),
         ...(certificate !== undefined && { certificate }),

@@ -88,9 +88,9 @@ async function start(values: Values, way: Way, command: readonly string[]): Prom
 /** What runs karst: this program with this runtime. */
 const self = (): string[] => [process.execPath, ...process.execArgv, process.argv[1] ?? '']
 
-async function leave({ session: id, member, scratch }: SessionNote): Promise<void> {
-  if (scratch === undefined) return
-  const { url, ca, certificate, tokenFile } = scratch
+async function leave({ session: id, member, gateway }: SessionNote): Promise<void> {
+  if (gateway === undefined) return
+  const { url, ca, certificate, tokenFile } = gateway
   const ask = await serviceAt({ url, ca, certificate, 'token-file': tokenFile })
   await ask('DELETE', `/partitions?session=${encodeURIComponent(id)}&member=${encodeURIComponent(member)}`)
 }

@@ -1,5 +1,5 @@
 /**
- * Bringing a container to another storage profile, JSON, for administrators. `POST /migrations {path, profile}`: 202 with a job; `GET
+ * Bringing a container to another storage profile, JSON, for administrators. `POST /migrations {path, profile, force?}`: 202 with a job; `GET
  * /migrations/ID?wait=` tells how far it is, `DELETE` aborts it: then everything is as it was.
  */
 import { type FastifyInstance } from 'fastify'
@@ -13,11 +13,12 @@ export function migrations(app: FastifyInstance, context: HttpContext): void {
   jsonJobs(app, context, {
     place: '/migrations',
     kind: MIGRATIONS,
-    fields: ['path', 'profile'],
+    fields: ['path', 'profile', 'force'],
     admin: true,
     parameters: (given) => ({
       target: nodeUri(service, given.path('path')),
       profile: given.requiredText('profile'),
+      ...(given.flag('force') === true && { force: 'true' }),
     }),
   })
 }

@@ -5,6 +5,7 @@
 import { type Backend, type Profiles } from '../backend/backend.ts'
 import { type Ending, type JobContext, type Kind } from '../jobs/kind.ts'
 import { told } from '../jobs/told.ts'
+import { type StoredBinds } from '../store/binds.ts'
 import { keeperOf } from '../vospace/allocation.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { isWithin, parentOf, ROOT, type NodePath } from '../vospace/path.ts'
@@ -25,10 +26,16 @@ interface Checkpoint {
   readonly to: string
 }
 
-/** For JobRunner.register(MIGRATIONS, ...): jobs of administrators with the parameters `target`, a node URI, and `profile`. */
-export function migrationKind(space: Space): Kind {
+/** Who has what as bind mounts. */
+export type Binds = Pick<StoredBinds, 'over'>
+
+/**
+ * For JobRunner.register(MIGRATIONS, ...): jobs of administrators with the parameters `target`, a node URI, `profile`, and `force` where those who
+ * have it as a bind mount do not count.
+ */
+export function migrationKind(space: Space, binds: Binds): Kind {
   return {
-    run: told((context) => run(space, context)),
+    run: told((context) => run(space, binds, context)),
     undo: async ({ checkpoint }) => {
       const { profiles } = space.backend
       const noted = checkpoint as Checkpoint
@@ -42,7 +49,7 @@ async function takeBack(profiles: Profiles, { path, to }: Checkpoint): Promise<v
   if (profiles.of(path) !== to) await removeWhole(storageOf(profiles, to), path)
 }
 
-async function run(space: Space, context: JobContext): Promise<Ending> {
+async function run(space: Space, binds: Binds, context: JobContext): Promise<Ending> {
   const { profiles } = space.backend
   const { target, profile } = context.job.parameters ?? {}
   if (!context.caller.admin) throw new Fault('PermissionDenied', 'only an administrator may')
@@ -51,23 +58,34 @@ async function run(space: Space, context: JobContext): Promise<Ending> {
   if (profiles === undefined) throw new Fault('OperationNotSupported', 'there is one storage here, and no other')
   const noted = context.checkpoint as Checkpoint | undefined
   const path = noted?.path ?? localPath(space.service, target)
+  const refuseBound = (): void => {
+    if (context.job.parameters?.['force'] === undefined) refuseBinds(binds, path)
+  }
   return alone(profiles, path, async () => {
     const plan = noted ?? (await planned(space, profiles, path, profile))
     if (plan.from === plan.to) return {}
+    if (noted === undefined) refuseBound()
     context.save(plan)
     if (profiles.of(path) === plan.to) await removeWhole(storageOf(profiles, plan.from), path)
-    else await bringOrTakeBack(space, profiles, plan, context)
+    else await bringOrTakeBack({ space, profiles, refuseBound }, plan, context)
     return { results: [{ id: 'profile', href: `final:${plan.to}` }] }
   })
 }
 
-async function bringOrTakeBack(space: Space, profiles: Profiles, plan: Checkpoint, context: JobContext): Promise<void> {
+interface Bringing {
+  readonly space: Space
+  readonly profiles: Profiles
+  /** NodeBusy while somebody writes past the gateway. */
+  readonly refuseBound: () => void
+}
+
+async function bringOrTakeBack(how: Bringing, plan: Checkpoint, context: JobContext): Promise<void> {
   try {
-    await bring(space, profiles, plan, context)
+    await bring(how, plan, context)
   } catch (error) {
     // what was interrupted goes on from the copy; of what is refused nothing is left
     if (isFault(error) && !context.signal.aborted) {
-      await takeBack(profiles, plan).catch((cause: unknown) => {
+      await takeBack(how.profiles, plan).catch((cause: unknown) => {
         throw new Error(`what was brought to ${plan.to} could not be taken back`, { cause })
       })
     }
@@ -93,7 +111,7 @@ async function planned(space: Space, profiles: Profiles, path: NodePath, to: str
   return plan
 }
 
-async function bring(space: Space, profiles: Profiles, plan: Checkpoint, context: JobContext): Promise<void> {
+async function bring({ space, profiles, refuseBound }: Bringing, plan: Checkpoint, context: JobContext): Promise<void> {
   const { path } = plan
   const { signal } = context
   if (profiles.of(path) !== plan.from || profiles.hasSeamBelow(path)) {
@@ -109,6 +127,8 @@ async function bring(space: Space, profiles: Profiles, plan: Checkpoint, context
     await refuseDeleted(space, profiles, plan)
     await carryTree(from, to, { signal })
     await carryQuotas(space, from, to, context)
+    // in one step with the change, since terms are given at any time
+    refuseBound()
     profiles.assign(path, plan.to)
   } finally {
     held.release()
@@ -147,6 +167,20 @@ function storageOf(profiles: Profiles, name: string): Backend {
   const storage = profiles.storage(name)
   if (storage === undefined) throw new Fault('InvalidArgument', `there is no profile ${name}`)
   return storage
+}
+
+/** NodeBusy with whose they are: what they write is written where it was, and would be lost. */
+function refuseBinds(binds: Binds, path: NodePath): void {
+  const [last, ...others] = binds.over(path)
+  if (last === undefined) return
+  const { user, session, expires, path: bound } = last
+  const more = others.length === 0 ? '' : ` (and ${others.length} more)`
+  const whose = `${session === '' ? 'a mount' : `session ${session}`} of ${user}${more}`
+  const until = new Date(expires).toISOString()
+  throw new Fault(
+    'NodeBusy',
+    `${bound} is bind mounted by ${whose}, and what that writes would be lost: end it, or wait until ${until}; --force migrates all the same`,
+  )
 }
 
 /** NodeBusy: what was deleted there could not come back, since a trash is of one storage. */

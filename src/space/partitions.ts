@@ -1,4 +1,5 @@
 /** Partitions: what a caller may mount, and the terms on which they do (schemas/partitions.md). Who may is what authorize.ts says. */
+import { type StoredBinds } from '../store/binds.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { isWithin, nameOf, nodePath, stepsOf, type NodePath } from '../vospace/path.ts'
@@ -25,6 +26,8 @@ export interface PartitionRules {
   readonly places: PartitionPlaces
   /** bytes of a new home; absent: no quota */
   readonly homeQuota?: number
+  /** that a bind mount counts after it was last asked for */
+  readonly bindSeconds: number
   /** the storage profile that a path is kept with: the name of its backend */
   readonly profileOf: (path: NodePath) => string
   /** Where the path is on a node that has the backend's file system; undefined: modes and owners are not true there, so it is not for binds. */
@@ -74,8 +77,10 @@ export class Partitions {
   readonly #space: Space
   readonly #rules: PartitionRules
   readonly #scratches: Scratches
+  readonly #binds: StoredBinds
 
-  constructor(space: Space, rules: PartitionRules, scratches: Scratches) {
+  constructor(space: Space, rules: PartitionRules, scratches: Scratches, binds: StoredBinds) {
+    this.#binds = binds
     this.#space = space
     this.#rules = rules
     this.#scratches = scratches
@@ -141,15 +146,24 @@ export class Partitions {
     const chain = await this.#chainFor(caller, path, asked.partition)
     const access = accessOf(caller, kind, chain, this.#space, asked.access)
     const partition = await this.#described(kind, chain, access)
-    const bind = this.#rules.bindOf(partition.path)
-    const isThere = bind !== undefined && asked.bind?.includes(bind.backend) === true
-    return { ...partition, ...(isThere && { bind }), ...(until !== undefined && { until }) }
+    const bind = this.#bind(user, partition.path, asked)
+    return { ...partition, ...(bind !== undefined && { bind }), ...(until !== undefined && { until }) }
+  }
+
+  /** Where the node that asks has it. It is written down in the same moment, so that the storage is not changed under it. */
+  #bind(user: string, path: NodePath, { bind: backends = [], session = '', member }: PartitionAsked): Granted['bind'] {
+    const bind = this.#rules.bindOf(path)
+    if (bind === undefined || !backends.includes(bind.backend)) return undefined
+    const expires = Date.now() + this.#rules.bindSeconds * 1000
+    this.#binds.hold({ path, user, session, expires }, member ?? session)
+    return bind
   }
 
   /** A container of the session has ended. NotAuthenticated, InvalidArgument. */
   leave(caller: Caller, asked: Pick<PartitionAsked, 'session' | 'member' | 'profile'>): void {
     const user = named(caller)
     const { session, member } = ofSession(asked)
+    this.#binds.leave(user, session, member)
     for (const { path } of this.#scratches.of(user).filter((one) => one.session === session))
       this.#scratches.leave(nodePath(path), member)
   }

@@ -1,5 +1,6 @@
 /** The schema, as numbered steps that are never edited, only added to; `user_version` says how many a file has had. */
 import { Fault } from '../vospace/fault.ts'
+import { BINDS_1 } from './binds.ts'
 import { type Database } from './database.ts'
 import { CHANGES_1, CHANGES_2 } from './changes.ts'
 import { DELEGATIONS_1 } from './delegations.ts'
@@ -30,6 +31,7 @@ export const MIGRATIONS: readonly string[] = [
   PLACEMENTS_1,
   LEASES_2,
   IDENTITIES_2,
+  BINDS_1,
 ]
 
 /** What a file of ours is: SQLite's `application_id`, its schema in steps, and its name in what people read. */

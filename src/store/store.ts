@@ -1,4 +1,5 @@
 /** The embedded store, one SQLite file for all gateways of a host: users, groups, operation ids, changes, jobs. */
+import { StoredBinds } from './binds.ts'
 import { StoredChanges } from './changes.ts'
 import { type Database } from './database.ts'
 import { StoredDelegations } from './delegations.ts'
@@ -25,6 +26,7 @@ export interface Store {
   readonly leases: StoredLeases
   readonly delegations: StoredDelegations
   readonly scratches: StoredScratches
+  readonly binds: StoredBinds
   readonly placements: Placements
   /** numbers that another service has given */
   readonly mapped: MappedNumbers
@@ -66,8 +68,9 @@ export function openStore(file: string, { isForeignGroup = () => false }: StoreO
     const leases = new StoredLeases(quick)
     const delegations = new StoredDelegations(durable)
     const scratches = new StoredScratches(durable)
+    const binds = new StoredBinds(durable)
     const placements = new Placements(durable)
-    const kept = { users, groups, operations, changes, jobs, leases, delegations, scratches, placements, mapped }
+    const kept = { users, groups, operations, changes, jobs, leases, delegations, scratches, binds, placements, mapped }
     return { ...kept, ids: () => ids, probe: () => probe(quick), close }
   } catch (error) {
     close()

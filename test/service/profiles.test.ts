@@ -47,10 +47,10 @@ t.teardown(async () => {
 const ask = (user: string, path: string, asking: Asking = {}): Promise<Answer> =>
   request(written().service.url + path, ca, people[user]?.proxy ?? '', asking)
 
-const migrate = (user: string, uri: string, to: string): Promise<Ended> => {
+const migrate = (user: string, uri: string, to: string, ...more: readonly string[]): Promise<Ended> => {
   const { url } = written().service
   const words = ['--url', url, '--ca', ca, '--certificate', people[user]?.proxy ?? '']
-  return run('bin/karst', ['migrate', `vos://karst.local~karst${uri}`, '--to', to, ...words])
+  return run('bin/karst', ['migrate', `vos://karst.local~karst${uri}`, '--to', to, ...words, ...more])
 }
 
 t.test('what is kept elsewhere is listed, and says which storage is lost', async (t) => {
@@ -83,6 +83,12 @@ t.test('a home is brought to another storage, and stays there over a restart', a
   t.equal((await ask('alice', '/files/home/alice/kept', { method: 'PUT', body: 'as it was' })).status, 201)
   t.match(await migrate('alice', '/home/alice', 'fast'), { code: 1, stderr: /PermissionDenied/ })
   t.match(await migrate('bob', '/home/alice', 'none'), { code: 1, stderr: /there is no profile none/ })
+  if (notRoot === false) {
+    const refusal =
+      /NodeBusy: \/home\/alice is bind mounted by session s of alice, and what .*: end it, or wait until 2.*; --force/
+    t.match(await migrate('bob', '/home/alice', 'fast'), { code: 1, stderr: refusal })
+    t.equal((await ask('alice', '/partitions?session=s', { method: 'DELETE' })).status, 204)
+  }
   t.match(await migrate('bob', '/home/alice', 'fast'), { code: 0, stdout: /\/home\/alice is kept by fast: \d+ nodes/ })
   const look = async (): Promise<void> => {
     t.equal((await ask('alice', '/files/home/alice/kept')).body.toString(), 'as it was')
@@ -102,7 +108,8 @@ t.test('a home is brought to another storage, and stays there over a restart', a
     403,
     'where a storage begins it stays',
   )
-  t.match(await migrate('bob', '/home/alice', 'main'), { code: 0 })
+  if (notRoot === false) t.match(await migrate('bob', '/home/alice', 'main'), { code: 1, stderr: /is bind mounted/ })
+  t.match(await migrate('bob', '/home/alice', 'main', '--force'), { code: 0 })
   t.notOk(existsSync(join(fast, 'home/alice')))
 })
 

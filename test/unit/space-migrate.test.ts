@@ -10,7 +10,7 @@ import { RoutedBackend } from '../../src/backend/routed.ts'
 import { Routes } from '../../src/backend/routes.ts'
 import { type Ending, type JobContext } from '../../src/jobs/kind.ts'
 import { carryTree } from '../../src/space/carry.ts'
-import { migrationKind } from '../../src/space/migrate.ts'
+import { type Binds, migrationKind } from '../../src/space/migrate.ts'
 import { type Space } from '../../src/space/space.ts'
 import { type Caller } from '../../src/vospace/caller.ts'
 import { Fault } from '../../src/vospace/fault.ts'
@@ -62,25 +62,31 @@ interface Running {
   readonly profile?: string
   readonly target?: string
   readonly signal?: AbortSignal
+  readonly force?: boolean
 }
 
 /** A job whose checkpoint outlives its runs. */
 class Migration {
   checkpoint: unknown
   done = 0
+  readonly binds: Binds
 
-  async run(space: Space, { caller = admin, profile = 'fast', target = '/home/alice', signal }: Running = {}): Promise<Ending> {
-    return migrationKind(space).run(this.context({ caller, profile, target, signal: signal ?? new AbortController().signal }))
+  constructor(binds: Binds = { over: () => [] }) {
+    this.binds = binds
+  }
+
+  async run(space: Space, { caller = admin, profile = 'fast', target = '/home/alice', signal, force = false }: Running = {}): Promise<Ending> {
+    return migrationKind(space, this.binds).run(this.context({ caller, profile, target, signal: signal ?? new AbortController().signal, force }))
   }
 
   async undo(space: Space): Promise<void> {
     if (this.checkpoint !== undefined) {
-      await migrationKind(space).undo?.(this.context({ caller: admin, profile: '', target: '/', signal: new AbortController().signal }))
+      await migrationKind(space, this.binds).undo?.(this.context({ caller: admin, profile: '', target: '/', signal: new AbortController().signal, force: false }))
     }
   }
 
-  context({ caller, profile, target, signal }: Required<Running>): JobContext {
-    const parameters = { target: `vos://karst.local~karst${target}`, profile }
+  context({ caller, profile, target, signal, force }: Required<Running>): JobContext {
+    const parameters = { target: `vos://karst.local~karst${target}`, profile, ...(force && { force: 'true' }) }
     const job = { parameters } as unknown as JobContext['job']
     const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined }
     return {
@@ -186,6 +192,25 @@ void t.test('what cannot be is said, and nothing is changed', async (t) => {
   t.same(await names(routed), NAMES)
   const single = { ...space, backend: main }
   t.match((await new Migration().run(single)).error, /there is one storage here/)
+})
+
+void t.test('what somebody has as a bind mount stays, unless it is forced', async (t) => {
+  const { space, routed, fast } = await two()
+  const bind = { path: at('/home/alice/a'), user: 'alice', session: 's', expires: 1_000 }
+  const bound = new Migration({ over: () => [bind, bind] })
+  const { error } = await bound.run(space)
+  t.match(
+    error,
+    /NodeBusy: \/home\/alice\/a is bind mounted by session s of alice \(and 1 more\).* until 1970-01-01T00:00:01/,
+  )
+  t.equal(bound.checkpoint, undefined)
+  let asked = 0
+  const meanwhile = new Migration({ over: () => (asked++ === 0 ? [] : [{ ...bind, session: '' }]) })
+  t.match((await meanwhile.run(space)).error, /by a mount of alice/, 'terms that were given while the bytes came over')
+  t.equal(asked, 2)
+  t.same([await names(routed), await names(fast)], [NAMES, []])
+  t.match(await bound.run(space, { force: true }), { results: [{ href: 'final:fast' }] })
+  t.same(await names(fast), NAMES)
 })
 
 void t.test('two that bring the same at once, or one within the other, lose nothing', async (t) => {
