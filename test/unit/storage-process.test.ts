@@ -17,11 +17,12 @@ interface Started {
   readonly said: string[]
 }
 
-async function started(t: Test): Promise<Started> {
+/** `hurry`: it counts as lost the sooner. */
+async function started(t: Test, hurry = 1): Promise<Started> {
   const said: string[] = []
   const say = (_fields: object, text: string): void => void said.push(text)
   const logger = { info: say, warn: say, error: say }
-  const storage = new StorageProcess({ name: 'far', program, order: {}, logger, hurry: 20 })
+  const storage = new StorageProcess({ name: 'far', program, order: {}, logger, hurry })
   const backend = new BackendApart(storage, new MemoryBackend())
   t.teardown(() => backend.stop())
   await backend.start()
@@ -63,7 +64,7 @@ void t.test('bytes and names go there and come back', async (t) => {
 })
 
 void t.test('while it hangs whoever waits is refused, others at once, and it comes back', async (t) => {
-  const { backend: b, process: storage, said } = await started(t)
+  const { backend: b, process: storage, said } = await started(t, 10)
   await b.make(p('/c'), container)
   const pulled = { pieces: 0, ended: false }
   async function* endless(): AsyncGenerator<Uint8Array> {
@@ -91,7 +92,7 @@ void t.test('while it hangs whoever waits is refused, others at once, and it com
 })
 
 void t.test('bytes under way when it is lost break off', async (t) => {
-  const { backend: b, process: storage } = await started(t)
+  const { backend: b, process: storage } = await started(t, 10)
   await b.put(p('/f'), body(Buffer.alloc(20 << 20)), { draft: file })
   const { body: read } = await b.read({ path: p('/f') })
   signal(storage, 'SIGSTOP')
