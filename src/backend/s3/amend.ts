@@ -13,6 +13,7 @@ import {
   MOST_PARTS,
   type NoteUpload,
   Parts,
+  Spare,
   upload,
   type Uploaded,
   type UploadSettings,
@@ -58,9 +59,10 @@ export async function compose(of: Composition, settings: ComposeSettings, note: 
     const expected = { length: of.length, ...(signal && { signal }), ...(over && { over }) }
     return upload(of.bucket, of.key, bytesOf(of, segments), expected, settings, note)
   }
-  const parts = await Parts.begin(of.bucket, of.key, settings, { signal, note, over })
+  const spare = new Spare()
+  const parts = await Parts.begin(of.bucket, of.key, settings, { signal, note, over, spare })
   try {
-    for (const piece of pieces) await sendPiece(of, piece, parts, settings)
+    for (const piece of pieces) await sendPiece(of, piece, { parts, spare }, settings)
     return { size: of.length, etag: (await parts.complete(of.length)).etag }
   } catch (error) {
     await parts.abort()
@@ -76,13 +78,21 @@ function countOf(pieces: readonly Piece[], { partBytes }: UploadSettings): numbe
 
 const sizeOf = (segments: readonly Segment[]): number => (segments.at(-1)?.end ?? 0) - (segments[0]?.start ?? 0)
 
-async function sendPiece(of: Composition, piece: Piece, parts: Parts, { partBytes }: UploadSettings): Promise<void> {
+async function sendPiece(
+  of: Composition,
+  piece: Piece,
+  { parts, spare }: { readonly parts: Parts; readonly spare: Spare },
+  { partBytes }: UploadSettings,
+): Promise<void> {
   if ('copied' in piece) return parts.copy({ ...sourceOf(of.old), ...piece.copied })
-  const lot = new Lot()
+  const lot = new Lot(spare)
+  // what is left must be large enough for a part of its own
+  const most = partBytes + LEAST_PART
   for await (const bytes of bytesOf(of, piece.sent)) {
-    lot.add(bytes)
-    // what is left must be large enough for a part of its own
-    while (lot.size >= partBytes + LEAST_PART) await parts.send(lot.take(partBytes))
+    for (let at = 0; at < bytes.length;) {
+      at += lot.fill(bytes.subarray(at), most)
+      if (lot.size === most) await parts.send(lot.take(partBytes))
+    }
   }
   await parts.send(lot.take(lot.size))
 }

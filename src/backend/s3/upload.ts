@@ -48,7 +48,8 @@ export async function upload(
   note: NoteUpload,
 ): Promise<Uploaded> {
   const { length: announced, signal, over } = expected
-  const lot = new Lot()
+  const spare = new Spare()
+  const lot = new Lot(spare)
   const hash = createHash('md5')
   let size = 0
   let parts: Parts | undefined
@@ -57,11 +58,13 @@ export async function upload(
       size += piece.length
       if (announced !== undefined && size > announced) throw new Fault('PreconditionFailed', 'longer than announced')
       hash.update(piece)
-      lot.add(piece)
-      // one byte more than a part: whatever ends with the part is one piece
-      while (lot.size > (parts?.nextSize ?? partSize(settings, announced, 1))) {
-        parts ??= await Parts.begin(bucket, key, settings, { announced, signal, note, over })
-        await parts.send(lot.take(parts.nextSize))
+      for (let at = 0; at < piece.length;) {
+        const most = parts?.nextSize ?? partSize(settings, announced, 1)
+        at += lot.fill(at === 0 ? piece : piece.subarray(at), most)
+        // there is more: whatever ends with the first part is one piece
+        if (lot.size < most || at === piece.length) continue
+        parts ??= await Parts.begin(bucket, key, settings, { announced, signal, note, over, spare })
+        await parts.send(lot.take(most))
       }
     }
     const digest = checked(hash.digest(), size, expected)
@@ -89,21 +92,58 @@ function partSize({ partBytes }: UploadSettings, announced: number | undefined, 
   return Math.floor(partBytes * 1.5 ** Math.floor((number - 1) / STEP))
 }
 
-/** Bytes that wait to be a part. */
-export class Lot {
-  #pieces: Uint8Array[] = []
-  size = 0
+/** Memory of parts that are with the server, for the next ones: allocated anew for each it keeps the garbage collector at work. */
+export class Spare {
+  readonly #free: Buffer[] = []
 
-  add(piece: Uint8Array): void {
-    this.#pieces.push(piece)
-    this.size += piece.length
+  take(bytes: number): Buffer {
+    const fit = this.#free.findIndex(({ length }) => length >= bytes)
+    return fit < 0 ? Buffer.allocUnsafeSlow(bytes) : (this.#free.splice(fit, 1)[0] ?? Buffer.allocUnsafeSlow(bytes))
   }
 
+  /** Of bytes that a lot has given, when nobody reads them any more. */
+  give({ buffer }: Buffer): void {
+    this.#free.push(Buffer.from(buffer))
+  }
+}
+
+const LEAST_MEMORY = 2 ** 16
+
+/** Bytes that wait to be a part. */
+export class Lot {
+  readonly #spare: Spare
+  #memory: Buffer = Buffer.alloc(0)
+  size = 0
+
+  constructor(spare: Spare) {
+    this.#spare = spare
+  }
+
+  /** Takes in what there is room for when there may be so many bytes in all; answers how many that were. */
+  fill(piece: Uint8Array, most: number): number {
+    const count = Math.min(piece.length, most - this.size)
+    this.#reserve(this.size + count, most)
+    this.#memory.set(count < piece.length ? piece.subarray(0, count) : piece, this.size)
+    this.size += count
+    return count
+  }
+
+  /** The first bytes, in memory of their own. */
   take(count: number): Buffer {
-    const all = Buffer.concat(this.#pieces, this.size)
-    this.#pieces = count < this.size ? [all.subarray(count)] : []
-    this.size -= count
-    return all.subarray(0, count)
+    const taken = this.#memory.subarray(0, count)
+    const rest = this.#memory.subarray(count, this.size)
+    this.#memory = Buffer.alloc(0)
+    this.size = 0
+    if (rest.length > 0) this.fill(rest, rest.length)
+    return taken
+  }
+
+  // little by little: most bodies are small
+  #reserve(bytes: number, most: number): void {
+    if (bytes <= this.#memory.length) return
+    const before = this.#memory.subarray(0, this.size)
+    this.#memory = this.#spare.take(Math.min(most, Math.max(bytes, 2 * before.length, LEAST_MEMORY)))
+    this.#memory.set(before)
   }
 }
 
@@ -112,6 +152,7 @@ interface PartsOptions {
   readonly signal?: AbortSignal | undefined
   readonly over?: Over | undefined
   readonly note: NoteUpload
+  readonly spare: Spare
 }
 
 /** A multipart upload: parts go as they come, some at once; whoever brings the next waits for a free place. */
@@ -150,9 +191,15 @@ export class Parts {
     return partSize(this.#settings, this.#options.announced, this.#count + 1)
   }
 
+  /** Of a lot with the same spare memory, which gets it back. */
   async send(body: Buffer): Promise<void> {
-    const { signal } = this.#options
-    await this.#run((number) => this.#bucket.uploadPart(this.#key, this.#upload, number, body, signal))
+    const { signal, spare } = this.#options
+    await this.#run(async (number) => {
+      const part = await this.#bucket.uploadPart(this.#key, this.#upload, number, body, signal)
+      // not of one that has failed: a request that was given up may still be sending
+      spare.give(body)
+      return part
+    })
   }
 
   async copy(source: CopiedRange): Promise<void> {
