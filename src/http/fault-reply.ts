@@ -90,8 +90,14 @@ export async function replyBeforeBody(
     if (unread) refuseRest(stream)
     return
   }
-  if (request.method === 'HEAD' || body.length === 0) raw.flushHeaders()
+  const isBare = request.method === 'HEAD' || body.length === 0
+  if (!unread) {
+    // headers, body and end in one write
+    raw.end(isBare ? undefined : body)
+    return
+  }
+  if (isBare) raw.flushHeaders()
   else raw.write(body)
-  if (unread) await drain(request.raw, { bytes: limits.drainedBytes, time: limits.drainedTime })
+  await drain(request.raw, { bytes: limits.drainedBytes, time: limits.drainedTime })
   raw.end()
 }
