@@ -41,22 +41,24 @@ export class Place {
   env({ user = 'alice', as, env = {} }: SessionWords = {}): Record<string, string> {
     const { url, ca, users } = this.karst.report
     const proxy = users[user]?.proxy ?? ''
-    const theirs = as === undefined ? { proxy, ca, driver: this.driver } : this.#handed(proxy, ca, as)
+    const compiled = join(this.karst.folder, 'compiled')
+    const theirs = as === undefined ? { proxy, ca, driver: this.driver, compiled } : this.#handed(proxy, ca, as)
     return {
       ...{ KARST_URL: url, KARST_CA: theirs.ca, X509_USER_PROXY: theirs.proxy, KARST_MOUNT_STATE: theirs.driver },
       // what the runner of the tests has in every Node would write into folders of root's
       ...{ HOME: '/nonexistent', XDG_RUNTIME_DIR: '', NODE_OPTIONS: '' },
       // as users have it in their home: a start costs half
-      NODE_COMPILE_CACHE: join(this.karst.folder, 'compiled'),
+      NODE_COMPILE_CACHE: theirs.compiled,
       ...env,
     }
   }
 
   /** Copies that another user may read. */
-  #handed(proxy: string, ca: string, uid: number): { proxy: string; ca: string; driver: string } {
+  #handed(proxy: string, ca: string, uid: number): { proxy: string; ca: string; driver: string; compiled: string } {
     const dir = join(this.karst.folder, `of-${uid}`)
-    mkdirSync(join(dir, 'driver'), { recursive: true })
-    const own = { proxy: join(dir, 'proxy.pem'), ca: join(dir, 'ca.pem'), driver: join(dir, 'driver') }
+    for (const name of ['driver', 'compiled']) mkdirSync(join(dir, name), { recursive: true })
+    const [driver, compiled] = [join(dir, 'driver'), join(dir, 'compiled')]
+    const own = { proxy: join(dir, 'proxy.pem'), ca: join(dir, 'ca.pem'), driver, compiled }
     copyFileSync(proxy, own.proxy)
     copyFileSync(ca, own.ca)
     for (const file of [dir, ...Object.values(own)]) chownSync(file, uid, uid)
