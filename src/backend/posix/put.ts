@@ -1,5 +1,5 @@
 /** put and copy: bytes into a staged file, then published with their attributes in one step. */
-import { statfsSync, writev, writeSync } from 'node:fs'
+import { fdatasync, statfsSync, writev, writeSync } from 'node:fs'
 import { createHash, randomBytes } from 'node:crypto'
 import { promisify } from 'node:util'
 import { Fault } from '../../vospace/fault.ts'
@@ -9,6 +9,7 @@ import { type Cancel, type PutOptions } from '../backend.ts'
 import { changed, received, refuseAborted, refuseReserved, writtenMode, wrongType } from '../contract.ts'
 import { aclOfMode } from '../../vospace/posix-acl.ts'
 import { copyBytes } from './copy-bytes.ts'
+import { EarlySync } from './early-sync.ts'
 import { type Inode } from './inode.ts'
 import { type Wanted, wantedOf } from './inode-write.ts'
 import { openBytes } from './read.ts'
@@ -23,6 +24,7 @@ const WRITE_PIECES = 256
 const SMALL = 1 << 16
 
 const gather = promisify(writev)
+const syncBytes = promisify(fdatasync)
 
 /** `whole` is called when all bytes are written and nothing of them is seen yet: it may still refuse. */
 export async function put(store: Store, path: NodePath, body: AsyncIterable<Uint8Array>, options: PutOptions, whole?: () => void): Promise<Entry> {
@@ -125,12 +127,14 @@ export async function writeBody(
   let gathered = 0
   let length = 0
   let writing: Promise<void> = Promise.resolve()
+  const early = new EarlySync(() => syncBytes(staged.fd ?? -1))
   const flush = async () => {
     const lot = pieces
     const at = length - gathered
     pieces = []
     gathered = 0
     await writing
+    early.reached(at)
     writing = writeAll(staged.fd ?? -1, lot, at)
     writing.catch(() => undefined) // thrown where it is awaited next
   }
@@ -147,7 +151,7 @@ export async function writeBody(
     else if (gathered > 0) await flush()
   } finally {
     // also when the body failed: the descriptor must not be closed under a write
-    await writing
+    await writing.finally(() => early.end())
   }
   if (announced !== undefined && length < announced) throw new Fault('PreconditionFailed', 'shorter than announced')
   const md5 = hash.digest('hex')
