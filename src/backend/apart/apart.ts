@@ -73,8 +73,11 @@ export class BackendApart implements Backend {
   }
 
   async put(path: NodePath, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<Entry> {
+    const { after, ...told } = options
     refuseAborted(options.signal)
-    return (await this.#line.call('put', [path, body, options])) as Entry
+    // a promise stays in its process
+    await after
+    return (await this.#line.call('put', [path, body, told])) as Entry
   }
 
   async read(ref: Ref, options?: ReadOptions): Promise<{ entry: Entry; body: Readable }> {

@@ -33,14 +33,20 @@ export async function put(store: Store, path: NodePath, body: AsyncIterable<Uint
   const { id, length } = options
   const place = () => (id === undefined ? path : locate(store, { path, id }))
   const plan = (of: Written) => (target: Inode | undefined) => planned(store, place(), target, options, of)
-  // refused before the first byte what would be refused after the last; a small body is here by then
-  if (length === undefined || length > SMALL)
+  const refuseBefore = () =>
     refusing(path, () => store.tree.at(place(), (spot) => plan({ md5: undefined })(occupant(store, spot, path))))
+  // refused before the first byte what would be refused after the last; a small body is here by then
+  const isSmall = length !== undefined && length <= SMALL
+  if (!isSmall) refuseBefore()
   const staged = refusing(path, () => stageFile(store, place()))
   let isPublished = false
   try {
     refuseFull(staged, length)
-    const written = await refusingAsync(path, () => writeBody(staged, body, options))
+    const written = await refusingAsync(path, () => writeBody(staged, body, options)).catch((error: unknown) => {
+      // of two reasons the one that a large body would be given
+      if (isSmall) refuseBefore()
+      throw error
+    })
     whole?.()
     const entry = await publish(store, staged, place, plan(written), options)
     isPublished = true
