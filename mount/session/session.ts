@@ -9,7 +9,8 @@ import { RunFolder, type SessionNote } from './run-folder.ts'
 import { type Agreed, type Ask, negotiate, type SessionName } from './terms.ts'
 import { watchOver } from './watch.ts'
 import { type Way } from './ways.ts'
-import { type Begun } from './within.ts'
+// not inline: that would load it
+import type { Begun } from './within.ts'
 
 export interface SessionOptions {
   readonly way: Way
