@@ -118,6 +118,13 @@ export async function hasProgram(name: string): Promise<boolean> {
   return (await run('sh', ['-c', `command -v ${name}`])).status === 0
 }
 
+/** Spool files of a driver's mounts that hold anything; empty ones wait to be used again. */
+export function spoolsWithBytes(state: string): string[] {
+  return fs
+    .readdirSync(path.join(state, 'spool'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => /\/\d+$/.test(name) && fs.statSync(path.join(state, 'spool', name)).size > 0)
+}
+
 export function sleep(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds))
 }

@@ -4,6 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { Fault } from '../../src/vospace/fault.ts'
+import { spoolsWithBytes } from './driver-harness.ts'
 import { O, seeded, walk, type Walked } from './tree-harness.ts'
 
 const NAMES = ['a', 'b', 'c', 'd']
@@ -236,7 +237,7 @@ class Twins {
       const bytes = this.#mount.remote.bytes(`${HOME}/${at}`)
       if (!t.ok(bytes?.equals(fs.readFileSync(this.#real(at))), `the bytes of ${at}`)) t.comment(this.trace.join('\n'))
     }
-    t.same(fs.readdirSync(path.join(this.#mount.state, 'spool', 'mount')), ['journal'], 'no spool file is left')
+    t.same(spoolsWithBytes(this.#mount.state), [], 'no spool file with bytes is left')
     t.same(this.#mount.log, [], 'nothing was kept or logged')
   }
 }
