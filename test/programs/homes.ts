@@ -36,6 +36,11 @@ export class Homes {
     this.#storage = storage
   }
 
+  /** Beyond a network, or what stands for one: the same work takes many times as long. */
+  get isFar(): boolean {
+    return this.#storage !== undefined
+  }
+
   get one(): string {
     return join(this.#karst.folder, 'one')
   }
