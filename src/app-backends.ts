@@ -9,7 +9,8 @@ import { Routes } from './backend/routes.ts'
 import { Bucket } from './backend/s3/bucket.ts'
 import { s3Client } from './backend/s3/client.ts'
 import { checkStore, type CheckCounts, type Finding } from './backend/s3/check.ts'
-import { S3Backend, type S3Options } from './backend/s3/s3.ts'
+import { type S3Options } from './backend/s3/opened.ts'
+import { S3Backend } from './backend/s3/s3.ts'
 import { Presigned } from './backend/s3/presigned.ts'
 import { PushUrls } from './backend/s3/push-urls.ts'
 import { makeTree, type Parts } from './app-trees.ts'
@@ -107,7 +108,7 @@ export async function checkStorages(
 }
 
 function s3Options(backend: S3BackendConfig, { name, config, store, logger }: Parts): S3Options {
-  const { prefix, partBytes, parallelParts, copyBytes, graceSeconds, capacity } = backend
+  const { prefix, partBytes, parallelParts, parallelReads, copyBytes, graceSeconds, capacity } = backend
   return {
     bucket: bucketOf(name, backend),
     prefix,
@@ -116,6 +117,7 @@ function s3Options(backend: S3BackendConfig, { name, config, store, logger }: Pa
     ids: store.ids(),
     allocationParents: config.allocations,
     settings: { partBytes, concurrency: parallelParts, copyBytes },
+    parallelReads,
     graceSeconds,
     logger: logger.child({ backend: name }),
     ...(capacity !== undefined && { capacity }),

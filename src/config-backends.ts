@@ -63,6 +63,7 @@ export interface S3BackendConfig {
   readonly timeout: number
   readonly partBytes: number
   readonly parallelParts: number
+  readonly parallelReads: number
   readonly copyBytes: number
   readonly graceSeconds: number
   readonly capacity?: number
@@ -100,6 +101,8 @@ const S3_DEFAULTS = {
   timeout: 30,
   partBytes: 8 * MIB,
   parallelParts: 4,
+  // more gained nothing where the server is near
+  parallelReads: 1,
   // AWS's own bound on what it copies in one request
   copyBytes: 5 * 1024 * MIB,
   graceSeconds: 900,

@@ -1,8 +1,10 @@
 /** What an S3 backend does when its server fails, in every manner that a proxy in between can play: over any server. */
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { type Backend } from '../../src/backend/backend.ts'
 import { checkStore, type Finding } from '../../src/backend/s3/check.ts'
+import { type S3Options } from '../../src/backend/s3/opened.ts'
 import { type S3Backend } from '../../src/backend/s3/s3.ts'
 import { ROOT } from '../../src/vospace/path.ts'
 import { FaultProxy, type Asked, type HttpFault } from '../fixtures/fault-proxy.ts'
@@ -19,11 +21,11 @@ interface World {
   readonly ground: S3Scratch
 }
 
-async function start(t: Test, server: S3Place): Promise<World> {
+async function start(t: Test, server: S3Place, options: Partial<S3Options> = {}): Promise<World> {
   const proxy = await FaultProxy.start(server.endpoint)
   const place = { ...server, endpoint: proxy.endpoint }
   const ground = scratch(place)
-  const backend = ground.backend()
+  const backend = ground.backend(options)
   await backend.start()
   t.teardown(async () => {
     proxy.fault = () => undefined
@@ -90,6 +92,29 @@ export function s3Faults(name: string, server: S3Place): void {
     proxy.fault = (asked) => (isGet(asked) ? { kind: 'truncated', bytes: 0 } : undefined)
     await t.rejects(bytesOf(backend, p('/f')), 'and not without end')
   })
+
+  void t.test(`${name}: several connections bring an object where that is asked for, and no more than are read`, async (t) => {
+    const { backend, proxy } = await start(t, server, { parallelReads: 3 })
+    const bytes = randomBytes(32 * MIB)
+    const gets = (): number => proxy.asked.filter(isGet).length
+    await put(backend, bytes)
+    proxy.asked.length = proxy.most = 0
+    proxy.fault = (asked) => (isGet(asked) ? { kind: 'slow', milliseconds: 100 } : undefined)
+    t.ok(bytes.equals(await bytesOf(backend, p('/f'))))
+    t.same([gets(), proxy.most], [7, 3], 'a range of 5 MiB each')
+    // who reads nothing more has as much waiting as before
+    proxy.asked.length = 0
+    const { body: left } = await backend.read({ path: p('/f') })
+    await once(left, 'readable')
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    t.equal(gets(), 3)
+    left.destroy()
+    proxy.asked.length = 0
+    proxy.fault = first(2, ({ method, url }) => isGet({ method, url }) && gets() > 2, { kind: 'truncated', bytes: MIB })
+    t.ok(bytes.equals(await bytesOf(backend, p('/f'))), 'one that breaks off is taken up')
+    proxy.fault = (asked) => (isGet(asked) && gets() > 4 ? LOST : undefined)
+    await t.rejects(bytesOf(backend, p('/f')))
+  }) // prettier-ignore
 
   world('a server that is gone is one fault, and what was there stays', async (t, { backend, proxy, place, ground }) => {
     await put(backend, 'old')

@@ -13,7 +13,7 @@ import { type ComposeSettings } from './amend.ts'
 import { type Bucket } from './bucket.ts'
 import { copyObject } from './copy.ts'
 import { type PushUrls } from './push-urls.ts'
-import { type Opened } from './s3.ts'
+import { type Opened } from './opened.ts'
 import { EMPTY_MD5 } from './upload.ts'
 
 export interface ArrivalsOptions {

@@ -7,7 +7,7 @@ import { lastOf } from './import.ts'
 import { cleanArrivals } from './arrivals.ts'
 import { claim, claimKey } from './claim.ts'
 import { Fault } from '../../vospace/fault.ts'
-import { openStore, type S3Options } from './s3.ts'
+import { openStore, type S3Options } from './opened.ts'
 import { type Tree } from './tree.ts'
 
 export interface Finding {

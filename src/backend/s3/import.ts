@@ -9,7 +9,7 @@ import { refuseAborted } from '../contract.ts'
 import { type Bucket, type ListedObject, type ListedPage } from './bucket.ts'
 import { idOf } from './entry.ts'
 import { ImportedPage } from './import-page.ts'
-import { type Opened } from './s3.ts'
+import { type Opened } from './opened.ts'
 import { type Tree } from './tree.ts'
 
 /** Where our own objects are. */

@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream'
 import { Fault, isFault } from '../../vospace/fault.ts'
 import { type Bucket } from './bucket.ts'
+import { type ReadAhead, spread } from './read-ahead.ts'
 import { refusal } from './refusal.ts'
 
 export interface Span {
@@ -14,14 +15,19 @@ export interface Span {
 /** How often the rest is asked for without a byte coming in between. */
 const RESUMPTIONS = 3
 
-/** Resolves when the first answer has come, so that a refusal is one. Whoever does not read to the end destroys it. */
-export async function openSpan(bucket: Bucket, span: Span, signal?: AbortSignal): Promise<Readable> {
-  const { key, etag, start, count } = span
+/**
+ * Resolves when the first answer has come, so that a refusal is one. Whoever does not read to the end destroys it. `ahead`: several ranges at
+ * once, where one connection is slower than who reads.
+ */
+export async function openSpan(bucket: Bucket, span: Span, signal?: AbortSignal, ahead?: ReadAhead): Promise<Readable> {
+  const { count } = span
   if (count === 0) return Readable.from([], { objectMode: false })
   const over = new AbortController()
   const stop = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal])
-  const first = await bucket.get(key, etag, start, count, stop)
-  const body = Readable.from(pieces(bucket, span, first, stop), { objectMode: false, highWaterMark: 2 ** 18 })
+  const open = async (range: Span): Promise<AsyncGenerator<Buffer>> =>
+    pieces(bucket, range, await bucket.get(range.key, range.etag, range.start, range.count, stop), stop)
+  const bytes = ahead === undefined ? await open(span) : await spread(span, open, ahead)
+  const body = Readable.from(bytes, { objectMode: false, highWaterMark: 2 ** 18 })
   // not left to the generator: it may be waiting for a byte that never comes
   body.once('close', () => over.abort())
   return body

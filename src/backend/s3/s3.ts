@@ -1,7 +1,6 @@
 /** The storage interface on a bucket: the tree is rows of a catalog, the bytes are objects under keys that say nothing. */
 import { mkdir } from 'node:fs/promises'
 import { type Readable } from 'node:stream'
-import { Catalog, type NodeRow } from '../../store/catalog.ts'
 import { Fault, isFault } from '../../vospace/fault.ts'
 import { type Access, type Entry, type NodeType } from '../../vospace/node.ts'
 import { nameOf, type NodePath } from '../../vospace/path.ts'
@@ -15,7 +14,6 @@ import {
   type Choose,
   type ContainerDraft,
   type Extent,
-  type Ids,
   type Imports,
   type LinkDraft,
   type ListOptions,
@@ -30,49 +28,25 @@ import {
 } from '../backend.ts'
 import { rangeOf, refuseAborted, wrongType } from '../contract.ts'
 import { arrivalKey, S3Arrivals } from './arrivals.ts'
-import { collectExtents, compose, type ComposeSettings } from './amend.ts'
-import { type Bucket } from './bucket.ts'
+import { collectExtents, compose } from './amend.ts'
 import { claim, claimKey } from './claim.ts'
 import { list, removeChildren, survey } from './children.ts'
 import { copyObject } from './copy.ts'
-import { mediaType, rootRow } from './entry.ts'
-import { Garbage, type GarbageLog } from './garbage.ts'
+import { mediaType } from './entry.ts'
 import { S3Imports } from './import.ts'
 import { move } from './moving.ts'
-import { NamedObjects } from './named.ts'
-import { type Presigned } from './presigned.ts'
-import { type PushUrls } from './push-urls.ts'
+import { type Opened, openStore, type S3Options } from './opened.ts'
+import { ReadAhead } from './read-ahead.ts'
 import { openSpan } from './read.ts'
 import { Spool } from './spool.ts'
 import { CatalogTrash } from './trash.ts'
-import { checkContent, type Placed, type Stored, Tree } from './tree.ts'
+import { checkContent, type Placed, type Stored, type Tree } from './tree.ts'
 import { upload } from './upload.ts'
-import { Writes } from './writes.ts'
-
-export interface S3Options {
-  readonly bucket: Bucket
-  /** of the keys that are ours; ends with a slash unless it is empty */
-  readonly prefix: string
-  /** file of the catalog */
-  readonly catalog: string
-  /** folder for what amends bring; made when it is missing */
-  readonly spool: string
-  readonly ids: Ids
-  readonly allocationParents: readonly NodePath[]
-  readonly settings: ComposeSettings
-  /** seconds that a replaced or removed object stays in the bucket */
-  readonly graceSeconds: number
-  /** bytes that the bucket may hold; undefined: nobody knows an end */
-  readonly capacity?: number
-  /** absent: all bytes that are read go through the gateway */
-  readonly presigned?: Presigned
-  /** absent: all that are written do; seconds that a put which was begun in time may take */
-  readonly pushes?: { readonly urls: PushUrls; readonly lateSeconds: number }
-  readonly logger?: GarbageLog
-}
 
 /** How often an amend begins anew because the bytes have become others meanwhile. */
 const AMENDS = 8
+/** Bytes that all reads together have fetched before somebody takes them. */
+const AHEAD_BYTES = 128 * 2 ** 20
 /** How often a read begins anew because others have written the object past the gateway. */
 const REFRESHES = 2
 
@@ -81,6 +55,7 @@ export class S3Backend implements Backend {
   readonly imports: Imports
   readonly arrivals?: Arrivals
   readonly #options: S3Options
+  readonly #ahead: ReadAhead
   #opened: Opened | undefined
   /** one amend of a node after the other: each is made of what the one before has left */
   readonly #amending = new Map<number, Promise<unknown>>()
@@ -88,6 +63,11 @@ export class S3Backend implements Backend {
   constructor(options: S3Options) {
     const { bucket, prefix, settings, pushes } = options
     this.#options = options
+    this.#ahead = new ReadAhead({
+      rangeBytes: settings.partBytes,
+      most: options.parallelReads ?? 1,
+      bytes: AHEAD_BYTES,
+    })
     this.trash = new CatalogTrash(() => this.#open)
     this.imports = new S3Imports(() => this.#open, { bucket: bucket.name, prefix })
     if (pushes !== undefined) this.arrivals = new S3Arrivals(() => this.#open, { bucket, prefix, settings, ...pushes })
@@ -198,7 +178,7 @@ export class S3Backend implements Backend {
     const release = this.#hold(placed)
     try {
       const span = { key: row.key ?? '', etag: row.etag, start, count }
-      const body = await openSpan(this.#open.named.bucketOf(row), span, options.signal)
+      const body = await openSpan(this.#open.named.bucketOf(row), span, options.signal, this.#ahead)
       body.once('close', release)
       return { entry: tree.entry(placed), body }
     } catch (error) {
@@ -368,26 +348,6 @@ export class S3Backend implements Backend {
       if (this.#amending.get(node) === mine) this.#amending.delete(node)
     }
   }
-}
-
-export interface Opened {
-  readonly tree: Tree
-  readonly garbage: Garbage
-  readonly named: NamedObjects
-  readonly writes: Writes
-}
-
-/** Catalog, rules and garbage of a store; nothing is under way yet. InternalFault: the catalog cannot be used. */
-export function openStore(options: S3Options): Opened {
-  const catalog = new Catalog(options.catalog)
-  const { ids, allocationParents, capacity, bucket, graceSeconds, logger, prefix } = options
-  const named = new NamedObjects(bucket, catalog)
-  const garbage = new Garbage({ catalog, bucket, graceSeconds, named, log: logger })
-  const drop = (row: NodeRow): void => garbage.drop(row)
-  const tree = new Tree({ catalog, ids, allocationParents, drop, ...(capacity !== undefined && { capacity }) })
-  catalog.plantRoot(rootRow(catalog.now(), ids))
-  const writes = new Writes({ tree, garbage, named, prefix })
-  return { tree, garbage, named, writes }
 }
 
 /** A body that is cut when there is no room for more, and ends after `after`: an object of that key is seen once it is whole. */

@@ -10,7 +10,7 @@ import { type Seen, type Trash, type TrashNote } from '../backend.ts'
 import { refuseUnseen } from '../contract.ts'
 import { checkKeeper, checkTrashId, notInTrash } from '../trash.ts'
 import { idOf } from './entry.ts'
-import { type Opened } from './s3.ts'
+import { type Opened } from './opened.ts'
 import { type Tree } from './tree.ts'
 
 /** Nodes that are removed for good in one transaction: some milliseconds. */
