@@ -4,18 +4,12 @@ import { Fault } from '../../vospace/fault.ts'
 import { type Backend, type IdentifiedChild } from '../backend.ts'
 import { Frames, frameOf } from './frames.ts'
 import { Peer, type Message } from './peer.ts'
-import { CHOICES, type LogLine } from './process.ts'
+import { CHOICES, type LogLine, type StorageLog } from './process.ts'
 import { serveBackend } from './served.ts'
 import { heard, type Told } from './told.ts'
 
-export interface HostLog {
-  info(fields: object, text: string): void
-  warn(fields: object, text: string): void
-  error(fields: object, text: string): void
-}
-
 /** To the log of the gateway. */
-export function hostLog(): HostLog {
+export function hostLog(): StorageLog {
   const at =
     (level: LogLine['level']) =>
     (fields: object, text: string): void =>

@@ -22,17 +22,20 @@ const STOP = 10_000
 /** The descriptor in the storage's process over which it asks while everything in it stands still. */
 export const CHOICES = 4
 
+/** Of the gateway; a storage's process speaks to it through the channel. */
+export interface StorageLog {
+  info(fields: object, text: string): void
+  warn(fields: object, text: string): void
+  error(fields: object, text: string): void
+}
+
 export interface ProcessOptions {
   /** of the profile, for people */
   readonly name: string
   /** the module that serves, and what it is told first */
   readonly program: string
   readonly order: Serializable
-  readonly logger: {
-    info(fields: object, text: string): void
-    warn(fields: object, text: string): void
-    error(fields: object, text: string): void
-  }
+  readonly logger: StorageLog
   /** of the times above, for tests */
   readonly hurry?: number
 }
@@ -40,7 +43,7 @@ export interface ProcessOptions {
 /** What comes of a storage's process beside messages of the channel. */
 export interface LogLine {
   readonly kind: 'log'
-  readonly level: 'info' | 'warn' | 'error'
+  readonly level: keyof StorageLog
   readonly fields: object
   readonly text: string
 }

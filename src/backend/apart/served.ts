@@ -20,15 +20,15 @@ type Calls = Readonly<Record<string, ((...args: readonly unknown[]) => unknown) 
 /** `method` as in `walk`, `trash.put`; with `past.` before it, of an allocation as a snapshot has it, which the first two arguments name. */
 export function serveBackend(backend: Backend, ask: AskChoice): Serve {
   return async (method, args, { id }) => {
-    if (!method.startsWith('past.')) return one(backend, method, args, id, ask)
+    if (!method.startsWith('past.')) return carryOut(backend, method, args, id, ask)
     const [allocation, name, ...rest] = args as [NodePath, string, ...unknown[]]
     const past = await backend.snapshots?.at(allocation, name)
     if (past === undefined) throw new Fault('OperationNotSupported', 'the storage has no snapshots')
-    return one(past, method.slice('past.'.length), rest, id, ask)
+    return carryOut(past, method.slice('past.'.length), rest, id, ask)
   }
 }
 
-async function one(
+async function carryOut(
   backend: Backend,
   method: string,
   args: readonly unknown[],
