@@ -157,7 +157,12 @@ t.test('launcher, driver and supervisor at once', { skip }, async (t) => {
   const running = await begun(t)
   await kill(running, 'launcher', 'supervisor', 'driver')
   await gone()
-  t.match(recovered(), { open: 'dirty\n', behind: 'behind\n' })
+  // who watches over the launcher may end the command, and so close its files, just before the driver is killed
+  for (const name of ['open', 'behind'])
+    t.ok(
+      [kept(name), recovered()[name]].includes(`${name === 'open' ? 'dirty' : name}\n`),
+      `${name} at the gateway or kept`,
+    )
 })
 
 t.test('the launcher and who watches over it at once: the next session ends what they left', { skip }, async (t) => {
