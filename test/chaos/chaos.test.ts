@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import t from 'tap'
 import { fuseSkip, needs } from '../parts.ts'
 
-t.setTimeout(600_000)
-const skip = (await fuseSkip()) || needs('git')
+// fsx is built first in a clean checkout
+t.setTimeout(20 * 60_000)
+const skip = (await fuseSkip()) || needs('git', 'cargo')
 
 t.test('ten kills under programs on two mounts lose nothing', { skip }, async (t) => {
   const words = [join(import.meta.dirname, 'main.ts'), '--kills', '10']

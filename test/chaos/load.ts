@@ -4,6 +4,8 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { run as outcome } from '../mount/driver-harness.ts'
 import { work, type Work } from '../mount/killing.ts'
+import { programOf } from '../posix/programs.ts'
+import { FSX } from '../posix/suite.ts'
 import { type Place } from './place.ts'
 
 const WRITER = join(import.meta.dirname, '../mount/model-writer.ts')
@@ -28,6 +30,13 @@ while :; do
   if test -e "$stop"; then break; fi
 done`
 
+/** fsx with one seed after the other, at least once and until the file `$5` is there; each checks all that it reads. Says how many. */
+const FSX_RUNS = `fsx=$1 rules=$2 file=$3 seed=$4 stop=$5; done=0; cd "$(dirname "$rules")"
+until test "$done" -gt 0 -a -e "$stop"; do
+  "$fsx" -f "$rules" -S $((seed + done)) -N 400 -P . "$file" > "$rules.said" 2>&1 || { echo "seed $((seed + done))"; tail -n 40 "$rules.said"; exit 1; }
+  done=$((done + 1))
+done; echo "$done"`
+
 export class Load {
   readonly #place: Place
   readonly #work: Work[] = []
@@ -49,6 +58,11 @@ export class Load {
       this.#work.push(work(name, process.execPath, [...writer, this.#stop]))
       const who = `git-${index + 1}`
       this.#work.push(work(who, 'sh', ['-euc', GIT, 'sh', home, who, folder, this.#stop]))
+      const fsx = `fsx-${index + 1}`
+      const rules = join(folder, `${fsx}.toml`)
+      writeFileSync(rules, FSX)
+      const words = [programOf('fsx'), rules, join(home, fsx), String(seed + index * 1000), this.#stop]
+      this.#work.push(work(fsx, 'sh', ['-euc', FSX_RUNS, 'sh', ...words]))
     }
   }
 
@@ -66,6 +80,7 @@ export class Load {
       const { status, output } = await done
       found(`${name} saw no error`, status === 0 ? undefined : output.slice(-3000))
       if (status === 0 && name.startsWith('writer')) await this.#checkFiles(name, output, found)
+      if (status === 0 && name.startsWith('fsx')) await this.#checkFsx(name, output, found)
     }
     await this.#checkPushes(found)
   }
@@ -83,6 +98,13 @@ export class Load {
       found(`${name}: what it wrote in ${steps} steps, in ${home.slice(-6)}`, status === 0 ? undefined : said)
     }
     this.#wanted.set(name, wanted)
+  }
+
+  /** The file of the last run is the same through both mounts. */
+  async #checkFsx(name: string, output: string, found: (what: string, wrong?: string) => void): Promise<void> {
+    const files = this.#place.homes.map((home) => join(home, name))
+    const { status, output: said } = await outcome('cmp', files)
+    found(`${name}: ${output.trim()} runs, the last seen through both mounts`, status === 0 ? undefined : said)
   }
 
   readonly #wanted = new Map<string, Record<string, string>>()

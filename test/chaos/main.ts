@@ -1,10 +1,11 @@
 /**
- * `npm run test:chaos`: drivers, supervisors, the gateway and the network are killed at random under random writers that know what must be
- * there and under git, on two mounts. No program may see an error, and nothing that was acknowledged may be lost. `-- --kills N --seed N`.
+ * `npm run test:chaos`: drivers, supervisors, the gateway and the network are killed at random under fsx, random writers that know what
+ * must be there, and git, on two mounts. No program may see an error, and nothing that was acknowledged may be lost. `-- --kills N --seed N`.
  * Says what it kills as it does, and last `N passed, N failed, N skipped`.
  */
 import { parseArgs } from 'node:util'
 import { seeded } from '../mount/tree-harness.ts'
+import { programOf } from '../posix/programs.ts'
 import { Load } from './load.ts'
 import { Place, VICTIMS, type Pick, type Victim } from './place.ts'
 
@@ -15,6 +16,8 @@ async function main(words: string[]): Promise<number> {
   if (!Number.isInteger(kills) || kills < 1 || !Number.isInteger(seed))
     throw new Error('--kills and --seed take numbers')
   console.log(`${kills} kills, --seed ${seed}`)
+  // building it may take minutes, in which nothing else goes on here
+  programOf('fsx')
   const place = new Place()
   const found = { passed: 0, failed: 0 }
   const tell = (what: string, wrong?: string): void => {
