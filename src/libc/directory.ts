@@ -3,6 +3,7 @@ import { isUtf8 } from 'node:buffer'
 import { ERRNO } from './errno.ts'
 import { declareCall, LibcError } from './ffi.ts'
 import { AT_FDCWD } from './statx.ts'
+import { SYSCALL } from './syscalls.ts'
 
 const NAME = 'const char *'
 const getdents = declareCall('getdents64', 'int64_t', ['int', 'void *', 'size_t'])
@@ -12,8 +13,6 @@ const listxattrat = declareCall('syscall', 'int64_t', ['int64_t', 'int', NAME, '
 const llistxattr = declareCall('llistxattr', 'int64_t', [NAME, 'void *', 'size_t'])
 
 const AT_SYMLINK_NOFOLLOW = 0x100
-/** The same number on every architecture; since Linux 6.13. */
-const SYS_LISTXATTRAT = 465
 
 const page = Buffer.alloc(32_768)
 
@@ -132,7 +131,7 @@ const NO_NAMES: readonly string[] = []
 
 function listNames(directory: number, name: string, size: number): number {
   if (hasListxattrat) {
-    const length = listxattrat(SYS_LISTXATTRAT, directory, name, AT_SYMLINK_NOFOLLOW, names, size)
+    const length = listxattrat(SYSCALL.listxattrat, directory, name, AT_SYMLINK_NOFOLLOW, names, size)
     // an older kernel, or a sandbox that does not know the call
     if (length !== -ERRNO.ENOSYS && length !== -ERRNO.EPERM) return length
     hasListxattrat = false

@@ -1,14 +1,7 @@
 // Mount namespaces, and mounts that stand nowhere until they are attached: fsopen(2), open_tree(2), move_mount(2) of Linux 5.2, mount_setattr(2) of 5.12.
-// Their numbers are alike on x64 and arm64. Whoever lets go of the descriptor of a mount that was never attached dissolves it.
+// Whoever lets go of the descriptor of a mount that was never attached dissolves it.
 import { declare } from './ffi.ts'
-
-const SYS_PIVOT_ROOT = process.arch === 'arm64' ? 41 : 155
-const SYS_OPEN_TREE = 428
-const SYS_MOVE_MOUNT = 429
-const SYS_FSOPEN = 430
-const SYS_FSCONFIG = 431
-const SYS_FSMOUNT = 432
-const SYS_MOUNT_SETATTR = 442
+import { SYSCALL } from './syscalls.ts'
 
 const CLONE_NEWNS = 0x20000
 const CLOEXEC = 0o2000000
@@ -70,10 +63,10 @@ export interface FuseMount {
 
 /** A FUSE mount that stands nowhere yet. Answers its descriptor. Throws LibcError. */
 export function detachedFuse({ device, source, uid, gid, readOnly }: FuseMount): number {
-  const context = withText(SYS_FSOPEN, 'fuse', FSOPEN_CLOEXEC)
+  const context = withText(SYSCALL.fsopen, 'fuse', FSOPEN_CLOEXEC)
   try {
     const set = (key: string, value: string): number =>
-      configuring(SYS_FSCONFIG, context, FSCONFIG_SET_STRING, key, value, 0)
+      configuring(SYSCALL.fsconfig, context, FSCONFIG_SET_STRING, key, value, 0)
     const values = {
       source,
       subtype: 'karst',
@@ -83,10 +76,10 @@ export function detachedFuse({ device, source, uid, gid, readOnly }: FuseMount):
       group_id: `${gid}`,
     }
     for (const [key, value] of Object.entries(values)) set(key, value)
-    if (readOnly) configuring(SYS_FSCONFIG, context, FSCONFIG_SET_FLAG, 'ro', null, 0)
-    configuring(SYS_FSCONFIG, context, FSCONFIG_CMD_CREATE, null, null, 0)
+    if (readOnly) configuring(SYSCALL.fsconfig, context, FSCONFIG_SET_FLAG, 'ro', null, 0)
+    configuring(SYSCALL.fsconfig, context, FSCONFIG_CMD_CREATE, null, null, 0)
     const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (readOnly ? MOUNT_ATTR_RDONLY : 0)
-    return withNumbers(SYS_FSMOUNT, context, FSMOUNT_CLOEXEC, attributes)
+    return withNumbers(SYSCALL.fsmount, context, FSMOUNT_CLOEXEC, attributes)
   } finally {
     close(context)
   }
@@ -94,11 +87,11 @@ export function detachedFuse({ device, source, uid, gid, readOnly }: FuseMount):
 
 /** A bind mount of a directory, with what is mounted below it, that stands nowhere yet. Answers its descriptor. Throws LibcError. */
 export function detachedBind(dir: string, readOnly: boolean): number {
-  const tree = opening(SYS_OPEN_TREE, AT_FDCWD, dir, OPEN_TREE_CLONE | AT_RECURSIVE | CLOEXEC)
+  const tree = opening(SYSCALL.open_tree, AT_FDCWD, dir, OPEN_TREE_CLONE | AT_RECURSIVE | CLOEXEC)
   try {
     const attributes = Buffer.alloc(32)
     attributes.writeBigUInt64LE(BigInt(MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (readOnly ? MOUNT_ATTR_RDONLY : 0)))
-    attributing(SYS_MOUNT_SETATTR, tree, '', AT_EMPTY_PATH | AT_RECURSIVE, attributes, attributes.length)
+    attributing(SYSCALL.mount_setattr, tree, '', AT_EMPTY_PATH | AT_RECURSIVE, attributes, attributes.length)
     return tree
   } catch (error) {
     close(tree)
@@ -108,7 +101,7 @@ export function detachedBind(dir: string, readOnly: boolean): number {
 
 /** Attaches what `detachedFuse` or `detachedBind` made to a directory of this thread's namespace. Throws LibcError. */
 export function attach(mounted: number, dir: string): void {
-  moving(SYS_MOVE_MOUNT, mounted, '', AT_FDCWD, dir, MOVE_MOUNT_F_EMPTY_PATH)
+  moving(SYSCALL.move_mount, mounted, '', AT_FDCWD, dir, MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 /** Throws LibcError. */
@@ -132,7 +125,7 @@ export function detachMount(dir: string): void {
 /** `dir`, a mount, becomes the root, for every thread of this namespace; the old one is gone. Throws LibcError. */
 export function changeRoot(dir: string): void {
   process.chdir(dir)
-  withTexts(SYS_PIVOT_ROOT, '.', '.')
+  withTexts(SYSCALL.pivot_root, '.', '.')
   umount2('.', MNT_DETACH)
   process.chdir('/')
 }

@@ -2,6 +2,7 @@
 import { constants } from 'node:fs'
 import { ERRNO } from './errno.ts'
 import { declare, declareCall, LibcError } from './ffi.ts'
+import { SYSCALL } from './syscalls.ts'
 
 /** linux/openat2.h and fcntl.h; the same on x64 and arm64. */
 export const O_PATH = 0o10000000
@@ -11,8 +12,6 @@ const RESOLVE_NO_SYMLINKS = 0x04
 const RESOLVE_BENEATH = 0x08
 const UTIME_OMIT = (1n << 30n) - 2n
 const FICLONE = 0x40049409
-const SYS_OPENAT2 = 437
-const SYS_RENAMEAT2 = process.arch === 'arm64' ? 276 : 316
 
 const openat2 = declareCall('syscall', 'int64_t', ['int64_t', 'int', 'const char *', 'void *', 'size_t'])
 const rename = declare('syscall', 'int64_t', ['int64_t', 'int', 'const char *', 'int', 'const char *', 'uint32_t'])
@@ -33,7 +32,7 @@ export function openBeneath(directory: number, path: string): number {
   how[1] = 0n
   how[2] = BigInt(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
   for (let attempt = 0; ; attempt++) {
-    const fd = openat2(SYS_OPENAT2, directory, path, how, how.byteLength)
+    const fd = openat2(SYSCALL.openat2, directory, path, how, how.byteLength)
     if (fd >= 0) return fd
     // EAGAIN: a rename elsewhere raced with the check for ".."
     if (fd !== -ERRNO.EAGAIN || attempt === 100) throw new LibcError('openat2', -fd)
@@ -45,7 +44,7 @@ export const RENAME_EXCHANGE = 2
 
 /** Throws LibcError; EINVAL where the file system does not know the flag. */
 export function renameat2(fromDirectory: number, from: string, toDirectory: number, to: string, flags: number): void {
-  rename(SYS_RENAMEAT2, fromDirectory, from, toDirectory, to, flags)
+  rename(SYSCALL.renameat2, fromDirectory, from, toDirectory, to, flags)
 }
 
 /** Makes a file, FIFO, socket or device; `mode` with its type, `device` as Linux encodes it in 32 bits. Throws LibcError (EEXIST). */

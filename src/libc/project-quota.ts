@@ -5,13 +5,12 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { ERRNO } from './errno.ts'
 import { declare, declareCall, LibcError } from './ffi.ts'
+import { SYSCALL } from './syscalls.ts'
 
 const FS_IOC_FSGETXATTR = 0x801c581f
 const FS_IOC_FSSETXATTR = 0x401c5820
 /** What is made in the directory gets its project, and this flag. */
 const PROJECT_INHERIT = 0x200
-/** The same number on every architecture. */
-const SYS_QUOTACTL_FD = 443
 const OF_PROJECTS = 2
 const Q_GETQUOTA = 0x800007
 const Q_SETQUOTA = 0x800008
@@ -103,4 +102,4 @@ export function onOpen<T>(file: string | Buffer, step: (fd: number) => T): T {
 }
 
 const call = (fd: number, command: number, project: number, answer: NodeJS.ArrayBufferView): number =>
-  quotactl(SYS_QUOTACTL_FD, fd, ((command << 8) | OF_PROJECTS) >>> 0, project, answer)
+  quotactl(SYSCALL.quotactl_fd, fd, ((command << 8) | OF_PROJECTS) >>> 0, project, answer)

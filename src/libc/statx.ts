@@ -1,8 +1,8 @@
 /** statx(2) into memory of ours, told apart word by word: what a stat costs without objects for its dates and big integers. */
 import { address, declareCall, LibcError } from './ffi.ts'
 import { ERRNO } from './errno.ts'
+import { SYSCALL } from './syscalls.ts'
 
-const SYS_STATX = process.arch === 'arm64' ? 291 : 332
 const AT_SYMLINK_NOFOLLOW = 0x100
 const AT_EMPTY_PATH = 0x1000
 /** STATX_BASIC_STATS, STATX_BTIME, STATX_MNT_ID */
@@ -55,10 +55,10 @@ export interface Stat {
  * what is to be kept. undefined: nothing there. Throws LibcError.
  */
 export function statOf(directory: number, name: string): Words | undefined {
-  // as a number, which is half the price of a big integer: addresses of programs have 47 bits
+  // as a number, which is half the price of a big integer: addresses of programs have 47 bits, on arm64 52 at most
   place ??= Number(address(answer))
   const flags = name === '' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW
-  const result = statx(SYS_STATX, directory, name, flags, MASK, place)
+  const result = statx(SYSCALL.statx, directory, name, flags, MASK, place)
   if (result === 0) return answer
   if (result === -ERRNO.ENOENT || result === -ERRNO.ENOTDIR) return undefined
   throw new LibcError('statx', -result)
