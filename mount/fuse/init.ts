@@ -1,5 +1,6 @@
 // The first exchange with the kernel: which protocol version, sizes and features the session uses.
-import { INIT, INIT2, MAJOR, MINIMUM_MINOR, MINOR, PAGE } from './constants.ts'
+import { declare } from '../../src/libc/ffi.ts'
+import { INIT, INIT2, MAJOR, MINIMUM_MINOR, MINOR } from './constants.ts'
 import { type FileSystem, type RequestContext } from './filesystem.ts'
 import { type Message } from './message.ts'
 import { type Reply } from './reply.ts'
@@ -7,6 +8,8 @@ import { type Reply } from './reply.ts'
 export interface SessionOptions {
   /** Bytes of the longest READ and WRITE; 1 MiB (the kernel's usual limit of 256 pages) unless said otherwise. */
   readonly maxWrite?: number
+  /** Bytes of a page of the kernel, in which it is told the longest READ: those of this machine (4096; on arm64 up to 65536). */
+  readonly pageSize?: number
   /** Bytes; lowers what the kernel offers. To raise it see `setReadAhead`. */
   readonly maxReadahead?: number
   /** Read-ahead and other background requests the kernel keeps in flight: 128. */
@@ -51,6 +54,8 @@ export const INIT_BODY = 16
 const INIT_OUT = 64
 const WITH_FLAGS2 = 20
 
+const ownPageSize = declare('getpagesize', 'int', [])
+
 /** Reads INIT; `undefined` when the kernel is too old to serve. */
 export function negotiate(message: Message, fs: FileSystem, options: SessionOptions): Negotiated | undefined {
   const minor = message.word(11)
@@ -58,7 +63,8 @@ export function negotiate(message: Message, fs: FileSystem, options: SessionOpti
   const offered = message.word(13)
   const offered2 = (offered & INIT.INIT_EXT) !== 0 && message.word(0) >= 40 + WITH_FLAGS2 ? message.word(14) : 0
   const flags = wanted(fs, options) & offered
-  const limit = (flags & INIT.MAX_PAGES) !== 0 ? Infinity : PAGES_WITHOUT_MAX_PAGES * PAGE
+  const limit =
+    (flags & INIT.MAX_PAGES) !== 0 ? Infinity : PAGES_WITHOUT_MAX_PAGES * (options.pageSize ?? ownPageSize())
   return {
     minor: Math.min(minor, MINOR),
     flags: flags >>> 0,
@@ -89,7 +95,7 @@ function wanted(fs: FileSystem, options: SessionOptions): number {
 }
 
 /** Writes fuse_init_out; answers its bytes. */
-export function encodeInit(reply: Reply, n: Negotiated): number {
+export function encodeInit(reply: Reply, n: Negotiated, { pageSize = ownPageSize() }: SessionOptions): number {
   const { words } = reply
   words.fill(0, 4, 4 + INIT_OUT / 4)
   words[4] = MAJOR
@@ -99,7 +105,7 @@ export function encodeInit(reply: Reply, n: Negotiated): number {
   words[8] = n.maxBackground | (((n.maxBackground * 3) >> 2) << 16)
   words[9] = n.maxWrite
   words[10] = 1 // granularity of times: nanoseconds
-  words[11] = Math.ceil(n.maxWrite / PAGE)
+  words[11] = Math.ceil(n.maxWrite / pageSize)
   words[12] = n.flags2
   return INIT_OUT
 }

@@ -269,7 +269,7 @@ export class Session {
       this.#refuse(message, -ERRNO.EPROTO)
       return
     }
-    const bytes = encodeInit(this.#reply, negotiated)
+    const bytes = encodeInit(this.#reply, negotiated, this.#options)
     if (this.#write(message.uniqueLow, message.uniqueHigh, bytes) === 0) this.#onInitialized(negotiated)
   }
 

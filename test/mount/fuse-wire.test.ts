@@ -77,7 +77,7 @@ function started(fs: Partial<FileSystem> | FileSystem = new MemoryFileSystem(), 
   const whole = { lookup: () => -ERRNO.ENOENT, getattr: () => -ERRNO.ENOENT, forget: () => undefined }
   const logger = { error: (text: string, error?: unknown) => void log.push(`${text} ${String(error)}`) }
   const fileSystem = fs instanceof MemoryFileSystem ? fs : { ...whole, ...fs }
-  const session = new Session(fileSystem, transport, logger, { interruptGrace: 10, ...options })
+  const session = new Session(fileSystem, transport, logger, { interruptGrace: 10, pageSize: 4096, ...options })
   session.start()
   const ask = (message: Message) => {
     const before = transport.answers.length
@@ -97,6 +97,8 @@ t.test('it negotiates what both sides have, and no more', async (t) => {
   t.equal(body?.readUInt32LE(4), 41, 'our minor')
   t.equal(body?.readUInt32LE(20), 1048576, 'max_write')
   t.equal(body?.readUInt16LE(28), 256, 'max_pages')
+  const large = started(undefined, { pageSize: 65536 }).ask(request(OP.INIT, INIT_BODY(45)))?.body
+  t.equal(large?.readUInt16LE(28), 16, 'of a kernel with larger pages: no READ is longer than a WRITE')
   const flags = body?.readUInt32LE(12) ?? 0
   for (const bit of [INIT.DO_READDIRPLUS, INIT.ATOMIC_O_TRUNC, INIT.MAX_PAGES]) t.ok(flags & bit)
   t.equal(flags & INIT.WRITEBACK_CACHE, 0)
