@@ -2,34 +2,23 @@
 import { Fault } from '../vospace/fault.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { type Arrivals, type Awaited, type Judge } from './backend.ts'
-import { type Gate } from './gate.ts'
-import { type Routes, type Storage } from './routes.ts'
-import { type Tag } from './tagged-ids.ts'
+import { JoinedPart } from './joined.ts'
+import { type Storage } from './routes.ts'
 
-export class RoutedArrivals implements Arrivals {
-  readonly #routes: Routes
-  readonly #tag: (storage: Storage) => Tag
-  readonly #gate: Gate
-
-  constructor(routes: Routes, tag: (storage: Storage) => Tag, gate: Gate) {
-    this.#routes = routes
-    this.#tag = tag
-    this.#gate = gate
-  }
-
+export class RoutedArrivals extends JoinedPart implements Arrivals {
   async expect(awaited: Omit<Awaited, 'token'>, issue: (seconds: number) => string): Promise<URL> {
-    const { arrivals } = this.#routes.of(awaited.path).backend
+    const { arrivals } = this.routes.of(awaited.path).backend
     if (arrivals !== undefined) return arrivals.expect(awaited, issue)
     throw new Fault('OperationNotSupported', 'all that is written there goes through the gateway')
   }
 
   isAwaited(path: NodePath): boolean {
-    return this.#routes.of(path).backend.arrivals?.isAwaited(path) === true
+    return this.routes.of(path).backend.arrivals?.isAwaited(path) === true
   }
 
   async settle(judge: Judge, of?: { readonly job: string } | { readonly path: NodePath }): Promise<void> {
     const failed: unknown[] = []
-    for (const storage of this.#routes.storages) {
+    for (const storage of this.routes.storages) {
       // one that fails keeps nothing from the others
       await storage.backend.arrivals
         ?.settle(this.#judge(judge, storage), of)
@@ -39,14 +28,14 @@ export class RoutedArrivals implements Arrivals {
   }
 
   #judge(judge: Judge, storage: Storage): Judge {
-    const tag = this.#tag(storage)
+    const tag = this.tag(storage)
     return {
       permit: async (arrival) => {
-        if (this.#routes.of(arrival.path) === storage) return judge.permit(arrival)
+        if (this.routes.of(arrival.path) === storage) return judge.permit(arrival)
         throw new Fault('PreconditionFailed', `${arrival.path} was brought to another storage during the upload`)
       },
       ended: (awaited, end) => judge.ended(awaited, 'entry' in end ? { ...end, entry: tag.entry(end.entry) } : end),
-      around: (path, work) => this.#gate.through([path], work),
+      around: (path, work) => this.gate.through([path], work),
     }
   }
 }

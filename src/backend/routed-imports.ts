@@ -2,34 +2,22 @@
 import { Fault } from '../vospace/fault.ts'
 import { isWithin, type NodePath } from '../vospace/path.ts'
 import { type Cancel, type ImportPage, type Imports, type ImportSource, type ImportState, type LeftOut } from './backend.ts' // prettier-ignore
-import { type Gate } from './gate.ts'
-import { type Routes, type Storage } from './routes.ts'
-import { type Tag } from './tagged-ids.ts'
+import { JoinedPart } from './joined.ts'
 
-export class RoutedImports implements Imports {
-  readonly #routes: Routes
-  readonly #tag: (storage: Storage) => Tag
-  readonly #gate: Gate
-
-  constructor(routes: Routes, tag: (storage: Storage) => Tag, gate: Gate) {
-    this.#routes = routes
-    this.#tag = tag
-    this.#gate = gate
-  }
-
+export class RoutedImports extends JoinedPart implements Imports {
   async *bring(source: ImportSource, run: string, options?: Cancel): AsyncGenerator<ImportPage> {
     const { container } = source
     // what is below a seam would not be seen
-    const seam = this.#routes.lines.find(({ path }) => path !== container && isWithin(path, container))
+    const seam = this.routes.lines.find(({ path }) => path !== container && isWithin(path, container))
     if (seam !== undefined) throw new Fault('InvalidArgument', `below ${container} another storage begins, at ${seam.path}`)
-    const tag = this.#tag(this.#routes.of(container))
+    const tag = this.tag(this.routes.of(container))
     for await (const { counts, changes } of this.#pages(container, this.#of(container).bring(source, run, options))) {
       yield { counts, changes: changes.map((one) => tag.put(one)) }
     }
   } // prettier-ignore
 
   state(container: NodePath): ImportState | undefined {
-    return this.#routes.of(container).backend.imports?.state(container)
+    return this.routes.of(container).backend.imports?.state(container)
   }
 
   leftOut(container: NodePath, after: string, limit: number): LeftOut[] {
@@ -37,22 +25,22 @@ export class RoutedImports implements Imports {
   }
 
   async *forget(container: NodePath, options?: Cancel): AsyncGenerator<ImportPage['changes']> {
-    const tag = this.#tag(this.#routes.of(container))
+    const tag = this.tag(this.routes.of(container))
     for await (const changes of this.#pages(container, this.#of(container).forget(container, options))) {
       yield changes.map((one) => tag.put(one))
     }
   }
 
   touches(path: NodePath): boolean {
-    return this.#routes.of(path).backend.imports?.touches(path) === true
+    return this.routes.of(path).backend.imports?.touches(path) === true
   }
 
   covers(path: NodePath): boolean {
-    return this.#routes.of(path).backend.imports?.covers(path) === true
+    return this.routes.of(path).backend.imports?.covers(path) === true
   }
 
   #of(container: NodePath): Imports {
-    const { name, backend } = this.#routes.of(container)
+    const { name, backend } = this.routes.of(container)
     if (backend.imports !== undefined) return backend.imports
     throw new Fault('OperationNotSupported', `${container} is kept by ${name}, which is no storage of objects`)
   }
@@ -61,7 +49,7 @@ export class RoutedImports implements Imports {
   async *#pages<T>(container: NodePath, pages: AsyncGenerator<T>): AsyncGenerator<T> {
     try {
       for (;;) {
-        const page = await this.#gate.through([container], () => pages.next())
+        const page = await this.gate.through([container], () => pages.next())
         if (page.done === true) return
         yield page.value
       }

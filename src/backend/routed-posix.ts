@@ -1,17 +1,17 @@
 /** What trusted mounts call, over several storages that all keep numbers and modes. */
 import { Fault } from '../vospace/fault.ts'
 import { type PosixCalls } from './backend.ts'
-import { type Gate } from './gate.ts'
+import { type Joined } from './joined.ts'
 import { RoutedNames } from './routed-names.ts'
-import { type Routes, type Storage } from './routes.ts'
-import { type Tag } from './tagged-ids.ts'
+import { type Storage } from './routes.ts'
 
-export function routedPosix(routes: Routes, tagOf: (storage: Storage) => Tag, gate: Gate): PosixCalls {
+export function routedPosix(joined: Joined): PosixCalls {
+  const { routes, gate } = joined
   const calls = ({ name, backend }: Storage): PosixCalls => {
     if (backend.posix === undefined) throw new Fault('OperationNotSupported', `${name} has no trusted mounts`)
     return backend.posix
   }
-  const names = new RoutedNames(routes, tagOf, calls)
+  const names = new RoutedNames(joined, calls)
   return {
     walk: (path, options) => names.walk(path, options),
     list: (container, options) => names.list(container, options),
@@ -21,22 +21,22 @@ export function routedPosix(routes: Routes, tagOf: (storage: Storage) => Tag, ga
     make: (path, draft) =>
       gate.through([path], async () => {
         const storage = routes.of(path)
-        return tagOf(storage).entry(await calls(storage).make(path, draft))
+        return joined.tag(storage).entry(await calls(storage).make(path, draft))
       }),
     set: (ref, changes) =>
       gate.through([ref.path], async () => {
         const storage = routes.of(ref.path)
-        const tag = tagOf(storage)
+        const tag = joined.tag(storage)
         return tag.entry(await calls(storage).set(tag.ref(ref), changes))
       }),
     acl: (ref, kind) => {
       const storage = routes.of(ref.path)
-      return calls(storage).acl(tagOf(storage).ref(ref), kind)
+      return calls(storage).acl(joined.tag(storage).ref(ref), kind)
     },
     setAcl: (ref, kind, value) =>
       gate.through([ref.path], async () => {
         const storage = routes.of(ref.path)
-        const tag = tagOf(storage)
+        const tag = joined.tag(storage)
         return tag.entry(await calls(storage).setAcl(tag.ref(ref), kind, value))
       }),
   }

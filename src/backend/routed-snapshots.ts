@@ -2,19 +2,15 @@
 import { Fault } from '../vospace/fault.ts'
 import { type NodePath } from '../vospace/path.ts'
 import { type Backend, type Snapshot, type Snapshots } from './backend.ts'
-import { type Gate } from './gate.ts'
-import { type Routes } from './routes.ts'
+import { JoinedPart, type Joined } from './joined.ts'
 import { PastTree } from './snapshots.ts'
 
-export class RoutedSnapshots implements Snapshots {
+export class RoutedSnapshots extends JoinedPart implements Snapshots {
   readonly #whole: Backend
-  readonly #routes: Routes
-  readonly #gate: Gate
 
-  constructor(whole: Backend, routes: Routes, gate: Gate) {
-    this.#whole = whole
-    this.#routes = routes
-    this.#gate = gate
+  constructor(joined: Joined & Backend) {
+    super(joined)
+    this.#whole = joined
   }
 
   async list(allocation: NodePath): Promise<readonly Snapshot[]> {
@@ -22,11 +18,11 @@ export class RoutedSnapshots implements Snapshots {
   }
 
   async make(allocation: NodePath, name: string): Promise<Snapshot> {
-    return this.#gate.through([allocation], () => this.#of(allocation).make(allocation, name))
+    return this.gate.through([allocation], () => this.#of(allocation).make(allocation, name))
   }
 
   async remove(allocation: NodePath, name: string): Promise<void> {
-    await this.#gate.through([allocation], () => this.#of(allocation).remove(allocation, name))
+    await this.gate.through([allocation], () => this.#of(allocation).remove(allocation, name))
   }
 
   async at(allocation: NodePath, name: string): Promise<Backend> {
@@ -40,7 +36,7 @@ export class RoutedSnapshots implements Snapshots {
   }
 
   #of(allocation: NodePath): Snapshots {
-    const { snapshots } = this.#routes.of(allocation).backend
+    const { snapshots } = this.routes.of(allocation).backend
     if (snapshots !== undefined) return snapshots
     throw new Fault('OperationNotSupported', 'the storage that keeps it has no snapshots')
   }

@@ -3,30 +3,19 @@ import { Fault, isFault } from '../vospace/fault.ts'
 import { type Entry } from '../vospace/node.ts'
 import { isWithin, type NodePath } from '../vospace/path.ts'
 import { type Seen, type Trash, type TrashNote } from './backend.ts'
-import { type Gate } from './gate.ts'
-import { type Routes, type Storage } from './routes.ts'
-import { type Tag } from './tagged-ids.ts'
+import { JoinedPart } from './joined.ts'
+import { type Storage } from './routes.ts'
 import { notInTrash } from './trash.ts'
 
-export class RoutedTrash implements Trash {
-  readonly #routes: Routes
-  readonly #tag: (storage: Storage) => Tag
-  readonly #gate: Gate
-
-  constructor(routes: Routes, tag: (storage: Storage) => Tag, gate: Gate) {
-    this.#gate = gate
-    this.#routes = routes
-    this.#tag = tag
-  }
-
+export class RoutedTrash extends JoinedPart implements Trash {
   keeps(path: NodePath): boolean {
-    return trashOf(this.#routes.of(path)).keeps?.(path) ?? true
+    return trashOf(this.routes.of(path)).keeps?.(path) ?? true
   }
 
   async put(path: NodePath, seen: Seen, note: TrashNote): Promise<void> {
-    this.#routes.refuseFixed(path)
-    const storage = this.#routes.of(path)
-    await this.#gate.through([path], () => trashOf(storage).put(path, this.#tag(storage).seen(seen), note))
+    this.routes.refuseFixed(path)
+    const storage = this.routes.of(path)
+    await this.gate.through([path], () => trashOf(storage).put(path, this.tag(storage).seen(seen), note))
   }
 
   async *list(keeper: NodePath): AsyncGenerator<TrashNote> {
@@ -41,11 +30,11 @@ export class RoutedTrash implements Trash {
 
   async restore(keeper: NodePath, id: string, to: NodePath): Promise<Entry> {
     const storage = await this.#holding(keeper, id)
-    if (this.#routes.isFixed(to)) throw new Fault('DuplicateNode', to)
-    const place = this.#routes.of(to)
+    if (this.routes.isFixed(to)) throw new Fault('DuplicateNode', to)
+    const place = this.routes.of(to)
     if (place === storage) {
-      return this.#gate.through([to], async () =>
-        this.#tag(storage).entry(await trashOf(storage).restore(keeper, id, to)),
+      return this.gate.through([to], async () =>
+        this.tag(storage).entry(await trashOf(storage).restore(keeper, id, to)),
       )
     }
     throw new Fault('OperationNotSupported', `${to} is kept by ${place.name}, and this waits in ${storage.name}`, {
@@ -71,7 +60,7 @@ export class RoutedTrash implements Trash {
 
   async *keepers(): AsyncGenerator<NodePath> {
     const told = new Set<NodePath>()
-    for (const storage of this.#routes.storages) {
+    for (const storage of this.routes.storages) {
       for await (const keeper of trashOf(storage).keepers()) {
         if (!told.has(keeper)) yield keeper
         told.add(keeper)
@@ -81,8 +70,8 @@ export class RoutedTrash implements Trash {
 
   /** Storages in which something of this keeper may wait. */
   #keeping(keeper: NodePath): Set<Storage> {
-    const below = this.#routes.lines.filter(({ path }) => isWithin(path, keeper)).map(({ storage }) => storage)
-    return new Set([this.#routes.of(keeper), ...below])
+    const below = this.routes.lines.filter(({ path }) => isWithin(path, keeper)).map(({ storage }) => storage)
+    return new Set([this.routes.of(keeper), ...below])
   }
 
   async #holding(keeper: NodePath, id: string): Promise<Storage> {

@@ -9,6 +9,7 @@ import {
   type Imports, type LinkDraft, type ListOptions, type PosixCalls, type PutOptions, type ReadOptions, type Ref, type Removal, type Seen, type Snapshots, type Trash, type Usage,
 } from './backend.ts'
 import { Gate } from './gate.ts'
+import { type Joined } from './joined.ts'
 import { makeContainers, StorageProfiles, type ProfileOptions } from './profiles.ts'
 import { RoutedNames } from './routed-names.ts'
 import { RoutedArrivals } from './routed-arrivals.ts'
@@ -19,7 +20,7 @@ import { RoutedTrash } from './routed-trash.ts'
 import { containersTo, type Routes, type Storage } from './routes.ts'
 import { Tag } from './tagged-ids.ts'
 
-export class RoutedBackend implements Backend {
+export class RoutedBackend implements Backend, Joined {
   readonly trash?: Trash
   readonly imports?: Imports
   readonly arrivals?: Arrivals
@@ -36,21 +37,21 @@ export class RoutedBackend implements Backend {
     this.profiles = new StorageProfiles(routes, this.gate, options)
     const root = routes.of(ROOT)
     this.#tags = new Map(routes.storages.map((storage) => [storage.name, new Tag(storage, root)]))
-    this.#names = new RoutedNames(routes, (storage) => this.#tag(storage), ({ backend }) => backend) // prettier-ignore
+    this.#names = new RoutedNames(this, ({ backend }) => backend)
     if (routes.storages.every(({ backend }) => backend.trash !== undefined)) {
-      this.trash = new RoutedTrash(routes, (storage) => this.#tag(storage), this.gate)
+      this.trash = new RoutedTrash(this)
     }
     if (routes.storages.some(({ backend }) => backend.imports !== undefined)) {
-      this.imports = new RoutedImports(routes, (storage) => this.#tag(storage), this.gate)
+      this.imports = new RoutedImports(this)
     }
     if (routes.storages.some(({ backend }) => backend.arrivals !== undefined)) {
-      this.arrivals = new RoutedArrivals(routes, (storage) => this.#tag(storage), this.gate)
+      this.arrivals = new RoutedArrivals(this)
     }
     if (routes.storages.some(({ backend }) => backend.snapshots !== undefined)) {
-      this.snapshots = new RoutedSnapshots(this, routes, this.gate)
+      this.snapshots = new RoutedSnapshots(this)
     }
     if (routes.storages.every(({ backend }) => backend.posix !== undefined)) {
-      this.posix = routedPosix(routes, (storage) => this.#tag(storage), this.gate)
+      this.posix = routedPosix(this)
     }
   }
 
@@ -141,7 +142,7 @@ export class RoutedBackend implements Backend {
 
   async read(ref: Ref, options?: ReadOptions): Promise<{ entry: Entry; body: Readable }> {
     const storage = this.routes.of(ref.path)
-    const tag = this.#tag(storage)
+    const tag = this.tag(storage)
     const { entry, body } = await storage.backend.read(tag.ref(ref), options)
     return { entry: tag.entry(entry), body }
   }
@@ -195,7 +196,7 @@ export class RoutedBackend implements Backend {
   async *removeChildren(container: Ref, choose: Choose, options?: Cancel): AsyncGenerator<readonly Removal[]> {
     const { path } = container
     const storage = this.routes.of(path)
-    const tag = this.#tag(storage)
+    const tag = this.tag(storage)
     const seams = this.routes.seamsIn(path)
     const chosen: Choose = (page) => {
       const shown = new Map(page.filter(({ name }) => !seams.includes(child(path, name))).map((one) => [tag.put(one), one])) // prettier-ignore
@@ -234,7 +235,7 @@ export class RoutedBackend implements Backend {
     return this.routes.of(path).backend.directUrl(path)
   }
 
-  #tag({ name }: Storage): Tag {
+  tag({ name }: Storage): Tag {
     const tag = this.#tags.get(name)
     if (tag === undefined) throw new Error(`there is no backend named ${name}`)
     return tag
@@ -246,7 +247,7 @@ export class RoutedBackend implements Backend {
   ): Promise<Entry> {
     return this.gate.through([path], async (cut) => {
       const storage = this.routes.of(path)
-      const tag = this.#tag(storage)
+      const tag = this.tag(storage)
       return tag.entry(await work(storage, tag, cut))
     })
   }
