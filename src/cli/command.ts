@@ -38,6 +38,21 @@ export function readWords<const T extends Options>(
   }
 }
 
+/** Of a command that can do several things: how many words may stand after the name of one. */
+export interface Wordy {
+  readonly words: readonly [min: number, max: number]
+}
+
+/** The act that the first word names, with as many more words as it takes. Throws UsageError. */
+export function actOf<T extends Wordy>(acts: Readonly<Record<string, T>>, [what = '', ...more]: readonly string[]): T {
+  const act = Object.hasOwn(acts, what) ? acts[what] : undefined
+  if (act === undefined) throw new UsageError(`it is one of ${Object.keys(acts).join(', ')}`)
+  const [min, max] = act.words
+  if (more.length < min) throw new UsageError('something is missing')
+  if (more.length > max) throw new UsageError(`unexpected: ${String(more[max])}`)
+  return act
+}
+
 /** Rows in columns: as wide as their widest, two spaces apart, the last as it comes. */
 export function columns(rows: readonly (readonly (string | number)[])[]): string[] {
   const cells = rows.map((row) => row.map(String))

@@ -1,5 +1,5 @@
 /** `karst groups`: groups to share with, over HTTPS. */
-import { columns, readWords, say, UsageError, type Command } from './command.ts'
+import { actOf, columns, readWords, say, UsageError, type Command, type Wordy } from './command.ts'
 import { type Ask, printable, SERVICE_OPTIONS, SERVICE_USAGE, serviceAt } from './service.ts'
 
 const OPTIONS = {
@@ -19,10 +19,9 @@ interface Options {
   readonly json?: boolean | undefined
 }
 
-interface Act {
+interface Act extends Wordy {
   /** what stands after its name */
   readonly usage: string
-  readonly words: readonly [min: number, max: number]
   readonly run: (ask: Ask, options: Options, name: string, rest: readonly string[]) => Promise<void>
 }
 
@@ -52,14 +51,8 @@ export const groups: Command = {
   summary: 'groups to share with: makes them, lets members, administrators and other groups in and out',
   run: async (words) => {
     const { values, positionals } = readWords(words, OPTIONS, { min: 0, max: MOST + 2 })
-    const [what = '', name = '', ...rest] = positionals
-    const act = Object.hasOwn(ACTS, what) ? ACTS[what] : undefined
-    if (act === undefined) throw new UsageError(`it is one of ${Object.keys(ACTS).join(', ')}`)
-    const [min, max] = act.words
-    const count = positionals.length - 1
-    if (count < min || count > max)
-      throw new UsageError(count < min ? 'something is missing' : `unexpected: ${String(positionals[max + 1])}`)
-    await act.run(await serviceAt(values), values, name, rest)
+    const [, name = '', ...rest] = positionals
+    await actOf(ACTS, positionals).run(await serviceAt(values), values, name, rest)
     return 0
   },
 }

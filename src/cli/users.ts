@@ -1,5 +1,5 @@
 /** `karst users`: accounts, over HTTPS: administered by administrators, and everybody's own shown. */
-import { columns, complain, readWords, say, UsageError, type Command } from './command.ts'
+import { actOf, columns, complain, readWords, say, UsageError, type Command, type Wordy } from './command.ts'
 import { type Ask, printable, SERVICE_OPTIONS, SERVICE_USAGE, serviceAt } from './service.ts'
 
 const OPTIONS = {
@@ -18,10 +18,9 @@ const OPTIONS = {
 
 type Options = ReturnType<typeof readWords<typeof OPTIONS>>['values']
 
-interface Act {
+interface Act extends Wordy {
   /** what stands after its name */
   readonly usage: string
-  readonly words: readonly [min: number, max: number]
   /** answers the exit code */
   readonly run: (ask: Ask, options: Options, name: string, rest: readonly string[]) => Promise<number>
 }
@@ -62,14 +61,8 @@ export const users: Command = {
   summary: 'accounts: makes, links, suspends, hands over, deletes; shows your own',
   run: async (words) => {
     const { values, positionals } = readWords(words, OPTIONS, { min: 0, max: 5 })
-    const [what = '', name = 'me', ...rest] = positionals
-    const act = Object.hasOwn(ACTS, what) ? ACTS[what] : undefined
-    if (act === undefined) throw new UsageError(`it is one of ${Object.keys(ACTS).join(', ')}`)
-    const [min, max] = act.words
-    const count = positionals.length - 1
-    if (count < min || count > max)
-      throw new UsageError(count < min ? 'something is missing' : `unexpected: ${String(positionals[max + 1])}`)
-    return act.run(await serviceAt(values), values, name, rest)
+    const [, name = 'me', ...rest] = positionals
+    return actOf(ACTS, positionals).run(await serviceAt(values), values, name, rest)
   },
 }
 
