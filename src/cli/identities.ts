@@ -1,10 +1,9 @@
 /** `karst identities`: the files by which programs of a session show names of the site's users and groups, fetched over HTTPS. */
-import { randomBytes } from 'node:crypto'
-import { constants } from 'node:fs'
-import { open, readFile, rename, rm } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { type AccountFiles, mergeAccounts } from '../identity/passwd.ts'
 import { type Numbered } from '../identity/posix-mapping.ts'
+import { replaceWhole } from '../identity/private-file.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
 import { complain, readWords, UsageError, type Command } from './command.ts'
 import { type AskText, printable, SERVICE_OPTIONS, SERVICE_USAGE, textsAt } from './service.ts'
@@ -98,24 +97,6 @@ async function rowsOf(ask: AskText, path: string, columns: number): Promise<Numb
 
 async function writeFiles(where: AccountFiles, what: AccountFiles): Promise<void> {
   // who is in passwd has a group already
-  await writeWhole(where.group, what.group)
-  await writeWhole(where.passwd, what.passwd)
-}
-
-/** Readers see the old file or the new one, whole; mode 0644. */
-async function writeWhole(file: string, text: string): Promise<void> {
-  const draft = join(dirname(file), `.${basename(file)}.${randomBytes(8).toString('hex')}.tmp`)
-  const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants
-  const handle = await open(draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644)
-  try {
-    await handle.chmod(0o644) // a umask may have taken from it
-    await handle.writeFile(text)
-    await handle.sync()
-    await handle.close()
-    await rename(draft, file)
-  } catch (error) {
-    await handle.close().catch(() => undefined) // closed before, or the first error is the one to tell
-    await rm(draft, { force: true })
-    throw error
-  }
+  await replaceWhole(where.group, what.group, 0o644)
+  await replaceWhole(where.passwd, what.passwd, 0o644)
 }

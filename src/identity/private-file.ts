@@ -56,11 +56,16 @@ async function readAll(handle: FileHandle, file: string): Promise<Buffer> {
  */
 export async function writePrivate(file: string, text: string): Promise<void> {
   await checkReplaceable(file)
+  await replaceWhole(file, text, 0o600)
+}
+
+/** Writes `text` with this mode, whatever the umask, in place of what is there: readers see the old file or the new one, whole. */
+export async function replaceWhole(file: string, text: string, mode: number): Promise<void> {
   const draft = path.join(path.dirname(file), `.${path.basename(file)}.${randomBytes(8).toString('hex')}.tmp`)
   const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants
-  const handle = await open(draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+  const handle = await open(draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
   try {
-    await handle.chmod(0o600) // a umask may have taken from it
+    await handle.chmod(mode) // a umask may have taken from it
     await handle.writeFile(text)
     await handle.sync()
     await handle.close()
