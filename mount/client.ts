@@ -5,7 +5,7 @@ import { type SeenEntry, type WireExtent } from '../src/codec/fs-v1.ts'
 import { Fault, isFault } from '../src/vospace/fault.ts'
 import { type NodePath } from '../src/vospace/path.ts'
 import { Connections, type Logger } from './connections.ts'
-import { discard, Exchange, type Answer, type Call } from './exchange.ts'
+import { bytesOf, discard, Exchange, type Answer, type Call } from './exchange.ts'
 import { type ChangeFeed, type LeaseCalls, leaseCalls } from './lease-calls.ts'
 import { type Inlet } from './inlet.ts'
 import { listing, pageOf } from './listing.ts'
@@ -30,8 +30,6 @@ export interface ConnectOptions {
   readonly logger: Logger
 }
 
-/** bytes of a JSON answer; far above any entry */
-const JSON_LIMIT = 4 << 20
 /** bytes of a body that is sent with its headers */
 const AT_ONCE = 1 << 16
 
@@ -330,16 +328,6 @@ function json<T>(from: (value: unknown) => T): (answer: Answer) => Promise<T> {
 
 async function nothing(answer: Answer): Promise<void> {
   await bytesOf(answer)
-}
-
-async function bytesOf(answer: Answer): Promise<Buffer> {
-  const parts: Buffer[] = []
-  let length = 0
-  for await (const part of answer.body as AsyncIterable<Buffer>) {
-    if ((length += part.length) > JSON_LIMIT) throw malformed('longer than any answer is')
-    parts.push(part)
-  }
-  return Buffer.concat(parts)
 }
 
 /** The bytes from `start` on, of a partial or a whole answer. */

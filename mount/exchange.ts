@@ -6,7 +6,7 @@ import { type Dispatcher } from 'undici'
 import { Fault, isFault } from '../src/vospace/fault.ts'
 import { type Connections, type Logger } from './connections.ts'
 import { type Inlet } from './inlet.ts'
-import { refusalOf } from './refusal.ts'
+import { malformed, refusalOf } from './refusal.ts'
 
 export type Answer = Pick<Dispatcher.ResponseData, 'statusCode' | 'headers'> & { readonly body: Readable }
 
@@ -52,6 +52,8 @@ const LONGEST_PAUSE = 5000
 const SHORTEST_ATTEMPT = 500
 /** bytes of a refusal that are read */
 const REFUSAL_LIMIT = 65_536
+/** bytes of an answer in JSON, or of an attribute; far above any */
+const ANSWER_LIMIT = 4 << 20
 
 export class Exchange {
   readonly #connections: Connections
@@ -216,6 +218,17 @@ async function limitedText(answer: Answer): Promise<string> {
     if ((length += part.length) >= REFUSAL_LIMIT) break
   }
   return Buffer.concat(parts).toString('utf8')
+}
+
+/** A whole answer. InternalFault where it is longer than any that is not the bytes of a file. */
+export async function bytesOf(answer: Answer): Promise<Buffer> {
+  const parts: Buffer[] = []
+  let length = 0
+  for await (const part of answer.body as AsyncIterable<Buffer>) {
+    if ((length += part.length) > ANSWER_LIMIT) throw malformed('longer than any answer is')
+    parts.push(part)
+  }
+  return Buffer.concat(parts)
 }
 
 /** Gives up an answer's body; its connection is closed unless all has come. */

@@ -3,7 +3,7 @@ import { entryFromJson, type SeenEntry } from '../src/codec/fs-v1.ts'
 import { isFault } from '../src/vospace/fault.ts'
 import { type LockKind, type LockType, TO_THE_END } from '../src/vospace/lock.ts'
 import { type NodePath } from '../src/vospace/path.ts'
-import { type Answer, type Call, type Exchange } from './exchange.ts'
+import { bytesOf, type Call, type Exchange } from './exchange.ts'
 import { jsonValues } from './ndjson.ts'
 import { malformed } from './refusal.ts'
 import { type RemoteRef } from './remote.ts'
@@ -53,8 +53,6 @@ export interface ChangeFeed {
   changes(path: NodePath, since: number | undefined, signal: AbortSignal): Promise<AsyncIterable<unknown>>
 }
 
-/** bytes of an answer; far above any entry */
-const LIMIT = 4 << 20
 /** milliseconds that a call waits for a lock at most */
 const LONGEST_WAIT = 20_000
 
@@ -101,16 +99,6 @@ export function leaseCalls(exchange: Exchange, base: string, mount: string, pati
 /** Without `end` where it goes on to the end of the file. */
 function documentOf<T extends { readonly end: number }>({ end, ...rest }: T): object {
   return end === TO_THE_END ? rest : { ...rest, end }
-}
-
-async function bytesOf(answer: Answer): Promise<Buffer> {
-  const parts: Buffer[] = []
-  let length = 0
-  for await (const part of answer.body as AsyncIterable<Buffer>) {
-    if ((length += part.length) > LIMIT) throw malformed('longer than any answer is')
-    parts.push(part)
-  }
-  return Buffer.concat(parts)
 }
 
 function checked<T>(bytes: Buffer, from: (value: unknown) => T): T {
