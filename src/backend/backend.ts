@@ -314,6 +314,9 @@ export interface DataDraft extends Draft {
   readonly gid?: number
 }
 
+/** Bytes of a body that is taken in whole before a put looks at anything: one look, the later one, is enough then, and one write. */
+export const SMALL = 1 << 16
+
 export interface PutOptions extends Cancel {
   /** attributes when the node does not exist yet; undefined: NodeNotFound then */
   readonly draft?: DataDraft

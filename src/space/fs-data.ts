@@ -1,6 +1,6 @@
 /** The bytes of files for a mount: read, put whole, amend (schemas/fs-v1.md). */
 import { type Readable } from 'node:stream'
-import { type ByteRange, type Extent, type Ref } from '../backend/backend.ts'
+import { type ByteRange, type Extent, type Ref, SMALL } from '../backend/backend.ts'
 import { type Attempt } from '../store/operations.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
@@ -74,9 +74,6 @@ export async function readData(
 export async function checkData(space: Space, caller: Caller, ref: Ref, verb: 'read' | 'write'): Promise<void> {
   authorize(caller, verb, chainOf(await locate(space, caller, ref)), space.rules)
 }
-
-/** Up to so many bytes a body is taken in before anything is looked at: one look, the later one, is enough then. */
-const SMALL = 1 << 16
 
 /**
  * Leave to create or replace a file. Checked now, or of a small body when it is here: DuplicateNode (EEXIST), TypeNotSupported (EISDIR), PermissionDenied (EACCES; EPERM: locked),

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { Fault } from '../../vospace/fault.ts'
 import { type Access, type Entry } from '../../vospace/node.ts'
 import { type NodePath } from '../../vospace/path.ts'
-import { type Cancel, type PutOptions } from '../backend.ts'
+import { type Cancel, type PutOptions, SMALL } from '../backend.ts'
 import { changed, received, refuseAborted, refuseReserved, writtenMode, wrongType } from '../contract.ts'
 import { aclOfMode } from '../../vospace/posix-acl.ts'
 import { copyBytes } from './copy-bytes.ts'
@@ -20,8 +20,6 @@ import { locate, missing, needVersion, onQuietNode, type Store } from './store.t
 /** Bytes gathered before they are written, and how many pieces at most. */
 const WRITE_BYTES = 1 << 20
 const WRITE_PIECES = 256
-/** Up to so many bytes a body is written at once: they end in the page cache, and a thread would take longer to wake. */
-const SMALL = 1 << 16
 
 const gather = promisify(writev)
 const syncBytes = promisify(fdatasync)
@@ -153,6 +151,7 @@ export async function writeBody(
       gathered += piece.length
       if (gathered >= WRITE_BYTES || pieces.length >= WRITE_PIECES) await flush()
     }
+    // a small one at once: it ends in the page cache, and a thread would take longer to wake
     if (length === gathered && length <= SMALL) writeNow(staged.fd ?? -1, pieces)
     else if (gathered > 0) await flush()
   } finally {
