@@ -1,11 +1,12 @@
 /**
  * Runs the test suites by tap and says what came of them: a line a file, every failure whole, every skipped test by name,
  * and last `N passed, N failed, N skipped`, counted by tap. Arguments are files for tap; the whole report goes to .tap/report.tap.
- * With `--no-skips` a test that was skipped is as bad as one that failed.
+ * With `--no-skips` a test that was skipped is as bad as one that failed. One run at a time in a checkout: tap has one folder there.
  */
 import { spawn } from 'node:child_process'
-import { createWriteStream, mkdirSync } from 'node:fs'
+import { createWriteStream, mkdirSync, openSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { tryLock } from '../src/libc/openat.ts'
 
 const LOST = /^\s*Error: (cannot create subtest after|subtest after) parent /
 
@@ -67,6 +68,11 @@ function tap(args: readonly string[], onLine: (line: string) => void, onAside = 
 async function main(words: readonly string[]): Promise<number> {
   const files = words.filter((word) => word !== '--no-skips')
   mkdirSync('.tap', { recursive: true })
+  // until this process ends, however it does
+  if (!tryLock(openSync('.tap/run.lock', 'a'), 'exclusive')) {
+    console.log('another run is going on in this checkout: wait for its end\n\n0 passed, 1 failed, 0 skipped')
+    return 1
+  }
   // tap makes its own plugin set the first time; without this the first run of a clean checkout still has the default one
   const built = await tap(['build'], () => undefined)
   if (built !== 0) throw new Error(`tap build ended with ${built}`)

@@ -1,5 +1,9 @@
-/** test/run.ts: what counts as a failure of a run. */
+/** test/run.ts: what counts as a failure of a run, and that there is one at a time. */
+import { spawnSync } from 'node:child_process'
+import { closeSync, openSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
+import { tryLock } from '../../src/libc/openat.ts'
 import { Report } from '../run.ts'
 
 const GOOD = ['ok 1 - test/a.test.ts # time=1ms', '1..1', '# { total: 2, pass: 2 }']
@@ -24,4 +28,14 @@ t.test('a test that tap has not run, since it took the file to be at its end, is
   t.equal(reported(GOOD, lost).failed(0), 1)
   t.equal(reported(GOOD, [...lost, '', ...lost]).failed(0), 2)
   t.equal(reported(GOOD, ['oidc-provider WARNING: Error: something else']).failed(0), 0)
+})
+
+t.test('a second run in one checkout is refused, with a count', async (t) => {
+  const dir = t.testdir({ '.tap': {} })
+  const first = openSync(join(dir, '.tap/run.lock'), 'a')
+  t.teardown(() => closeSync(first))
+  t.ok(tryLock(first, 'exclusive'))
+  const second = spawnSync(process.execPath, [join(import.meta.dirname, '../run.ts')], { cwd: dir, encoding: 'utf8' })
+  t.equal(second.status, 1)
+  t.match(second.stdout, /^another run is going on in this checkout.*\n0 passed, 1 failed, 0 skipped\n$/s)
 })
