@@ -5,8 +5,9 @@ import * as path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { askDriver, reachable, type ControlReply, type ControlRequest, type MountRequest } from './control.ts'
 import { MountError } from './fuse/mount-options.ts'
+import { holdersOf } from './fuse/holders.ts'
 import { mountAt } from './fuse/mountinfo.ts'
-import { probeMount, unmountFuse } from './fuse/unmount.ts'
+import { detachedUnder, probeMount, unmountFuse } from './fuse/unmount.ts'
 import { driverLog } from './log.ts'
 import { devicesOf, isSupervised, socketOf } from './driver-place.ts'
 
@@ -157,8 +158,9 @@ export async function umountCommand(options: UmountCommandOptions): Promise<stri
     await unmountFuse(dir, { lazy: state !== 'answers' })
   } catch (error) {
     if (!(error instanceof MountError) || error.code !== 'EBUSY') throw error
+    const holders = await holdersOf(mount.device)
     await unmountFuse(dir, { lazy: true })
-    return [`${dir}: was in use; detached, and gone when the last program lets go of it`]
+    return [detachedUnder(dir, holders)]
   }
   return state === 'silent' ? [`${dir}: the driver did not answer; detached`] : []
 }

@@ -14,7 +14,7 @@ import { type ControlReply, type ControlRequest, type MountRequest, type MountSt
 import { closeDevice, type DescriptorStore } from './fuse/descriptor-store.ts'
 import { HandedDevices } from './fuse/handed-devices.ts'
 import { MountError } from './fuse/mount-options.ts'
-import { detachStale, unmountFuse } from './fuse/unmount.ts'
+import { detachedUnder, detachStale, unmountFuse } from './fuse/unmount.ts'
 import { locate } from './locate.ts'
 import { notingLog, type DriverLog, type NotingLog } from './log.ts'
 import { serveMount, type Mounted, type Resumed, type ServeOptions } from './mounted.ts'
@@ -145,11 +145,11 @@ export class Driver {
   async unmount(dir: string, seconds?: number): Promise<string[]> {
     const mounted = this.#mounts.get(path.resolve(dir))
     if (mounted === undefined) throw new MountError(`nothing of ours is mounted at ${dir}`, 'EINVAL')
-    const { unsent, isInUse } = await mounted.unmount(undefined, seconds === undefined ? undefined : seconds * 1000)
-    if (isInUse) this.#detach(mounted)
+    const { unsent, holders } = await mounted.unmount(undefined, seconds === undefined ? undefined : seconds * 1000)
+    if (holders !== undefined) this.#detach(mounted)
     return [
       ...(unsent === 0 ? [] : [`${dir}: ${unsent} files could not be sent; see ${this.#state.path}/recovered`]),
-      ...(isInUse ? [`${dir}: was in use; detached, and gone when the last program lets go of it`] : []),
+      ...(holders === undefined ? [] : [detachedUnder(dir, holders)]),
     ]
   }
 

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type NodePath } from '../src/vospace/path.ts'
 import { type MountRequest, type MountStatus } from './control.ts'
 import { type DescriptorStore } from './fuse/descriptor-store.ts'
+import { holdersOf } from './fuse/holders.ts'
 import { coherenceOf } from './coherent.ts'
 import { driverFileSystem } from './driver.ts'
 import { Directories } from './folders.ts'
@@ -233,8 +234,8 @@ function readerOf({ remote, budget, sharedRemote }: ServeOptions): OpenReader {
 export interface Unmounted {
   /** files that could not be sent; they are kept */
   readonly unsent: number
-  /** detached, and still served to who stands in it or has files open */
-  readonly isInUse: boolean
+  /** Who uses it still, as far as can be told: it was detached, and goes on serving them. Absent where it is gone. */
+  readonly holders?: readonly string[]
 }
 
 /**
@@ -318,31 +319,34 @@ export class Mounted {
     try {
       const unsent = await this.#files.drain()
       const device = (await mountAt(this.dir))?.device
-      const isDetached = await this.#detach(performance.now() + patience)
-      const isInUse = isDetached || (device !== undefined && (await isKept(device, patience, this.ended)))
-      if (!isInUse) await this.ended
-      return { unsent, isInUse }
+      let holders = await this.#detach(performance.now() + patience, device)
+      if (holders === undefined && device !== undefined && (await isKept(device, patience, this.ended)))
+        holders = await holdersOf(device)
+      if (holders === undefined) await this.ended
+      return { unsent, ...(holders !== undefined && { holders }) }
     } finally {
       clearTimeout(giveUp)
     }
   }
 
-  /** True when it had to be detached under those who use it. */
-  async #detach(until: number): Promise<boolean> {
+  /** Answers who uses it, where it had to be detached under them. */
+  async #detach(until: number, device: string | undefined): Promise<string[] | undefined> {
     // a mount that was handed in may stand in another mount namespace: whoever made it takes it away
     if ((await mountAt(this.dir)) === undefined) {
       await this.#session.close()
-      return false
+      return undefined
     }
     for (;;) {
       try {
         await this.#mount.unmount()
-        return false
+        return undefined
       } catch (error) {
         if (!(error instanceof MountError) || error.code !== 'EBUSY') throw error
         if (performance.now() >= until) {
+          // asked before: then it is in no list any more
+          const holders = device === undefined ? [] : await holdersOf(device)
           await this.#mount.unmount({ lazy: true })
-          return true
+          return holders
         }
         await new Promise((resolve) => setTimeout(resolve, 100))
       }

@@ -37,11 +37,18 @@ export function parseMountInfoLine(line: string): MountInfo | undefined {
   }
 }
 
+/** The lines of a whole file, in the order the mounts were made. */
+export function parseMountInfo(text: string): MountInfo[] {
+  return text
+    .split('\n')
+    .map(parseMountInfoLine)
+    .filter((mount) => mount !== undefined)
+}
+
 /** All mounts in the order they were made, later ones on top; `type` filters, for example /^fuse\.karst$/. */
 export async function findMounts(type?: RegExp): Promise<MountInfo[]> {
-  const text = await readFile('/proc/self/mountinfo', 'utf8')
-  const mounts = text.split('\n').map(parseMountInfoLine)
-  return mounts.filter((mount) => mount !== undefined).filter((mount) => type === undefined || type.test(mount.type))
+  const mounts = parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'))
+  return mounts.filter((mount) => type === undefined || type.test(mount.type))
 }
 
 /** What is mounted at exactly this place, the topmost of several. `dir` itself is not looked at, only its parent. */

@@ -7,6 +7,9 @@ import { FUSERMOUNT, runProgram } from './run-program.ts'
 /** Milliseconds a mount gets to say something before it counts as silent. */
 const PROBE_LIMIT = 3000
 
+/** So many programs are named. */
+const MOST_NAMED = 5
+
 export interface UnmountOptions {
   /** Detach it now even when it is in use; it goes on serving what is open. */
   readonly lazy?: boolean
@@ -18,6 +21,13 @@ export async function unmountFuse(dir: string, { lazy = false }: UnmountOptions 
     ? await runProgram('umount', [...(lazy ? ['-l'] : []), '--', dir])
     : await runProgram(FUSERMOUNT, ['-u', ...(lazy ? ['-z'] : []), '--', dir])
   if (status !== 0) throw new MountError(`unmount ${dir}: ${output}`, codeOf(output))
+}
+
+/** What is said of a mount that was detached under those who use it. */
+export function detachedUnder(dir: string, holders: readonly string[]): string {
+  const more = holders.length > MOST_NAMED ? ` and ${holders.length - MOST_NAMED} more` : ''
+  const by = holders.length > 0 ? ` by ${holders.slice(0, MOST_NAMED).join(', ')}${more}` : ''
+  return `${dir}: was in use${by}; detached, and gone when the last program lets go of it`
 }
 
 /** The programs say in English what the kernel answered. */
