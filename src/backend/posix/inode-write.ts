@@ -10,7 +10,7 @@ import { changed } from '../contract.ts'
 import { ACCESS_ACL, buildAcl, DEFAULT_ACL, modeOfAcl, type Acl } from '../../vospace/posix-acl.ts'
 import { type Inode, type Keeping, readInode, recordName } from './inode.ts'
 import { divided, INLINE_BYTES, propertyPrefix } from './properties.ts'
-import { derivedVersion, type NodeRecord } from './record.ts'
+import { derivedVersion, type NodeRecord, recordBytes } from './record.ts'
 import { codeOf } from './refusal.ts'
 import { removeSidecar, writeSidecar } from './sidecar.ts'
 import { aclOfGroups, regrouped } from './sharing.ts'
@@ -146,10 +146,9 @@ function writeLabels(file: string, inode: Inode, wanted: Wanted, sharing: Sharin
 } // prettier-ignore
 
 function writeRecord(file: string, inode: Inode, record: NodeRecord, keeping: Keeping): void {
-  const text = JSON.stringify(record)
-  if (text === JSON.stringify(inode.record)) return
-  if (text === '{}') removeXattr(file, recordName(keeping))
-  else setXattr(file, recordName(keeping), Buffer.from(text))
+  if (JSON.stringify(record) === JSON.stringify(inode.record)) return
+  if (Object.keys(record).length === 0) removeXattr(file, recordName(keeping))
+  else setXattr(file, recordName(keeping), recordBytes(record))
 }
 
 function recordOf(inode: Inode, wanted: Wanted, sharing: Sharing | undefined, keeping: Keeping, side: boolean): NodeRecord {

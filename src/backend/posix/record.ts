@@ -1,4 +1,7 @@
-/** The record: what we keep of a node beside what the file system keeps, as JSON in one extended attribute. Pure. */
+/**
+ * The record: what we keep of a node beside what the file system keeps, in one extended attribute: as JSON, or where it is of an ordinary file,
+ * as most are, packed so that it has room in an inode of 256 bytes. What has not, ext4 keeps in a block of 4 KiB for each file. Pure.
+ */
 import { type Stat } from '../../libc/statx.ts'
 
 /** Every part is optional, so that a node without a record is an ordinary thing. */
@@ -53,7 +56,58 @@ const SHAPE: Record<keyof NodeRecord, (value: unknown) => boolean> = {
 /** Anything can stand in an attribute (unprivileged, anyone with the file writes it): what is not of the shape is left out. */
 export function parseRecord(bytes: Buffer | undefined): NodeRecord {
   if (bytes === undefined) return {}
-  return checkedRecord(parsed(bytes))
+  return unpacked(bytes) ?? checkedRecord(parsed(bytes))
+}
+
+/** As it is written down. */
+export function recordBytes(record: NodeRecord): Buffer {
+  return packed(record) ?? Buffer.from(JSON.stringify(record))
+}
+
+/** First byte of a packed record; JSON begins with a brace. */
+const PACKED = 1
+/** After it: number and birth of the inode, size (6 bytes), mtime, contentVersion (12), md5 (16). Of ext4's inode 60 bytes are left. */
+const PACKED_BYTES = 59
+const [INO, BIRTH, SIZE, MTIME, VERSION, MD5] = [1, 9, 17, 23, 31, 43]
+const MOST_BYTES = 2 ** 48
+/** 12 bytes as newVersion (put.ts) names them: 16 characters, each of whose bits counts. */
+const NEW_VERSION = /^[A-Za-z0-9_-]{16}$/
+const SELF = /^(0|[1-9a-z][0-9a-z]{0,12})-(0|[1-9a-z][0-9a-z]{0,12})$/
+
+/** undefined: more, or other, than there is room for. */
+function packed(record: NodeRecord): Buffer | undefined {
+  const { self, size, mtime, cv, md5, ...more } = record
+  if (self === undefined || size === undefined || mtime === undefined || cv === undefined || md5 === undefined)
+    return undefined
+  if (Object.keys(more).length > 0 || size < 0 || size >= MOST_BYTES || !NEW_VERSION.test(cv)) return undefined
+  const [, ino = '', birth = ''] = SELF.exec(self) ?? []
+  const numbers = [parse36(ino), parse36(birth), BigInt(mtime)] as const
+  if (ino === '' || numbers.some((number) => BigInt.asIntN(64, number) !== number)) return undefined
+  const bytes = Buffer.alloc(PACKED_BYTES, PACKED)
+  bytes.writeBigInt64BE(numbers[0], INO)
+  bytes.writeBigInt64BE(numbers[1], BIRTH)
+  bytes.writeUIntBE(size, SIZE, 6)
+  bytes.writeBigInt64BE(numbers[2], MTIME)
+  bytes.write(cv, VERSION, 'base64url')
+  bytes.write(md5, MD5, 'hex')
+  return bytes
+}
+
+function unpacked(bytes: Buffer): NodeRecord | undefined {
+  if (bytes[0] !== PACKED || bytes.length !== PACKED_BYTES) return undefined
+  return {
+    self: selfOf({ ino: bytes.readBigInt64BE(INO), birthtimeNs: bytes.readBigInt64BE(BIRTH) }),
+    size: bytes.readUIntBE(SIZE, 6),
+    mtime: String(bytes.readBigInt64BE(MTIME)),
+    cv: bytes.toString('base64url', VERSION, MD5),
+    md5: bytes.toString('hex', MD5),
+  }
+}
+
+function parse36(text: string): bigint {
+  let number = 0n
+  for (const digit of text) number = number * 36n + BigInt(parseInt(digit, 36))
+  return number
 }
 
 /** Only the parts of the right shape. */
