@@ -10,6 +10,7 @@ import { socketOf, StateDirectory } from '../../mount/state.ts'
 import { writeCredential } from '../../src/identity/pem.ts'
 import { startGateway } from '../http/gateway.ts'
 import { authority, credentials, type Name } from '../http/people.ts'
+import { driversEnded } from '../service/mounting.ts'
 import { fuseSkip, run, sh, until } from './driver-harness.ts'
 
 const skip = await fuseSkip()
@@ -21,7 +22,10 @@ const gateway = await startGateway(t)
 const registry = `https://localhost:${gateway.port}/reg/resource-caps`
 let count = 0
 
-t.teardown(() => fs.rmSync(folder, { recursive: true }))
+t.teardown(async () => {
+  await driversEnded(folder)
+  fs.rmSync(folder, { recursive: true })
+})
 
 /** A state directory of its own for a test, and what `karst mount` is given. */
 function commands(t: Test): { state: string; options: (path: string, as?: Name) => MountCommandOptions } {

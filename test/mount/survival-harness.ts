@@ -10,6 +10,7 @@ import { socketOf } from '../../mount/state.ts'
 import { writeCredential } from '../../src/identity/pem.ts'
 import { startGateway, type Gateway } from '../http/gateway.ts'
 import { authority, credentials } from '../http/people.ts'
+import { driversEnded } from '../service/mounting.ts'
 import { until } from './driver-harness.ts'
 import { kill, ownerOf, supervisorOf } from './killing.ts'
 
@@ -36,6 +37,7 @@ export async function survivors(t: Test, gatewayIs?: Gateway): Promise<Survivors
   t.teardown(async () => {
     for (const dir of dirs) if ((await probeMount(dir)) !== 'none') await unmountFuse(dir, { lazy: true })
     await ended(state)
+    await driversEnded(folder)
     fs.rmSync(folder, { recursive: true, force: true })
   })
   const mount: Survivors['mount'] = async (node, more = {}) => {

@@ -31,6 +31,36 @@ export async function until(holds: () => boolean | Promise<boolean>, what: strin
   throw new Error(`${what}: not within half a minute`)
 }
 
+/**
+ * Waits for the end of the drivers whose state is below a folder, and kills those that stay: the last that a driver does is to keep its compiled
+ * code there, so a folder that was removed before would come back.
+ */
+export async function driversEnded(folder: string): Promise<void> {
+  for (let waited = 0; ; waited += 50) {
+    const left = fs.readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && keepsCodeBelow(folder, pid))
+    if (left.length === 0) return
+    if (waited === 5000) for (const pid of left) kill(Number(pid))
+    await sleep(50)
+  }
+}
+
+function keepsCodeBelow(folder: string, pid: string): boolean {
+  try {
+    const variables = fs.readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0')
+    return variables.some((one) => one.startsWith(`NODE_COMPILE_CACHE=${folder}/`))
+  } catch {
+    return false // it has ended, or is not ours to look at
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // it has ended by itself
+  }
+}
+
 /** Rejects where it fails. */
 export async function call(
   program: string,
@@ -61,7 +91,7 @@ export function karst(report: QuickstartReport, node: string, shared?: string): 
       fs.rmSync(dir, { recursive: true, force: true })
       if (shared !== undefined) return
       // the driver goes with its last mount
-      await until(() => !fs.existsSync(path.join(state, 'driver.lock')), 'the end of the driver')
+      await driversEnded(state)
       fs.rmSync(state, { recursive: true, force: true })
     },
   }

@@ -5,6 +5,7 @@ import https from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type QuickstartReport } from '../../src/cli/quickstart.ts'
+import { driversEnded } from './mounting.ts'
 
 export interface Ended {
   readonly code: number | null
@@ -163,6 +164,7 @@ export class Quickstart {
   async dispose(): Promise<void> {
     await this.stop()
     await run('sh', ['-c', `umount -l "${this.state}/mnt/alice" 2>/dev/null; true`])
+    await driversEnded(this.folder)
     removeUnmounted(this.folder)
   }
 
