@@ -17,6 +17,7 @@ export class Database {
   #writes = 0
   #version = 0
   #counting = WRITES
+  #counter: Database = this
   /** what was counted at the last look, our own writes then, and how many of them had been undone */
   #seen: number | undefined
   #own = 0
@@ -89,9 +90,13 @@ export class Database {
     return this.#writes
   }
 
-  /** From now on `version` tells of what this statement counts, and of nothing else. */
-  countBy(sql: string): void {
+  /**
+   * From now on `version` tells of what this statement counts, and of nothing else. It is counted by `counter`, a connection to the same file: the
+   * one that writes most, since every other has to read its pages anew after each commit.
+   */
+  countBy(sql: string, counter: Database = this): void {
     this.#counting = sql
+    this.#counter = counter
   }
 
   /**
@@ -102,7 +107,8 @@ export class Database {
   get version(): number {
     if (this.#looked && this.#own === this.#writes) return this.#version
     if (!this.#looked) setImmediate(this.#forget)
-    const seen = this.number(this.#counting)
+    // what is not committed no other connection can see
+    const seen = (this.isChanging ? this : this.#counter).number(this.#counting)
     const isOwn = this.#counting === WRITES && this.#own !== this.#writes
     if (seen !== this.#seen || this.#seenUndone !== this.#undone || isOwn) this.#version++
     this.#seen = seen

@@ -57,7 +57,7 @@ export function openStore(file: string, { isForeignGroup = () => false }: StoreO
     closeFile()
   }
   try {
-    durable.countBy(REMEMBERED)
+    durable.countBy(REMEMBERED, quick)
     const mapped = new MappedNumbers(durable)
     const users = new Users(durable, mapped)
     const groups = new Groups(durable, users, { mapped })

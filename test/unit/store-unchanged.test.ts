@@ -124,3 +124,23 @@ t.test('an answer of undefined is remembered too, and there is a bound on how ma
   answers.of('nobody', look)
   t.equal(looks, 10_002)
 })
+
+t.test('what a transaction has written is told within it, although another connection counts', async (t) => {
+  const file = storeFile(t)
+  openStore(file).close()
+  const [durable, quick] = [true, false].map((full) => new Database(file, { full })) as [Database, Database]
+  t.teardown(() => [durable, quick].forEach((each) => each.close()))
+  durable.countBy(REMEMBERED, quick)
+  const users = new Unchanged<number>(durable)
+  const count = (): number => users.of('users', () => durable.number('SELECT count(*) FROM users'))
+  const before = count()
+  await turn()
+  durable.transaction(() => {
+    durable.run("INSERT INTO users (name, uid, admin) VALUES ('dora', 29999, 0)")
+    t.equal(count(), before + 1, 'within')
+  })
+  t.equal(count(), before + 1, 'after it')
+  await turn()
+  quick.run("INSERT INTO users (name, uid, admin) VALUES ('erik', 29998, 0)")
+  t.equal(count(), before + 2, 'of the other connection')
+})
