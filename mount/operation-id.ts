@@ -1,7 +1,7 @@
 // The names under which changes are asked of the gateway. A change made for a request of the kernel has a name that follows
 // from the request, so that another driver, asked the same again, gets the answer this one may have got already.
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { createHash, randomUUID } from 'node:crypto'
+import { hash, randomUUID } from 'node:crypto'
 
 interface Origin {
   readonly mount: string
@@ -26,8 +26,6 @@ export function operationId(question: string): string {
   if (origin === undefined) return randomUUID()
   const count = (origin.asked.get(question) ?? 0) + 1
   origin.asked.set(question, count)
-  const hash = createHash('sha256')
-    .update(JSON.stringify([origin.mount, origin.unique, question, count]))
-    .digest('hex')
-  return [hash.slice(0, 8), hash.slice(8, 12), hash.slice(12, 16), hash.slice(16, 20), hash.slice(20, 32)].join('-')
+  const digest = hash('sha256', JSON.stringify([origin.mount, origin.unique, question, count]))
+  return `${digest.slice(0, 8)}-${digest.slice(8, 12)}-${digest.slice(12, 16)}-${digest.slice(16, 20)}-${digest.slice(20, 32)}`
 }

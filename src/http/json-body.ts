@@ -94,10 +94,12 @@ function wrong(name: string, what: string): Fault {
   return new Fault('InvalidArgument', `${name} is not ${what}`)
 }
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true })
+
 function objectOf(body: Buffer): object {
   let value: unknown
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
+    value = JSON.parse(UTF8.decode(body))
   } catch (error) {
     throw new Fault('InvalidArgument', 'the body is not JSON in UTF-8', { cause: error })
   }

@@ -3,7 +3,7 @@
  * Refusals are answers too; a failure of ours or a client that went away in the midst is none, and leaves nothing behind.
  */
 import { type FastifyReply, type FastifyRequest } from 'fastify'
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ChangeOrigin } from '../space/change-stream.ts'
 import { Fault, isFault } from '../vospace/fault.ts'
@@ -129,8 +129,8 @@ function operationId(request: FastifyRequest): string {
 
 function fingerprintOf({ method, originalUrl, headers }: FastifyRequest, body: Buffer | undefined): string {
   const conditions = ['if-match', 'if-none-match'].map((name) => `${name}: ${String(headers[name] ?? '')}`)
-  const hash = createHash('sha256').update(JSON.stringify([method, originalUrl, ...conditions]))
-  return hash.update(body ?? '').digest('base64url')
+  const asked = JSON.stringify([method, originalUrl, ...conditions])
+  return hash('sha256', body === undefined ? asked : Buffer.concat([Buffer.from(asked), body]), 'base64url')
 }
 
 async function send(

@@ -98,17 +98,38 @@ export async function readBody(
   // a client that sends a byte a minute is cut off: nobody waits for the answer
   const timer = setTimeout(() => request.destroy(), timeout)
   try {
-    const parts: Buffer[] = []
-    let length = 0
-    for await (const part of request.iterator({ destroyOnReturn: false })) {
-      length += (part as Buffer).length
-      if (length > limit) throw tooLarge(limit)
-      parts.push(part as Buffer)
-    }
-    return Buffer.concat(parts, length)
+    return await whole(request, limit)
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** By its events: an iterator takes several times as long for the one part that there mostly is. */
+function whole(request: IncomingMessage, limit: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = []
+    let length = 0
+    const take = (part: Buffer): void => {
+      parts.push(part)
+      if ((length += part.length) <= limit) return
+      request.pause()
+      fail(tooLarge(limit))
+    }
+    const end = (): void => {
+      leave()
+      resolve(parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts, length))
+    }
+    const fail = (error: Error): void => {
+      leave()
+      reject(error)
+    }
+    const close = (): void => fail(new Error('the client went away'))
+    const leave = (): void => {
+      request.off('data', take).off('end', end).off('error', fail).off('close', close)
+    }
+    if (request.destroyed) return close()
+    request.on('data', take).on('end', end).on('error', fail).on('close', close)
+  })
 }
 
 const uploadTooLarge = (limit: number): Fault =>
