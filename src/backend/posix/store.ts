@@ -5,7 +5,7 @@ import { type NodePath } from '../../vospace/path.ts'
 import { type Ref } from '../backend.ts'
 import { refuseReserved, wrongType } from '../contract.ts'
 import { type Changing } from './changing.ts'
-import { entryOf, readInode, type Inode, type Keeping } from './inode.ts'
+import { entryOf, readInode, readInodeAt, type Inode, type Keeping } from './inode.ts'
 import { type Quotas } from './quota.ts'
 import { refusing } from './refusal.ts'
 import { type Spot, type Tree } from './tree.ts'
@@ -33,7 +33,7 @@ export function onNode<T>(store: Store, ref: Ref, step: (spot: Spot, inode: Inod
   const found = locate(store, ref, special)
   return refusing(found, () =>
     store.tree.at(found, (spot) => {
-      const inode = readInode(spot.file, store.keeping, special)
+      const inode = readInodeAt(spot, store.keeping, special)
       if (inode === undefined) throw missing(ref)
       return step(spot, inode, found)
     }),
@@ -63,7 +63,7 @@ export function locate(store: Store, ref: Ref, special = false): NodePath {
 
 function idAt(store: Store, path: NodePath, special: boolean): string | undefined {
   try {
-    return refusing(path, () => store.tree.at(path, (spot) => readInode(spot.file, store.keeping, special)?.id))
+    return refusing(path, () => store.tree.at(path, (spot) => readInodeAt(spot, store.keeping, special)?.id))
   } catch (error) {
     if (error instanceof Fault && error.fault === 'ContainerNotFound') return undefined
     throw error
