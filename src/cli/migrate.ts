@@ -10,7 +10,8 @@ export const migrate: Command = {
   usage:
     'karst migrate vos://AUTHORITY~SERVICE/PATH --to PROFILE [--force]\n' +
     '                   PROFILE: a name among the backends of the configuration\n' +
-    '                   --force: even if sessions have it as a bind mount; what they write from then on is lost\n' +
+    '                   --force: even if sessions have it as a bind mount; what they write from then on is\n' +
+    '                   lost, as they are told when they next renew their credentials\n' +
     `                   ${SERVICE_USAGE}`,
   summary: 'brings a container with all below to another storage; readers see the old one or the new one, whole',
   run: async (words) => {

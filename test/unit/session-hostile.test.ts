@@ -3,15 +3,12 @@ import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { runCommand } from '../../mount/session/command.ts'
 import { sessionUser } from '../../mount/session/identity-files.ts'
 import { openedBelow } from '../../mount/session/mounts.ts'
-import { renewTokens } from '../../mount/session/renewals.ts'
-import { RunFolder, writeWhole } from '../../mount/session/run-folder.ts'
+import { writeWhole } from '../../mount/session/run-folder.ts'
 import { makeRoom, realPlace } from '../../mount/session/room.ts'
-import { type Ask } from '../../mount/session/terms.ts'
 import { needs } from '../parts.ts'
 
 const PATH = process.env['PATH'] ?? ''
@@ -50,37 +47,6 @@ t.test('a file that could not be written is none in the way of the next', async 
   t.throws(() => writeWhole(file, 'a', 0o600, { uid: 0.5, gid: 0 }))
   writeWhole(file, 'b', 0o600)
   t.equal(readFileSync(file, 'utf8'), 'b')
-})
-
-t.test('a partition that is refused from now on keeps no other from being renewed', async (t) => {
-  const run = RunFolder.make(process.geteuid?.() ?? 0, undefined)
-  const terms = (name: string, token: string, renew: number): object => ({
-    ...{ name, kind: 'project', path: `/${name}`, uri: `vos://x/${name}`, access: 'write', mount: `/${name}` },
-    ...{ notices: [], credential: { token, renew: new Date(renew).toISOString() } },
-    user: { name: 'alice', uid: 1000, gid: 1000, groups: [] },
-  })
-  const ask: Ask = async (_method, _path, document) => {
-    const { partition } = document as { partition: string }
-    if (partition === 'project:gone') throw new Error('no member any more')
-    return terms('kept', 'new', Date.now() + 3_600_000)
-  }
-  const agreed = ['gone', 'kept'].map((name) => ({
-    planned: { partition: `project:${name}` },
-    terms: terms(name, 'old', Date.now()) as never,
-    at: `/${name}`,
-  }))
-  const told: string[] = []
-  const stop = renewTokens(
-    { ask, tell: (line) => void told.push(line) },
-    { run, name: { session: 's', member: 'm' }, agreed },
-  )
-  t.teardown(() => {
-    stop.forEach((end) => end())
-    run.remove()
-  })
-  for (let i = 0; i < 100 && !existsSync(run.driver('token-1')); i++) await sleep(50)
-  t.equal(readFileSync(run.driver('token-1'), 'utf8'), 'new')
-  t.match(told, [/project:gone could not be renewed.*no member any more/])
 })
 
 t.test('what is bound is the directory that was looked for, whatever takes its place', async (t) => {
