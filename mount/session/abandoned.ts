@@ -2,7 +2,7 @@
 import * as fs from 'node:fs'
 import path from 'node:path'
 import { isAlive, processMark, readIfThere } from '../driver-place.ts'
-import { RunFolder, type Keepers, type SessionNote } from './run-folder.ts'
+import { RunFolder, sessionsOf, type Keepers, type SessionNote } from './run-folder.ts'
 
 /** Milliseconds after which a folder without a note is not one that is just being made. */
 const MAKING = 60_000
@@ -26,10 +26,17 @@ export function isAbandoned({ keepers }: SessionNote): boolean {
 
 /** The folders of abandoned sessions of the same user. One that has no note any more was left while it was being removed. */
 export function abandonedBeside(run: RunFolder): RunFolder[] {
-  return besides(run).filter((one) => {
-    const note = one.noted()
-    return note === undefined ? isOld(one.path) : isAbandoned(note)
-  })
+  return besides(run).filter(isLeft)
+}
+
+/** The same of a user, to whom none of them is new; `runtime`: their folder in memory, where they have one. */
+export function abandonedOf(uid: number, runtime: string | undefined): RunFolder[] {
+  return sessionsOf(uid, runtime).flatMap(foldersIn).filter(isLeft)
+}
+
+function isLeft(run: RunFolder): boolean {
+  const note = run.noted()
+  return note === undefined ? isOld(run.path) : isAbandoned(note)
 }
 
 /** Mount namespaces of the sessions beside one that are not abandoned. */
@@ -39,10 +46,11 @@ export function namespacesBeside(run: RunFolder): ReadonlySet<string> {
 }
 
 function besides(run: RunFolder): RunFolder[] {
-  const parent = path.dirname(run.path)
-  const names = fs.readdirSync(parent).filter((name) => name !== path.basename(run.path))
-  return names.map((name) => RunFolder.at(path.join(parent, name)))
+  return foldersIn(path.dirname(run.path)).filter((one) => one.path !== run.path)
 }
+
+const foldersIn = (parent: string): RunFolder[] =>
+  fs.readdirSync(parent).map((name) => RunFolder.at(path.join(parent, name)))
 
 function isOld(dir: string): boolean {
   const found = fs.statSync(dir, { throwIfNoEntry: false })

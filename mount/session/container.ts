@@ -8,13 +8,15 @@ import { LibcError } from '../../src/libc/ffi.ts'
 import { tryRecordLock } from '../../src/libc/record-lock.ts'
 import { mountAt } from '../fuse/mountinfo.ts'
 import { probeMount } from '../fuse/unmount.ts'
+import { abandonedOf } from './abandoned.ts'
 import { type Container, type Locks, type ProxyFile } from './doctor.ts'
 
-/** `environment`: HOME, SCRATCH, KARST_* and X509_*, those that are set to something. */
-export function thisContainer(environment: Readonly<Record<string, string>>): Container {
+/** `environment`: HOME, SCRATCH, KARST_* and X509_*, those that are set to something; `runtime`: the user's folder in memory. */
+export function thisContainer(environment: Readonly<Record<string, string>>, runtime?: string): Container {
+  const uid = process.geteuid?.() ?? 0
   return {
     environment,
-    uid: process.geteuid?.() ?? 0,
+    uid,
     now: Date.now(),
     mountAt,
     state: (dir) => probeMount(dir),
@@ -28,6 +30,7 @@ export function thisContainer(environment: Readonly<Record<string, string>>): Co
     },
     write: tryToWrite,
     room: (dir) => fs.statfs(dir, { bigint: true }),
+    leftBehind: async () => abandonedOf(uid, runtime).length,
   }
 }
 

@@ -4,7 +4,7 @@ import { type MountInfo } from '../fuse/mountinfo.ts'
 import { type MountState } from '../fuse/unmount.ts'
 
 export interface Finding {
-  /** user, HOME, locks, space, or the variable it is about */
+  /** user, HOME, locks, space, sessions, or the variable it is about */
   readonly name: string
   readonly ok: boolean
   readonly says: string
@@ -51,6 +51,8 @@ export interface Container {
   /** Writes a file, reads it, locks it, and removes it. */
   readonly write: (dir: string) => Promise<Locks>
   readonly room: (dir: string) => Promise<Room>
+  /** Sessions of this user that nobody is left to end. */
+  readonly leftBehind: () => Promise<number>
 }
 
 /** With less nothing useful can be written. */
@@ -70,6 +72,7 @@ export async function examine(container: Container): Promise<Finding[]> {
     ...(partitions.length > 0 ? partitions.map(({ finding }) => finding) : [NO_PARTITION]),
     ...home.findings,
     ...(await Promise.all([...new Set(writable)].map((dir) => space(container, dir)))),
+    ...(await leftBehind(container)),
   ]
 }
 
@@ -199,6 +202,15 @@ async function space({ room }: Container, dir: string): Promise<Finding> {
   if (bavail * bsize < LEAST) return wrong('space', `${dir} has ${size(bavail * bsize)} left`, more)
   if (files > 0n && ffree === 0n) return wrong('space', `${dir} takes no more files`, more)
   return well('space', `${dir} has ${size(bavail * bsize)} of ${size(blocks * bsize)} left`)
+}
+
+/** Only where there are some: they keep mounts, credentials and scratch, and what was not sent. */
+async function leftBehind(container: Container): Promise<Finding[]> {
+  const count = await tried(() => container.leftBehind())
+  // of whom they may not be looked at they are none
+  if (isRefused(count) || count === 0) return []
+  const says = `${count} of this user ${count === 1 ? 'was' : 'were'} killed together with what ends them`
+  return [wrong('sessions', says, 'start another, which ends them: karst session --partition home -- true')]
 }
 
 function size(bytes: bigint): string {

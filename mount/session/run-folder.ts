@@ -42,6 +42,22 @@ export interface SessionNote {
 /** With their modes: programs list the CAs, and nobody but the driver sees what is its. */
 const FOLDERS = { driver: 0o700, own: 0o711, etc: 0o711, certificates: 0o755, hold: 0o711 } as const
 
+/** Where sessions of a user may be kept: folders in memory, the first that can be written is taken. `runtime`: one of the user's own. */
+const placesFor = (uid: number, runtime: string | undefined): string[] => [
+  ...(uid === 0 ? ['/run'] : []),
+  ...(runtime === undefined ? [] : [runtime]),
+  '/dev/shm',
+]
+
+const within = (place: string, uid: number): string =>
+  path.join(place, uid === 0 ? 'karst-sessions' : `karst-sessions-${uid}`)
+
+/** The directories that have a user's sessions in them, those that there are and that are the user's own. */
+export function sessionsOf(uid: number, runtime: string | undefined): string[] {
+  const dirs = placesFor(uid, runtime).map((place) => within(place, uid))
+  return dirs.filter((dir) => fs.lstatSync(dir, { throwIfNoEntry: false })?.uid === process.geteuid?.())
+}
+
 export class RunFolder {
   readonly path: string
 
@@ -51,14 +67,14 @@ export class RunFolder {
 
   /** A place for one, with nothing at it; else as `make`. */
   static place(uid: number, runtime: string | undefined): RunFolder {
-    const places = [...(uid === 0 ? ['/run'] : []), ...(runtime === undefined ? [] : [runtime]), '/dev/shm']
+    const places = placesFor(uid, runtime)
     const base = places.find(isInMemory)
     if (base === undefined)
       throw new Fault(
         'InvalidArgument',
         `credentials of a session are kept in memory, and none of ${places.join(', ')} is a tmpfs that can be written`,
       )
-    const parent = path.join(base, uid === 0 ? 'karst-sessions' : `karst-sessions-${uid}`)
+    const parent = within(base, uid)
     makeOpen(parent, 0o711)
     const { uid: owner, mode } = fs.lstatSync(parent)
     // in /dev/shm anybody may have made it before

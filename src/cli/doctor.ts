@@ -1,7 +1,7 @@
 /** `karst doctor`: whether a container has what programs need, and what to do about what is missing. */
 import { thisContainer } from '../../mount/session/container.ts'
 import { examine, type Finding } from '../../mount/session/doctor.ts'
-import { toldEnvironment } from '../environment.ts'
+import { sessionEnvironment, toldEnvironment } from '../environment.ts'
 import { columns, readWords, say, type Command } from './command.ts'
 import { printable } from './service.ts'
 
@@ -9,11 +9,11 @@ export const doctor: Command = {
   name: 'doctor',
   usage:
     'karst doctor [--json]\n' +
-    '       looks at the user, the environment, the certificate, the partitions, the home, its locks and the space left. Exit code 1: something is missing',
+    '       looks at the user, the environment, the certificate, the partitions, the home, its locks and the space left, and for sessions that were left behind.\n       Exit code 1: something is missing',
   summary: 'run inside a container: whether it has what programs need of karst, with a fix for what is missing',
   run: async (words) => {
     const { values } = readWords(words, { json: { type: 'boolean' } })
-    const findings = await examine(thisContainer(toldEnvironment()))
+    const findings = await examine(thisContainer(toldEnvironment(), sessionEnvironment().runtime))
     const ok = findings.every((one) => one.ok)
     if (values.json === true) say(JSON.stringify({ ok, findings }))
     else for (const line of linesOf(findings)) say(line)

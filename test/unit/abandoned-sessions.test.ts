@@ -3,10 +3,19 @@ import { mkdirSync, utimesSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { spawn, spawnSync } from 'node:child_process'
 import t from 'tap'
-import { abandonedBeside, isOfSession, keepersOf, namespacesBeside } from '../../mount/session/abandoned.ts'
+import {
+  abandonedBeside,
+  abandonedOf,
+  isOfSession,
+  keepersOf,
+  namespacesBeside,
+} from '../../mount/session/abandoned.ts'
 import { RunFolder, type SessionNote } from '../../mount/session/run-folder.ts'
 
-const parent = t.testdir()
+const uid = process.geteuid?.() ?? 0
+const runtime = t.testdir()
+const parent = join(runtime, uid === 0 ? 'karst-sessions' : `karst-sessions-${uid}`)
+mkdirSync(parent)
 /** Of somebody who has ended, and whose number may be somebody else's by now. */
 const ended = { ...keepersOf([]), processes: [`${spawnSync('true').pid} 1`, `${process.pid} 1`] }
 const living = keepersOf([process.pid])
@@ -34,6 +43,16 @@ t.test('none but those whose keepers have all ended, or that were being removed'
       .map(({ path }) => basename(path))
       .sort(),
     ['ended', 'half removed'],
+  )
+})
+
+t.test('the doctor is told of the same, and of one of its own user that has ended', async (t) => {
+  // sessions of this machine may have been left too
+  const here = abandonedOf(uid, runtime).filter(({ path }) => path.startsWith(runtime))
+  t.same(here.map(({ path }) => basename(path)).sort(), ['ended', 'half removed', 'own'])
+  t.same(
+    abandonedOf(uid + 1, runtime).filter(({ path }) => path.startsWith(runtime)),
+    [],
   )
 })
 

@@ -51,6 +51,7 @@ function container(changes: Partial<Container> = {}, environment: Record<string,
     look: async () => undefined,
     write: async () => 'hold',
     room: async () => ROOM,
+    leftBehind: async () => 0,
     ...changes,
     environment: toldEnvironment({ ...ENVIRONMENT, ...environment }),
   }
@@ -169,6 +170,7 @@ const CASES: readonly Case[] = [
   ['locks that are refused', { write: async () => ({ code: 'ENOLCK' }) }, {}, [['locks', /refused \(ENOLCK\)/]]],
   ['locks that mean nothing', { write: async () => 'let others in' }, {}, [['locks', /keep nobody out/]]],
   ['no space', { room: async () => ({ ...ROOM, bavail: 4095n }) }, {}, [['space', /has 16.0 MiB left/]]],
+  ['sessions left behind', { leftBehind: async () => 2 }, {}, [['sessions', /^2 of this user were killed/]]],
   ['no files', { room: async () => ({ ...ROOM, files: 9n }) }, {}, [['space', /takes no more files/]]],
 ]
 
