@@ -5,7 +5,7 @@ import { type SeenEntry, type WireExtent } from '../src/codec/fs-v1.ts'
 import { Fault, isFault } from '../src/vospace/fault.ts'
 import { type NodePath } from '../src/vospace/path.ts'
 import { Connections, type Logger } from './connections.ts'
-import { bytesOf, discard, Exchange, type Answer, type Call } from './exchange.ts'
+import { bytesOf, discard, Exchange, partsOf, type Answer, type Call } from './exchange.ts'
 import { type ChangeFeed, type LeaseCalls, leaseCalls } from './lease-calls.ts'
 import { type Inlet } from './inlet.ts'
 import { listing, pageOf } from './listing.ts'
@@ -84,7 +84,12 @@ export class Client implements Remote {
   /** Who the gateway says it is, and who we are to it. As `connect` refuses. */
   async greet(): Promise<Identity> {
     try {
-      return await this.#greeting.send({ method: 'GET', target: this.#target('', {}), accept: json(identityFrom) })
+      return await this.#greeting.send({
+        method: 'GET',
+        target: this.#target('', {}),
+        isShort: true,
+        accept: json(identityFrom),
+      })
     } catch (error) {
       if (!isFault(error, 'ServiceBusy')) throw error
       const advice = `is the gateway running at ${this.#url}?`
@@ -243,7 +248,7 @@ export class Client implements Remote {
   }
 
   #get<T>(call: string, query: Query, from: (value: unknown) => T): Promise<T> {
-    return this.#exchange.send({ method: 'GET', target: this.#target(call, query), accept: json(from) })
+    return this.#exchange.send({ method: 'GET', target: this.#target(call, query), isShort: true, accept: json(from) })
   }
 
   #post<T>(call: string, document: object, accept: (answer: Answer) => Promise<T>): Promise<T> {
@@ -260,7 +265,7 @@ export class Client implements Remote {
     // of a new file the time in the target says which bytes these are
     const what = isUpload ? (body?.length ?? 0) : String(body)
     const id = isNamed && typeof body !== 'function' ? operationId(`${method} ${target} ${what}`) : randomUUID()
-    return this.#exchange.send({ ...call, headers: { ...headers, 'operation-id': id } })
+    return this.#exchange.send({ ...call, isShort: true, headers: { ...headers, 'operation-id': id } })
   }
 
   #target(call: string, query: Query): string {
@@ -335,7 +340,7 @@ async function takeRange(answer: Answer, start: number, into: Inlet): Promise<vo
   into.begin()
   if (answer.statusCode === 204) return nothing(answer) // an empty file
   let skip = answer.statusCode === 206 ? start - partialStart(answer, start) : start
-  for await (const part of answer.body as AsyncIterable<Buffer>) {
+  for await (const part of partsOf(answer)) {
     const wanted = part.subarray(Math.min(skip, part.length))
     skip -= part.length - wanted.length
     into.write(wanted)

@@ -7,8 +7,10 @@ import { Fault, isFault } from '../src/vospace/fault.ts'
 import { type Connections, type Logger } from './connections.ts'
 import { type Inlet } from './inlet.ts'
 import { malformed, refusalOf } from './refusal.ts'
+import { wholeAnswer } from './whole-answer.ts'
 
-export type Answer = Pick<Dispatcher.ResponseData, 'statusCode' | 'headers'> & { readonly body: Readable }
+/** `body` is a Buffer of what was asked for as short. */
+export type Answer = Pick<Dispatcher.ResponseData, 'statusCode' | 'headers'> & { readonly body: Readable | Buffer }
 
 export interface Call<T> {
   readonly method: 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE'
@@ -24,6 +26,8 @@ export interface Call<T> {
   readonly isGrowing?: boolean
   /** Is answered when something happens: must not keep others waiting either. */
   readonly isWaiting?: boolean
+  /** The answer is taken whole before `accept` gets it. */
+  readonly isShort?: boolean
   /** Of a call with a Range: its bytes go straight into the inlet, where `accept` finds them; unless the answer is an unusual one. */
   readonly range?: { readonly start: number; readonly inlet: Inlet }
   /** Takes a 2xx answer. When the connection breaks in here, the call is repeated. */
@@ -54,6 +58,7 @@ const SHORTEST_ATTEMPT = 500
 const REFUSAL_LIMIT = 65_536
 /** bytes of an answer in JSON, or of an attribute; far above any */
 const ANSWER_LIMIT = 4 << 20
+const MOST = { answer: ANSWER_LIMIT, refusal: REFUSAL_LIMIT }
 
 export class Exchange {
   readonly #connections: Connections
@@ -118,7 +123,8 @@ export class Exchange {
    * has the whole limit, since a repetition is dear. Waiting for a free connection does not count: those before are limited too.
    */
   async #request<T>(call: Call<T>, body: string | Buffer | Readable | null, left: number): Promise<Answer> {
-    const [pool, ranges] = [await this.#connections.pool(poolOf(call)), await this.#connections.pool('ranges')]
+    const ranges = call.range && (await this.#connections.pool('ranges'))
+    const pool = await this.#connections.pool(poolOf(call))
     const half = this.#limit / 2
     const asked = {
       path: call.target,
@@ -131,9 +137,12 @@ export class Exchange {
       headersTimeout: typeof call.body === 'function' ? this.#limit : Math.max(Math.min(left, half), SHORTEST_ATTEMPT),
       bodyTimeout: half,
     }
-    const answer = call.range && (await ranges.request({ ...asked, ...call.range }))
-    if (answer !== undefined) return { ...answer, body: Readable.from([answer.text]) }
-    return pool.request({ ...asked, method: call.method, body })
+    const answer = call.range && (await ranges?.request({ ...asked, ...call.range }))
+    if (answer !== undefined) return { ...answer, body: answer.text }
+    const request = { ...asked, method: call.method, body }
+    return call.isShort === true && !(body instanceof Readable)
+      ? wholeAnswer(pool, request, MOST)
+      : pool.request(request)
   }
 
   async #refused(answer: Answer): Promise<Lost> {
@@ -213,7 +222,7 @@ function retryAfter(answer: Answer): { wait?: number } {
 async function limitedText(answer: Answer): Promise<string> {
   const parts: Buffer[] = []
   let length = 0
-  for await (const part of answer.body as AsyncIterable<Buffer>) {
+  for await (const part of partsOf(answer)) {
     parts.push(part)
     if ((length += part.length) >= REFUSAL_LIMIT) break
   }
@@ -222,19 +231,25 @@ async function limitedText(answer: Answer): Promise<string> {
 
 /** A whole answer. InternalFault where it is longer than any that is not the bytes of a file. */
 export async function bytesOf(answer: Answer): Promise<Buffer> {
+  if (Buffer.isBuffer(answer.body)) return answer.body
   const parts: Buffer[] = []
   let length = 0
-  for await (const part of answer.body as AsyncIterable<Buffer>) {
+  for await (const part of partsOf(answer)) {
     if ((length += part.length) > ANSWER_LIMIT) throw malformed('longer than any answer is')
     parts.push(part)
   }
   return Buffer.concat(parts)
 }
 
+/** The bytes of an answer as they come. */
+export function partsOf({ body }: Answer): AsyncIterable<Buffer> | readonly Buffer[] {
+  return Buffer.isBuffer(body) ? [body] : (body as AsyncIterable<Buffer>)
+}
+
 /** Gives up an answer's body; its connection is closed unless all has come. */
-export function discard(answer: Answer): void {
+export function discard({ body }: Answer): void {
   // Nobody reads it any more, so nobody needs to hear that it broke.
-  answer.body.on('error', () => undefined).destroy()
+  if (!Buffer.isBuffer(body)) body.on('error', () => undefined).destroy()
 }
 
 /** True for a failure of the connection that another attempt may not meet. */

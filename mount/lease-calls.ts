@@ -3,7 +3,7 @@ import { entryFromJson, type SeenEntry } from '../src/codec/fs-v1.ts'
 import { isFault } from '../src/vospace/fault.ts'
 import { type LockKind, type LockType, TO_THE_END } from '../src/vospace/lock.ts'
 import { type NodePath } from '../src/vospace/path.ts'
-import { bytesOf, type Call, type Exchange } from './exchange.ts'
+import { bytesOf, partsOf, type Call, type Exchange } from './exchange.ts'
 import { jsonValues } from './ndjson.ts'
 import { malformed } from './refusal.ts'
 import { type RemoteRef } from './remote.ts'
@@ -69,11 +69,17 @@ export function leaseCalls(exchange: Exchange, base: string, mount: string, pati
       target: `${base}/${call}`,
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(document),
+      isShort: true,
       accept: async (answer) => checked(await bytesOf(answer), from),
       ...more,
     })
   const remove = (query: string): Promise<void> =>
-    exchange.send({ method: 'DELETE', target: `${base}/lease?${query}`, accept: async (a) => void (await bytesOf(a)) })
+    exchange.send({
+      method: 'DELETE',
+      target: `${base}/lease?${query}`,
+      isShort: true,
+      accept: async (a) => void (await bytesOf(a)),
+    })
   const longest = Math.min(LONGEST_WAIT, patience * 250)
   return {
     open: () => post('lease/session', {}, sessionFrom),
@@ -91,7 +97,13 @@ export function leaseCalls(exchange: Exchange, base: string, mount: string, pati
     async changes(path, since, signal) {
       const query = `path=${encodeURIComponent(path)}&mount=${mount}${since === undefined ? '' : `&since=${since}`}`
       const target = `${base}/changes?${query}`
-      return exchange.send({ method: 'GET', target, signal, isWaiting: true, accept: async (a) => jsonValues(a.body) })
+      return exchange.send({
+        method: 'GET',
+        target,
+        signal,
+        isWaiting: true,
+        accept: async (a) => jsonValues(partsOf(a)),
+      })
     },
   }
 }

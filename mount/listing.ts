@@ -2,7 +2,7 @@
 import { entryFromJson, type SeenEntry } from '../src/codec/fs-v1.ts'
 import { Fault, isFault } from '../src/vospace/fault.ts'
 import { nameOf } from '../src/vospace/path.ts'
-import { isPassing, type Answer } from './exchange.ts'
+import { isPassing, partsOf, type Answer } from './exchange.ts'
 import { jsonLines } from './ndjson.ts'
 import { malformed, refusalIn } from './refusal.ts'
 import { type Page } from './remote.ts'
@@ -26,7 +26,7 @@ export async function* listing(
   let last: string | undefined
   for (let fruitless = 0; ;) {
     const before = last
-    const end = yield* partsOf(await page(cursor), signal, last, (name) => (last = name))
+    const end = yield* entriesOf(await page(cursor), signal, last, (name) => (last = name))
     if ('next' in end && end.next === null) return
     fruitless = last === before ? fruitless + 1 : 0
     const next = 'next' in end ? (end.next ?? undefined) : last
@@ -40,7 +40,7 @@ export async function* listing(
 export async function pageOf(answer: Answer): Promise<Page> {
   const entries: SeenEntry[] = []
   let next: string | null | undefined
-  for await (const values of jsonLines(answer.body)) {
+  for await (const values of jsonLines(partsOf(answer))) {
     for (const value of values) {
       next = cursorIn(value)
       if (next === undefined) entries.push(entryIn(value))
@@ -59,7 +59,7 @@ function brokenOff(end: PageEnd): Fault {
  * The entries of one page but `skip`, which the page before had already (a cursor is inclusive); tells the last name of each part to `seen`.
  * Whoever stops in the midst ends the iteration of the body, and with it the request.
  */
-async function* partsOf(
+async function* entriesOf(
   answer: Answer,
   signal: AbortSignal | undefined,
   skip: string | undefined,
@@ -67,7 +67,7 @@ async function* partsOf(
 ): AsyncGenerator<readonly SeenEntry[], PageEnd> {
   let end: PageEnd = { broken: 'no last line' }
   try {
-    for await (const values of jsonLines(answer.body)) {
+    for await (const values of jsonLines(partsOf(answer))) {
       if ('next' in end && values.length > 0) throw malformed('something after the last line')
       const { entries, next, failure } = taken(values, skip)
       const last = entries.at(-1)

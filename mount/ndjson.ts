@@ -9,7 +9,7 @@ const NEWLINE = 10
  * The values, one a line, those of each part as it comes; a last line without its newline is one too. Throws InternalFault for what is no JSON
  * or too long, after the values before it.
  */
-export async function* jsonLines(body: AsyncIterable<Buffer>): AsyncGenerator<readonly unknown[]> {
+export async function* jsonLines(body: AsyncIterable<Buffer> | Iterable<Buffer>): AsyncGenerator<readonly unknown[]> {
   let held: Buffer[] = []
   let length = 0
   for await (const part of body) {
@@ -26,7 +26,7 @@ export async function* jsonLines(body: AsyncIterable<Buffer>): AsyncGenerator<re
 }
 
 /** The same one by one. */
-export async function* jsonValues(body: AsyncIterable<Buffer>): AsyncGenerator<unknown> {
+export async function* jsonValues(body: AsyncIterable<Buffer> | Iterable<Buffer>): AsyncGenerator<unknown> {
   for await (const values of jsonLines(body)) yield* values
 }
 
