@@ -112,10 +112,11 @@ export function refuseAborted(signal: AbortSignal | undefined): void {
 export async function* received<T>(body: AsyncIterable<T>, signal: AbortSignal | undefined): AsyncGenerator<T, void> {
   refuseAborted(signal)
   const iterator = body[Symbol.asyncIterator]()
+  const end = new End(signal)
   let ended = false
   try {
     for (;;) {
-      const next = await (signal === undefined ? iterator.next() : untilAborted(iterator.next(), signal))
+      const next = await end.orElse(iterator.next())
       if (next.done === true) break
       yield next.value
     }
@@ -123,17 +124,39 @@ export async function* received<T>(body: AsyncIterable<T>, signal: AbortSignal |
   } catch (error) {
     throw isFault(error) ? error : new Fault('TransferFailed', 'the body broke off', { cause: error })
   } finally {
+    end.forget()
     // not awaited: a body that hangs would hang the refusal too
     if (!ended) iterator.return?.().then(undefined, () => undefined)
   }
 }
 
-// Not Promise.race with one promise for the whole body: that one would hold every part until the end.
-function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const onAbort = (): void => reject(new Fault('TransferFailed', 'cancelled', { cause: signal.reason }))
-    signal.addEventListener('abort', onAbort, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-    if (signal.aborted) onAbort()
-  })
+/**
+ * Refuses what is waited for when a signal is aborted. It listens once for a whole body. Not Promise.race with one promise: that one would
+ * hold every part until the end.
+ */
+class End {
+  readonly #signal: AbortSignal | undefined
+  #refuse: (fault: Fault) => void = () => undefined
+
+  constructor(signal: AbortSignal | undefined) {
+    this.#signal = signal
+    signal?.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  orElse<T>(work: Promise<T>): Promise<T> {
+    if (this.#signal === undefined) return work
+    return new Promise<T>((resolve, reject) => {
+      this.#refuse = reject
+      work.then(resolve, reject)
+      if (this.#signal?.aborted === true) this.#onAbort()
+    })
+  }
+
+  forget(): void {
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+  }
+
+  readonly #onAbort = (): void => {
+    this.#refuse(new Fault('TransferFailed', 'cancelled', { cause: this.#signal?.reason }))
+  }
 }

@@ -1,6 +1,7 @@
 /** What an S3 backend does when its server fails, in every manner that a proxy in between can play: over any server. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { DatabaseSync } from 'node:sqlite'
 import t, { type Test } from 'tap'
 import { type Backend } from '../../src/backend/backend.ts'
 import { checkStore, type Finding } from '../../src/backend/s3/check.ts'
@@ -200,6 +201,14 @@ export function s3Faults(name: string, server: S3Place): void {
     t.same(kinds(await findings(place, ground, false)), ['different /other'], 'only a new put can say what it shall be')
     t.same(await namesIn(backend, ROOT), ['f', 'other'])
     bucket.close()
+  })
+
+  world('an ETag that was kept without its quotes is that of the object', async (t, { backend, place, ground }) => {
+    await put(backend, 'bytes')
+    const database = new DatabaseSync(optionsOf(place, ground).catalog)
+    database.exec(`UPDATE nodes SET etag = replace(etag, '"', '')`)
+    database.close()
+    t.same(await findings(place, ground, false), [])
   })
 
   world('clients that rename and write one node at once lose nothing', async (t, { backend, place, ground }) => {

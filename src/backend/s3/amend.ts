@@ -5,19 +5,10 @@ import { type Extent } from '../backend.ts'
 import { received } from '../contract.ts'
 import { type Bucket, type Over } from './bucket.ts'
 import { Layers, planParts, type Piece, type Segment } from './layers.ts'
+import { Lot } from './lot.ts'
 import { openSpan } from './read.ts'
 import { type Spool } from './spool.ts'
-import {
-  LEAST_PART,
-  Lot,
-  MOST_PARTS,
-  type NoteUpload,
-  Parts,
-  Spare,
-  upload,
-  type Uploaded,
-  type UploadSettings,
-} from './upload.ts'
+import { LEAST_PART, MOST_PARTS, type NoteUpload, Parts, upload, type Uploaded, type UploadSettings } from './upload.ts'
 
 export interface ComposeSettings extends UploadSettings {
   /** the most bytes that the server copies in one request; 10 MiB or more, so that a half is not too small for a part */
@@ -59,10 +50,9 @@ export async function compose(of: Composition, settings: ComposeSettings, note: 
     const expected = { length: of.length, ...(signal && { signal }), ...(over && { over }) }
     return upload(of.bucket, of.key, bytesOf(of, segments), expected, settings, note)
   }
-  const spare = new Spare()
-  const parts = await Parts.begin(of.bucket, of.key, settings, { signal, note, over, spare })
+  const parts = await Parts.begin(of.bucket, of.key, settings, { signal, note, over })
   try {
-    for (const piece of pieces) await sendPiece(of, piece, { parts, spare }, settings)
+    for (const piece of pieces) await sendPiece(of, piece, parts, settings)
     return { size: of.length, etag: (await parts.complete(of.length)).etag }
   } catch (error) {
     await parts.abort()
@@ -78,14 +68,9 @@ function countOf(pieces: readonly Piece[], { partBytes }: UploadSettings): numbe
 
 const sizeOf = (segments: readonly Segment[]): number => (segments.at(-1)?.end ?? 0) - (segments[0]?.start ?? 0)
 
-async function sendPiece(
-  of: Composition,
-  piece: Piece,
-  { parts, spare }: { readonly parts: Parts; readonly spare: Spare },
-  { partBytes }: UploadSettings,
-): Promise<void> {
+async function sendPiece(of: Composition, piece: Piece, parts: Parts, { partBytes }: UploadSettings): Promise<void> {
   if ('copied' in piece) return parts.copy({ ...sourceOf(of.old), ...piece.copied })
-  const lot = new Lot(spare)
+  const lot = new Lot()
   // what is left must be large enough for a part of its own
   const most = partBytes + LEAST_PART
   for await (const bytes of bytesOf(of, piece.sent)) {

@@ -88,7 +88,7 @@ class Check {
       row: catalog.withKey(key),
       isKnown: catalog.intents.has(key) || catalog.arrivals.has(key, Date.now()),
     }))
-    if (row !== undefined && (row.size !== size || row.etag !== etag)) this.#tell('different', this.#nameOf(row), false)
+    if (row !== undefined && !isTheSame(row, { size, etag })) this.#tell('different', this.#nameOf(row), false)
     // what was listed as garbage may have gone since
     if (row !== undefined || isKnown || (await this.#bucket.head(key)) === undefined) return
     if (this.#repair) await this.#bucket.remove(key)
@@ -111,7 +111,7 @@ class Check {
   }
 
   async #compare(row: NodeRow, bucket: Bucket, listed: ObjectHead | undefined): Promise<void> {
-    const isSame = (there: ObjectHead): boolean => there.etag === row.etag && there.size === row.size
+    const isSame = (there: ObjectHead): boolean => isTheSame(row, there)
     if (listed !== undefined && isSame(listed)) return
     const there = await bucket.head(row.key ?? '')
     // a gateway may have written it since the page was listed
@@ -160,6 +160,10 @@ class Check {
     this.#found({ kind, what, repaired })
   }
 }
+
+/** Rows of copies that were made on Ceph before its answers were put right have the ETag without its quotes. */
+const isTheSame = (row: NodeRow, there: Pick<ObjectHead, 'size' | 'etag'>): boolean =>
+  row.size === there.size && row.etag?.replaceAll('"', '') === there.etag.replaceAll('"', '')
 
 /** Our keys have no slash after the prefix: what is deeper belongs to another profile, whose prefix begins with this one. */
 const isOurs = (key: string, prefix: string): boolean =>

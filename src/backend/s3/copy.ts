@@ -3,7 +3,7 @@ import { type NodeRow } from '../../store/catalog.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { type Composed, type ComposeSettings } from './amend.ts'
 import { type Bucket } from './bucket.ts'
-import { type NoteUpload, Parts, Spare } from './upload.ts'
+import { type NoteUpload, Parts } from './upload.ts'
 
 export async function copyObject(
   bucket: Bucket,
@@ -19,7 +19,7 @@ export async function copyObject(
   if (from === null) throw new Fault('InternalFault', 'a node with bytes has no object')
   const known = md5 === null ? {} : { md5 }
   if (size <= settings.copyBytes) return { size, ...known, etag: await bucket.copy(from, etag, key, signal, source) }
-  const parts = await Parts.begin(bucket, key, settings, { signal, note, spare: new Spare() })
+  const parts = await Parts.begin(bucket, key, settings, { signal, note })
   try {
     const each = Math.ceil(size / Math.ceil(size / settings.copyBytes))
     for (let start = 0; start < size; start += each) {

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { Fault } from '../../vospace/fault.ts'
 import { received } from '../contract.ts'
 import { type Bucket, type CopiedRange, type ObjectHead, type Over, type Part } from './bucket.ts'
+import { Lot, spare } from './lot.ts'
 
 export interface UploadSettings {
   /** bytes of a part; a body that is no longer goes in one piece */
@@ -48,8 +49,7 @@ export async function upload(
   note: NoteUpload,
 ): Promise<Uploaded> {
   const { length: announced, signal, over } = expected
-  const spare = new Spare()
-  const lot = new Lot(spare)
+  const lot = new Lot()
   const hash = createHash('md5')
   let size = 0
   let parts: Parts | undefined
@@ -63,14 +63,19 @@ export async function upload(
         at += lot.fill(at === 0 ? piece : piece.subarray(at), most)
         // there is more: whatever ends with the first part is one piece
         if (lot.size < most || at === piece.length) continue
-        parts ??= await Parts.begin(bucket, key, settings, { announced, signal, note, over, spare })
+        parts ??= await Parts.begin(bucket, key, settings, { announced, signal, note, over })
         await parts.send(lot.take(most))
       }
     }
     const digest = checked(hash.digest(), size, expected)
     const md5 = digest.toString('hex')
     if (size === 0 && over === undefined) return { size, md5, etag: null }
-    if (parts === undefined) return { size, md5, etag: await bucket.put(key, lot.take(size), digest, signal, over) }
+    if (parts === undefined) {
+      const whole = lot.take(size)
+      const etag = await bucket.put(key, whole, digest, signal, over)
+      spare.give(whole)
+      return { size, md5, etag }
+    }
     await parts.send(lot.take(lot.size))
     return { size, md5, etag: (await parts.complete(size)).etag }
   } catch (error) {
@@ -92,67 +97,11 @@ function partSize({ partBytes }: UploadSettings, announced: number | undefined, 
   return Math.floor(partBytes * 1.5 ** Math.floor((number - 1) / STEP))
 }
 
-/** Memory of parts that are with the server, for the next ones: allocated anew for each it keeps the garbage collector at work. */
-export class Spare {
-  readonly #free: Buffer[] = []
-
-  take(bytes: number): Buffer {
-    const fit = this.#free.findIndex(({ length }) => length >= bytes)
-    return fit < 0 ? Buffer.allocUnsafeSlow(bytes) : (this.#free.splice(fit, 1)[0] ?? Buffer.allocUnsafeSlow(bytes))
-  }
-
-  /** Of bytes that a lot has given, when nobody reads them any more. */
-  give({ buffer }: Buffer): void {
-    this.#free.push(Buffer.from(buffer))
-  }
-}
-
-const LEAST_MEMORY = 2 ** 16
-
-/** Bytes that wait to be a part. */
-export class Lot {
-  readonly #spare: Spare
-  #memory: Buffer = Buffer.alloc(0)
-  size = 0
-
-  constructor(spare: Spare) {
-    this.#spare = spare
-  }
-
-  /** Takes in what there is room for when there may be so many bytes in all; answers how many that were. */
-  fill(piece: Uint8Array, most: number): number {
-    const count = Math.min(piece.length, most - this.size)
-    this.#reserve(this.size + count, most)
-    this.#memory.set(count < piece.length ? piece.subarray(0, count) : piece, this.size)
-    this.size += count
-    return count
-  }
-
-  /** The first bytes, in memory of their own. */
-  take(count: number): Buffer {
-    const taken = this.#memory.subarray(0, count)
-    const rest = this.#memory.subarray(count, this.size)
-    this.#memory = Buffer.alloc(0)
-    this.size = 0
-    if (rest.length > 0) this.fill(rest, rest.length)
-    return taken
-  }
-
-  // little by little: most bodies are small
-  #reserve(bytes: number, most: number): void {
-    if (bytes <= this.#memory.length) return
-    const before = this.#memory.subarray(0, this.size)
-    this.#memory = this.#spare.take(Math.min(most, Math.max(bytes, 2 * before.length, LEAST_MEMORY)))
-    this.#memory.set(before)
-  }
-}
-
 interface PartsOptions {
   readonly announced?: number | undefined
   readonly signal?: AbortSignal | undefined
   readonly over?: Over | undefined
   readonly note: NoteUpload
-  readonly spare: Spare
 }
 
 /** A multipart upload: parts go as they come, some at once; whoever brings the next waits for a free place. */
@@ -191,9 +140,9 @@ export class Parts {
     return partSize(this.#settings, this.#options.announced, this.#count + 1)
   }
 
-  /** Of a lot with the same spare memory, which gets it back. */
+  /** Of a lot; its memory is then for others. */
   async send(body: Buffer): Promise<void> {
-    const { signal, spare } = this.#options
+    const { signal } = this.#options
     await this.#run(async (number) => {
       const part = await this.#bucket.uploadPart(this.#key, this.#upload, number, body, signal)
       // not of one that has failed: a request that was given up may still be sending
