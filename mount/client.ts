@@ -358,7 +358,8 @@ function entryFrom(value: unknown): SeenEntry {
   return entryFromJson(value)
 }
 
-function identityFrom(value: unknown): Identity {
+/** Who the gateway is, and who we are to it, as its answer says. */
+export function identityFrom(value: unknown): Identity {
   const { version, resourceId, user, uid, gid } = value as Record<string, unknown>
   if (version !== 1) throw new Fault('OperationNotSupported', `the gateway's mount API has version ${String(version)}`)
   if (user !== null && typeof user !== 'string') throw malformed('user')

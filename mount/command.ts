@@ -1,6 +1,5 @@
 // `karst mount` asks the running driver, or starts it; `karst umount` always ends. Neither loads more than that needs.
 import { randomUUID } from 'node:crypto'
-import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { askDriver, reachable, type ControlReply, type ControlRequest, type MountRequest } from './control.ts'
@@ -10,6 +9,8 @@ import { mountAt } from './fuse/mountinfo.ts'
 import { detachedUnder, probeMount, unmountFuse } from './fuse/unmount.ts'
 import { driverLog } from './log.ts'
 import { devicesOf, isSupervised, socketOf } from './driver-place.ts'
+
+const fs = process.getBuiltinModule('node:fs')
 
 /** Milliseconds. */
 const MOUNT_LIMIT = 120_000

@@ -1,8 +1,10 @@
 // How `karst mount` and `karst umount` talk to a running driver: one line of JSON each way over a socket of the user's own.
-import * as fs from 'node:fs'
 import * as net from 'node:net'
 import * as path from 'node:path'
-import { type LatencySummary } from './fuse/latency.ts'
+import type { LatencySummary } from './fuse/latency.ts'
+import type { Agreement, AgreementRequest } from './session/agreement-request.ts'
+
+const fs = process.getBuiltinModule('node:fs')
 
 export interface MountRequest {
   readonly command: 'mount'
@@ -29,11 +31,14 @@ export interface MountRequest {
   readonly device?: string
   /** Seconds until a call that the gateway does not answer is EIO. */
   readonly timeout?: number
+  /** What was asked ahead for it; see session/agreements.ts. */
+  readonly ahead?: string
 }
 
 export type ControlRequest =
   | MountRequest
   | { readonly command: 'umount'; readonly dir: string; /** Seconds. */ readonly timeout?: number }
+  | { readonly command: 'agree'; readonly request: AgreementRequest }
   | { readonly command: 'status' }
 
 export interface MountStatus {
@@ -71,28 +76,39 @@ export type ControlReply =
         readonly shared: number
       }
       readonly left: readonly string[]
+      readonly agreement?: Agreement
     }
   | { readonly ok: false; readonly error: string; readonly code: string }
 
 const LONGEST = 1 << 16
 
-/** Listens at `file`, for this user alone. `answer` never rejects. */
+/**
+ * Listens at `file`, for this user alone. `answer` never rejects; it begins when the line is there, and is told when whoever asked has said all, as
+ * they may be about to note what they have asked for. `unheard`: they were gone before the answer.
+ */
 export async function listenForControl(
   file: string,
   answer: (request: ControlRequest) => Promise<ControlReply>,
+  unheard: (request: ControlRequest) => void = () => undefined,
 ): Promise<net.Server> {
   fs.rmSync(file, { force: true })
   const server = net.createServer({ allowHalfOpen: true }, (socket) => {
     let text = ''
+    let replying: Promise<ControlReply> | undefined
+    const begin = (): Promise<ControlReply> => (replying ??= reply(text, answer))
     socket.setEncoding('utf8')
     // whoever asked may be gone before the answer
     socket.on('error', () => socket.destroy())
     socket.on('data', (chunk: string) => {
       text += chunk
       if (text.length > LONGEST) socket.destroy()
+      else if (text.endsWith('\n')) void begin()
     })
     socket.on('end', () => {
-      void reply(text, answer).then((result) => socket.end(`${JSON.stringify(result)}\n`))
+      void begin().then((result) => {
+        if (result.ok) socket.once('error', () => unheard(JSON.parse(text) as ControlRequest))
+        socket.end(`${JSON.stringify(result)}\n`)
+      })
     })
   })
   const place = reachable(file)
@@ -119,8 +135,16 @@ async function reply(text: string, answer: (request: ControlRequest) => Promise<
   return answer(request)
 }
 
-/** `undefined` when no driver listens at `file`, or it ended before it answered. */
-export function askDriver(file: string, request: ControlRequest, limit: number): Promise<ControlReply | undefined> {
+/**
+ * `undefined` when no driver listens at `file`, or it ended before it answered. It answers when all is said: with `until`, after that, though it
+ * begins before.
+ */
+export function askDriver(
+  file: string,
+  request: ControlRequest,
+  limit: number,
+  until?: Promise<void>,
+): Promise<ControlReply | undefined> {
   if (!fs.existsSync(file)) return Promise.resolve(undefined)
   return new Promise((resolve) => {
     const place = reachable(file)
@@ -128,7 +152,11 @@ export function askDriver(file: string, request: ControlRequest, limit: number):
     const timer = setTimeout(() => socket.destroy(), limit)
     let text = ''
     socket.setEncoding('utf8')
-    socket.on('connect', () => socket.end(`${JSON.stringify(request)}\n`))
+    socket.on('connect', () => {
+      socket.write(`${JSON.stringify(request)}\n`)
+      if (until === undefined) socket.end()
+      else void until.then(() => socket.end())
+    })
     socket.on('data', (chunk: string) => (text += chunk))
     // no socket, a dead one, a driver that ended: all of it is "no answer", which `close` reports
     socket.on('error', () => undefined)

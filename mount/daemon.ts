@@ -23,6 +23,8 @@ import { type Identity, type Remote } from './remote.ts'
 import { devicesOf } from './driver-place.ts'
 import { loadMount } from './resume.ts'
 import { SharedBytes } from './shared-bytes.ts'
+import type { Agreement, AgreementRequest } from './session/agreement-request.ts'
+import type { Agreements } from './session/agreements.ts'
 import { recordSupervisor, StateDirectory, StateInUse } from './state.ts'
 import { startSupervisor, STORE_ENDS } from './supervisor.ts'
 
@@ -45,6 +47,7 @@ export class Driver {
   readonly #devices: HandedDevices | undefined
   readonly #logs = new WeakMap<Mounted, NotingLog>()
   #shared: SharedBytes | undefined
+  #agreements: Agreements | undefined
 
   /** The state directory is owned by the caller. With a store the mounts survive this process. */
   constructor(state: StateDirectory, log: DriverLog, store?: DescriptorStore, devices?: HandedDevices) {
@@ -60,10 +63,11 @@ export class Driver {
     const log = notingLog(this.#log)
     const gateway = gatewayOf(request, url, log)
     const remote = new Client(gateway)
-    const { command: _, device, ...asked } = request
+    const { command: _, device, ahead, ...asked } = request
     const survival = this.#store && { store: this.#store, request: asked, url }
     try {
-      const identity = await remote.greet()
+      const greeting = ahead === undefined ? undefined : await this.#agreements?.take(ahead)
+      const identity = greeting?.identity ?? (await remote.greet())
       checkService(request.uri, identity, url)
       const fd = device === undefined ? undefined : await this.#devices?.take(device)
       return await this.serve(remote, root, request, {
@@ -71,6 +75,7 @@ export class Driver {
         ...this.#sharing(request, url, remote),
         ...(fd !== undefined && { fd }),
         ...{ identity, log },
+        ...(greeting !== undefined && { rootEntry: greeting.root }),
       })
     } catch (error) {
       await remote.close()
@@ -102,7 +107,8 @@ export class Driver {
     remote: Remote,
     root: Parameters<typeof serveMount>[0]['root'],
     request: Pick<MountRequest, 'dir' | 'uri' | 'readOnly' | 'allowOther' | 'trusted' | 'ttl' | 'uid' | 'gid'>,
-    more: Pick<ServeOptions, 'survival' | 'resume' | 'fd' | 'identity'> & Sharing & { readonly log?: NotingLog } = {},
+    more: Pick<ServeOptions, 'survival' | 'resume' | 'fd' | 'identity' | 'rootEntry'> &
+      Sharing & { readonly log?: NotingLog } = {},
   ): Promise<Mounted> {
     const { log = notingLog(this.#log), ...kept } = more
     const { uri, ...rest } = request
@@ -186,21 +192,38 @@ export class Driver {
       }
     }
     this.#shared?.close()
+    this.#agreements?.close()
+  }
+
+  #reply(left: readonly string[]): ControlReply & { readonly ok: true } {
+    const cache = { used: this.#budget.used, limit: READ_AHEAD, shared: this.#shared?.used ?? 0 }
+    return { ok: true, pid: process.pid, mounts: this.list(), left, cache }
+  }
+
+  async #agree(request: AgreementRequest): Promise<Agreement> {
+    const { Agreements } = await import('./session/agreements.ts')
+    this.#agreements ??= new Agreements()
+    return this.#agreements.make(request)
+  }
+
+  /** Whoever asked has ended before the answer. */
+  async unheard(request: ControlRequest): Promise<void> {
+    if (request.command !== 'agree') return
+    try {
+      await this.#agreements?.giveBack(request.request)
+    } catch (error) {
+      this.#log.error('a session that has ended before it began is not given back', error)
+    }
   }
 
   /** Answers a control request; never rejects. */
   async answer(request: ControlRequest): Promise<ControlReply> {
     try {
       let left: string[] = []
+      if (request.command === 'agree') return { ...this.#reply(left), agreement: await this.#agree(request.request) }
       if (request.command === 'mount') await this.mount(request)
       else if (request.command === 'umount') left = await this.unmount(request.dir, request.timeout)
-      return {
-        ok: true,
-        pid: process.pid,
-        mounts: this.list(),
-        left,
-        cache: { used: this.#budget.used, limit: READ_AHEAD, shared: this.#shared?.used ?? 0 },
-      }
+      return this.#reply(left)
     } catch (error) {
       if (!(error instanceof Fault) && !(error instanceof MountError)) this.#log.error(request.command, error)
       const { code, errno } = error as { code?: string; errno?: string }
@@ -259,7 +282,11 @@ export async function runDriver(stateDir: string, options: RunOptions): Promise<
       await resumeAll(driver, left, store, log)
     }
     if (first !== undefined) await driver.mount(first)
-    const server = await listenForControl(state.socket, (request) => driver.answer(request))
+    const server = await listenForControl(
+      state.socket,
+      (request) => driver.answer(request),
+      (request) => void driver.unheard(request),
+    )
     const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
     ready()
     if (!signal.aborted) await Promise.race([driver.idle(), stopped])

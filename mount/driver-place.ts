@@ -1,6 +1,7 @@
 // Where the driver of a state directory is found: its control socket, and whether it or its supervisor lives.
-import * as fs from 'node:fs'
 import * as path from 'node:path'
+
+const fs = process.getBuiltinModule('node:fs')
 
 /** The control socket of the driver that owns a state directory. */
 export function socketOf(state: string): string {

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { type NodePath } from '../src/vospace/path.ts'
 import { type MountRequest, type MountStatus } from './control.ts'
 import { type DescriptorStore } from './fuse/descriptor-store.ts'
@@ -58,6 +59,8 @@ export interface ServeOptions {
   readonly gid?: number
   /** What the gateway has said of itself and us already. */
   readonly identity?: Identity
+  /** and of the root; a moment ago */
+  readonly rootEntry?: SeenEntry
   readonly log: Log
   readonly logger: Logger
   /** Where the mount survives its driver: its device is kept there, its state in the state directory. */
@@ -90,7 +93,7 @@ const UNMOUNT_LIMIT = 60_000
 
 /** Mounts and serves. Throws Faults of the gateway, MountError. */
 export async function serveMount(options: ServeOptions): Promise<Mounted> {
-  const { remote, root, readOnly = false, trusted = false, resume, identity } = options
+  const { remote, root, readOnly = false, trusted = false, resume, identity, rootEntry } = options
   const id = resume?.saved.id ?? randomUUID()
   const allowOther = trusted || options.allowOther === true
   const treeOptions = {
@@ -101,7 +104,11 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
   }
   const tree =
     resume === undefined
-      ? await openTree(remote, root, { ...treeOptions, ...(identity !== undefined && { identity }) })
+      ? await openTree(remote, root, {
+          ...treeOptions,
+          ...(identity !== undefined && { identity }),
+          ...(rootEntry !== undefined && { rootEntry }),
+        })
       : reopenTree(remote, resume.saved, treeOptions)
   const record = options.survival && new MountRecord(resumeFolder(options.state, id), options.log)
   tree.table.watch = record

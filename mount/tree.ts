@@ -467,9 +467,13 @@ export class Tree {
 export async function openTree(
   remote: Remote,
   path: NodePath,
-  { identity: known, ...options }: TreeOptions & { readonly identity?: Identity },
+  {
+    identity: known,
+    rootEntry,
+    ...options
+  }: TreeOptions & { readonly identity?: Identity; readonly rootEntry?: SeenEntry },
 ): Promise<Tree> {
-  const [identity, root] = await Promise.all([known ?? remote.identity(), remote.entry({ path })])
+  const [identity, root] = await Promise.all([known ?? remote.identity(), rootEntry ?? remote.entry({ path })])
   if (root.type !== 'container') throw new Fault('TypeNotSupported', `${path} is no container`, { errno: 'ENOTDIR' })
   if (!root.readable) throw new Fault('PermissionDenied', `${path} is not readable for ${identity.user ?? 'nobody'}`)
   if (!isWithin(path, root.path)) throw new Fault('InternalFault', `asked for ${path}, got ${root.path}`)

@@ -1,7 +1,8 @@
 /** What is taken from the environment, and where this program stands. Nothing else reads process.env; apart from config.ts, which few commands need and which takes long to load. */
-import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
+
+const { readFileSync } = process.getBuiltinModule('node:fs')
 
 /** A configuration that cannot be used: every mistake on a line of its own. */
 export class ConfigError extends Error {

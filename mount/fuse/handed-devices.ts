@@ -1,5 +1,4 @@
 // Devices that somebody else has opened and mounted, handed to a driver: messages to a socket beside its control socket.
-import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   closeDescriptor,
@@ -9,6 +8,8 @@ import {
   sendDescriptor,
 } from '../../src/libc/socket.ts'
 import { MountError } from './mount-options.ts'
+
+const fs = process.getBuiltinModule('node:fs')
 
 /** Milliseconds that a device, or the driver that takes it, is waited for. */
 const LIMIT = 30_000

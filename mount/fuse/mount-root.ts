@@ -1,7 +1,8 @@
 // Mounting with the privilege to mount: open /dev/fuse, give the descriptor to mount(8).
-import fs from 'node:fs'
 import { commonOptions, DEFAULT_SUBTYPE, MountError, type MountedDevice, type MountOptions } from './mount-options.ts'
 import { runProgram } from './run-program.ts'
+
+const fs = process.getBuiltinModule('node:fs')
 
 export const DEVICE = '/dev/fuse'
 

@@ -1,6 +1,8 @@
 // The mounts of this mount namespace, from /proc/self/mountinfo (proc_pid_mountinfo(5)). Reading it touches no mount.
-import { readFile, realpath } from 'node:fs/promises'
 import path from 'node:path'
+
+const fs = process.getBuiltinModule('node:fs')
+const realpath = process.getBuiltinModule('node:util').promisify(fs.realpath.native)
 
 export interface MountInfo {
   readonly id: number
@@ -47,7 +49,7 @@ export function parseMountInfo(text: string): MountInfo[] {
 
 /** All mounts in the order they were made, later ones on top; `type` filters, for example /^fuse\.karst$/. */
 export async function findMounts(type?: RegExp): Promise<MountInfo[]> {
-  const mounts = parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'))
+  const mounts = parseMountInfo(fs.readFileSync('/proc/self/mountinfo', 'utf8'))
   return mounts.filter((mount) => type === undefined || type.test(mount.type))
 }
 

@@ -1,27 +1,27 @@
 // What this process may do about FUSE mounts, and one sentence on why it cannot.
-import { constants } from 'node:fs'
-import { access, open, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { DEVICE } from './mount-root.ts'
 import { FUSERMOUNT, PROGRAM_FOLDERS } from './run-program.ts'
+
+const fs = process.getBuiltinModule('node:fs')
 
 const CAP_SYS_ADMIN = 21n
 /** Character device 10:229, as stat(2) has it. */
 const FUSE_DEVICE = (10 << 8) | 229
 
 /** Fields of /proc/self/status. */
-async function statusField(name: string): Promise<string> {
-  const status = await readFile('/proc/self/status', 'latin1')
+function statusField(name: string): string {
+  const status = fs.readFileSync('/proc/self/status', 'latin1')
   return new RegExp(`^${name}:\\s*(\\S+)$`, 'm').exec(status)?.[1] ?? ''
 }
 
-async function hasSysAdmin(set: 'CapEff' | 'CapBnd'): Promise<boolean> {
-  return ((BigInt(`0x${(await statusField(set)) || '0'}`) >> CAP_SYS_ADMIN) & 1n) === 1n
+function hasSysAdmin(set: 'CapEff' | 'CapBnd'): boolean {
+  return ((BigInt(`0x${statusField(set) || '0'}`) >> CAP_SYS_ADMIN) & 1n) === 1n
 }
 
 /** Whether mount(2) is open to this process: root with CAP_SYS_ADMIN. */
 export async function mayMount(): Promise<boolean> {
-  return process.geteuid?.() === 0 && (await hasSysAdmin('CapEff'))
+  return process.geteuid?.() === 0 && hasSysAdmin('CapEff')
 }
 
 /** Why no FUSE file system can be mounted here, one sentence; null when it should work. */
@@ -35,8 +35,9 @@ export async function whyNoFuse(): Promise<string | null> {
 /** Why /dev/fuse cannot be opened, one sentence; null when it can. */
 export async function whyNoDevice(): Promise<string | null> {
   try {
-    const device = await open(DEVICE, constants.O_RDWR)
-    const { rdev } = await device.stat().finally(() => device.close())
+    const device = fs.openSync(DEVICE, fs.constants.O_RDWR)
+    const { rdev } = fs.fstatSync(device)
+    fs.closeSync(device)
     if (rdev === FUSE_DEVICE) return null
     return `${DEVICE} is another device here: the container is to be given the node's own (--device ${DEVICE}).`
   } catch (error) {
@@ -51,24 +52,24 @@ export async function whyNoDevice(): Promise<string | null> {
 }
 
 async function whyNoFusermount(): Promise<string | null> {
-  const program = await findProgram(FUSERMOUNT)
+  const program = findProgram(FUSERMOUNT)
   if (program === undefined) {
     return `Mounting needs root with CAP_SYS_ADMIN, or ${FUSERMOUNT} (package fuse3), which is not installed.`
   }
-  if ((await statusField('NoNewPrivs')) === '1') {
+  if (statusField('NoNewPrivs') === '1') {
     return `${FUSERMOUNT} cannot gain the right to mount here: no_new_privs is set (allowPrivilegeEscalation: false).`
   }
-  if (!(await hasSysAdmin('CapBnd'))) {
+  if (!hasSysAdmin('CapBnd')) {
     return `${FUSERMOUNT} cannot gain the right to mount here: CAP_SYS_ADMIN is not in the bounding set.`
   }
   return null
 }
 
-async function findProgram(name: string): Promise<string | undefined> {
+function findProgram(name: string): string | undefined {
   for (const folder of PROGRAM_FOLDERS) {
     const file = path.join(folder, name)
     try {
-      await access(file, constants.X_OK)
+      fs.accessSync(file, fs.constants.X_OK)
       return file
     } catch {
       // not in this folder

@@ -1,8 +1,9 @@
 // Sessions whose launcher and watcher were killed together: nobody is left to end them, so the next session of the same user on the node has it done.
-import * as fs from 'node:fs'
 import path from 'node:path'
 import { isAlive, processMark, readIfThere } from '../driver-place.ts'
 import { RunFolder, sessionsOf, type Keepers, type SessionNote } from './run-folder.ts'
+
+const fs = process.getBuiltinModule('node:fs')
 
 /** Milliseconds after which a folder without a note is not one that is just being made. */
 const MAKING = 60_000

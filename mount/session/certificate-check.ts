@@ -1,7 +1,8 @@
 // Whether a credential can be used at all, before a session is begun with it. A good one costs no more than the runtime's own reading of it.
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { Fault, isFault } from '../../src/vospace/fault.ts'
+
+const { readFileSync } = process.getBuiltinModule('node:fs')
 
 /** NotAuthenticated with what is wrong and what to do about it. */
 export async function checkCertificate(file: string): Promise<void> {
@@ -10,7 +11,7 @@ export async function checkCertificate(file: string): Promise<void> {
 
 async function isGood(file: string): Promise<boolean> {
   try {
-    const text = await readFile(file, 'latin1')
+    const text = readFileSync(file, 'latin1')
     const found = text.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? []
     const [leaf, ...chain] = found.map((pem) => new X509Certificate(pem))
     if (leaf?.checkPrivateKey(createPrivateKey(text)) !== true) return false

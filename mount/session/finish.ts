@@ -1,12 +1,13 @@
 // The end of a session, however it comes: who is left in it is ended, what waits is sent, mounts and credentials go, and its scratch is given back. By the
 // launcher, or in its place by whoever finds the note of one that was killed.
-import * as fs from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { umountCommand } from '../command.ts'
 import { isSupervised } from '../driver-place.ts'
 import { abandonedBeside, isOfSession, keepersOf, namespacesBeside } from './abandoned.ts'
 import { type RunFolder, type SessionNote } from './run-folder.ts'
+
+const fs = process.getBuiltinModule('node:fs')
 
 /** Milliseconds that programs left behind have to end by themselves. */
 const GRACE = 2000

@@ -1,8 +1,9 @@
 // Who the command of a session is: the user it runs as, and the passwd and group files in which that user has a name.
-import { readFileSync } from 'node:fs'
 import { systemGroupName } from '../../src/identity/passwd.ts'
 import { Fault } from '../../src/vospace/fault.ts'
 import { type Terms } from './terms.ts'
+
+const { readFileSync } = process.getBuiltinModule('node:fs')
 
 export interface SessionUser {
   readonly name: string

@@ -1,9 +1,8 @@
 // The partitions of a session as mounts that stand nowhere yet: FUSE served by the driver of the node, or a bind of what the node has itself.
-import * as fs from 'node:fs'
 import path from 'node:path'
 import { Fault } from '../../src/vospace/fault.ts'
 import { detachedBind, detachedFuse } from '../../src/libc/namespace.ts'
-import { LibcError } from '../../src/libc/ffi.ts'
+import { LibcError, loadLibrary } from '../../src/libc/ffi.ts'
 import { O_PATH, openBeneath } from '../../src/libc/openat.ts'
 import { mountCommand } from '../command.ts'
 import { mountByFusermount } from '../fuse/mount-fusermount.ts'
@@ -12,6 +11,11 @@ import { DEVICE } from '../fuse/mount-root.ts'
 import { type Agreed } from './terms.ts'
 import { type RunFolder, writeWhole } from './run-folder.ts'
 import { type Way } from './ways.ts'
+
+const fs = process.getBuiltinModule('node:fs')
+
+/** What is needed of the C library, ahead of the first mount. */
+export const loadCalls = loadLibrary
 
 export interface MountWith {
   readonly run: RunFolder
@@ -76,6 +80,7 @@ async function fuseMount(agreed: Agreed, index: number, how: MountWith): Promise
       ...{ uri: terms.uri, dir: driverDir, url, stateDir, fd: device, uid, gid, readOnly },
       ...{ tokenFile: tokenFile(run, index), foreground: false, allowOther: false, shared: readOnly },
       ...(ca !== undefined && { ca }),
+      ...(agreed.ahead !== undefined && { ahead: agreed.ahead }),
       ...(timeout !== undefined && { timeout }),
     })
     return { ...agreed, mounted, driverDir }

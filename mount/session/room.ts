@@ -1,6 +1,5 @@
 // Directories to mount on, in a mount namespace of one's own: one that is missing is made in memory, so that nothing is left on the disk of the node.
 // What stands beside it is seen as before.
-import * as fs from 'node:fs'
 import path from 'node:path'
 import {
   attach,
@@ -13,6 +12,8 @@ import {
 } from '../../src/libc/namespace.ts'
 import { MountError } from '../fuse/mount-options.ts'
 import { makeOpen } from './run-folder.ts'
+
+const fs = process.getBuiltinModule('node:fs')
 
 /** Names beside a missing directory that are taken along at most. */
 const MOST = 1000

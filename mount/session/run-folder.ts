@@ -1,8 +1,9 @@
 // What a session keeps while it lives: a folder in memory with its credentials, and the note by which whoever comes after a killed launcher ends it.
 import { randomUUID } from 'node:crypto'
-import * as fs from 'node:fs'
 import path from 'node:path'
 import { Fault } from '../../src/vospace/fault.ts'
+
+const fs = process.getBuiltinModule('node:fs')
 
 /** statfs(2): what is in memory, and never on a disk. */
 const IN_MEMORY = [0x01021994, 0x858458f6]

@@ -1,16 +1,18 @@
 // `karst session`: partitions mounted into a mount namespace of its own, an environment that is the same at every site, and a command in it. Here the
 // gateway is asked; what is not needed for that is loaded while it answers.
 import { randomUUID } from 'node:crypto'
-import { setImmediate as turn } from 'node:timers/promises'
 import { partitionWord } from '../../src/vospace/partition.ts'
 import { keepersOf } from './abandoned.ts'
-import { checkPlaces, type Manifest, type PlannedPartition, settled } from './plan.ts'
+import { type Agreement, type AgreementRequest, agreeByDriver } from './agreement-request.ts'
+import { type Manifest, type PlannedPartition } from './plan.ts'
 import { RunFolder, type SessionNote } from './run-folder.ts'
-import { type Agreed, type Ask, negotiate, type SessionName } from './terms.ts'
+import { type Ask, type SessionName } from './terms.ts'
 import { watchOver } from './watch.ts'
 import { type Way } from './ways.ts'
 // not inline: that would load it
 import type { Begun } from './within.ts'
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 export interface SessionOptions {
   readonly way: Way
@@ -47,14 +49,22 @@ export async function runSession(options: SessionOptions): Promise<number> {
   const session = options.id ?? options.manifest.session ?? randomUUID()
   const name = { session, member: randomUUID() }
   const run = RunFolder.place(options.inside?.uid ?? process.geteuid?.() ?? 0, options.runtime)
-  // before there is anything: it is all taken away again, a scratch given back too, however far this one comes
+  const noted = Promise.withResolvers<undefined>()
+  const byDriver = agreeByDriver(options.stateDir, requestOf(options, name), noted.promise)
+  // how it fails is heard by who waits for it later
+  byDriver.catch(() => undefined)
+  // with this it is asked
+  await turn()
   const watcher = watchOver(run, options.finish(run.path))
   run.create()
   const note = { ...noteOf(options, name), keepers: keepersOf([process.pid, watcher.pid]) }
   run.note(note)
+  noted.resolve(undefined)
   try {
-    const { runWithin, ...begun } = await begin(options, name)
-    return await runWithin(options, { run, name, note, watcher, ...begun })
+    const agreement = agreed(options, name, byDriver)
+    agreement.catch(() => undefined)
+    const { runWithin } = await rest()
+    return await runWithin(options, { run, name, note, watcher, agreement })
   } finally {
     const { finishSession } = await import('./finish.ts')
     const how = { leave: options.leave, ...(options.timeout !== undefined && { timeout: options.timeout }) }
@@ -62,39 +72,34 @@ export async function runSession(options: SessionOptions): Promise<number> {
   }
 }
 
-/** Asks the gateway, and loads what comes after while it answers: piece by piece, since the handshake wants its turn in between. */
-async function begin(
-  options: SessionOptions,
-  name: SessionName,
-): Promise<
-  Pick<Begun, 'asked' | 'proxy'> & { readonly runWithin: (options: SessionOptions, begun: Begun) => Promise<number> }
-> {
-  const { certificate, proxyHours } = options
-  const asked = negotiated(options, name)
-  // how they fail is heard by who waits for them later
-  asked.catch(() => undefined)
-  await turn()
-  const { newProxy } = await import('./credential.ts')
-  const proxy = certificate === undefined ? undefined : newProxy(certificate, proxyHours)
-  proxy?.catch(() => undefined)
-  await turn()
-  await import('./mounts.ts')
-  await turn()
+/** What comes after, loaded while the gateway answers; all of it before a mount may stand over where this program is. */
+async function rest(): Promise<{ readonly runWithin: (options: SessionOptions, begun: Begun) => Promise<number> }> {
+  const { loadCalls } = await import('./mounts.ts')
+  loadCalls()
   const { runWithin } = await import('./within.ts')
-  // also before a mount may stand over where this program is
   await import('./finish.ts')
-  return { asked, proxy, runWithin }
+  return { runWithin }
 }
 
-async function negotiated(options: SessionOptions, name: SessionName): Promise<Agreed[]> {
-  const { plan, ask, binds, way } = options
-  const known = way === 'root' ? Object.keys(binds) : []
-  const agreed = await settled(
-    options,
-    plan.map((one) => [one, negotiate(ask, one, name, known)]),
-  )
-  checkPlaces(agreed.map(({ planned, at }) => ({ partition: planned.partition, at })))
-  return agreed
+async function agreed(
+  options: SessionOptions,
+  name: SessionName,
+  byDriver: Promise<Agreement | undefined>,
+): Promise<Agreement> {
+  const found = await byDriver
+  if (found !== undefined) return found
+  const { agree } = await import('./agreement.ts')
+  return agree(requestOf(options, name), options.ask)
+}
+
+function requestOf(options: SessionOptions, name: SessionName): AgreementRequest {
+  const { plan, binds, way, url, ca, certificate, tokenFile, proxyHours } = options
+  return {
+    ...{ name, plan, url, proxyHours, binds: way === 'root' ? Object.keys(binds) : [] },
+    ...(ca !== undefined && { ca }),
+    ...(certificate !== undefined && { certificate }),
+    ...(tokenFile !== undefined && { tokenFile }),
+  }
 }
 
 function noteOf(options: SessionOptions, name: SessionName): SessionNote {

@@ -27,6 +27,8 @@ export interface Agreed {
   readonly planned: PlannedPartition
   readonly terms: Terms
   readonly at: string
+  /** under which the driver has asked already what its mount asks first */
+  readonly ahead?: string
 }
 
 export interface SessionName {

@@ -1,5 +1,4 @@
 // The rest of a session, once the gateway has been asked: what it has agreed to is mounted, and the command run in it.
-import * as fs from 'node:fs'
 import path from 'node:path'
 import { attach, bindMount, letGo, ownMountNamespace } from '../../src/libc/namespace.ts'
 import { LibcError } from '../../src/libc/ffi.ts'
@@ -8,7 +7,8 @@ import { abandonedBeside } from './abandoned.ts'
 import { isSupervised } from '../driver-place.ts'
 import { MountError } from '../fuse/mount-options.ts'
 import { mountAt } from '../fuse/mountinfo.ts'
-import { certificateFolder, copyOpen, type NewProxy, newProxy, renewing } from './credential.ts'
+import { agreedIn, type Agreement, type Outcome } from './agreement-request.ts'
+import { certificateFolder, copyOpen, type NewProxy, renewing } from './credential.ts'
 import { runCommand, wordsBefore } from './command.ts'
 import { accountFiles, type SessionUser, sessionUser } from './identity-files.ts'
 import { notMounted, prepareMount, type MountWith, type PreparedMount } from './mounts.ts'
@@ -19,6 +19,9 @@ import { type RunFolder, type SessionNote, writeWhole } from './run-folder.ts'
 import { type SessionOptions } from './session.ts'
 import { type Agreed, type SessionName } from './terms.ts'
 import { type Watcher } from './watch.ts'
+import type * as NewProxies from './new-proxy.ts'
+
+const fs = process.getBuiltinModule('node:fs')
 
 /**
  * What stands at a place is not mounted over: programs would have something else there than whoever mounted it meant. Without a namespace of its own
@@ -75,21 +78,41 @@ export interface Begun {
   readonly name: SessionName
   /** as long as nothing is mounted */
   readonly note: SessionNote
-  readonly asked: Promise<readonly Agreed[]>
-  readonly proxy: Promise<NewProxy> | undefined
+  readonly agreement: Promise<Agreement>
   readonly watcher: Watcher
 }
 
 /** Mounts and runs, to the end of the command: its exit code. Throws Faults, MountErrors. */
 export async function runWithin(options: SessionOptions, begun: Begun): Promise<number> {
-  const { run, name, proxy, watcher } = begun
-  const all = await begun.asked
+  const { run, name, watcher } = begun
+  const { outcomes, proxy, authorities } = await begun.agreement
+  const all = await partitionsOf(options, outcomes)
   const owner = ownerOf(options, all)
   const agreed = await withRoom(options, all, owner)
   for (const { terms } of agreed) for (const notice of terms.notices) options.tell(notice)
   const note = noteOf(options, begun, agreed)
   run.note(note)
-  return within(options, { run, note, name, agreed, owner, proxy, watcher })
+  const isCovered = agreed.some(({ at }) => isHere(realPlace(at)))
+  if (isCovered) await certificates()
+  return within(options, { run, note, name, agreed, owner, proxy, authorities, watcher, isCovered })
+}
+
+/** What makes proxies: where it is not to be covered by a mount it is loaded when the command runs. */
+const certificates = (): Promise<typeof NewProxies> => import('./new-proxy.ts')
+
+const isHere = (place: string): boolean => `${fs.realpathSync(import.meta.dirname)}/`.startsWith(`${place}/`)
+
+async function partitionsOf(options: SessionOptions, outcomes: Agreement['outcomes']): Promise<Agreed[]> {
+  const one = async (outcome: Outcome): Promise<Agreed> => agreedIn(outcome)
+  const all = await settled(
+    options,
+    options.plan.flatMap((planned, i) => {
+      const outcome = outcomes[i]
+      return outcome === undefined ? [] : [[planned, one(outcome)] as const]
+    }),
+  )
+  checkPlaces(all.map(({ planned, at }) => ({ partition: planned.partition, at })))
+  return all
 }
 
 function noteOf(options: SessionOptions, { run, note }: Begun, agreed: readonly Agreed[]): SessionNote {
@@ -107,19 +130,21 @@ interface Parts {
   readonly name: SessionName
   readonly agreed: readonly Agreed[]
   readonly owner: Owner
-  readonly proxy: Begun['proxy']
+  readonly proxy: NewProxy | undefined
+  readonly authorities: Agreement['authorities']
   readonly watcher: Watcher
+  readonly isCovered: boolean
 }
 
 async function within(options: SessionOptions, parts: Parts): Promise<number> {
-  const { run, note, owner, agreed } = parts
+  const { run, note, owner, agreed, proxy } = parts
   const { way, url, ca, stateDir, binds, timeout } = options
   const how: MountWith = {
     ...{ run, way, url, stateDir, binds, ...owner.outside },
     ...(ca !== undefined && { ca }),
     ...(timeout !== undefined && { timeout }),
   }
-  const [proxy, mounts] = await Promise.all([parts.proxy, mountAll(options, agreed, how)])
+  const mounts = await mountAll(options, agreed, how)
   if (proxy !== undefined) writeProxy(options, parts, proxy)
   const environment = environmentOf(options, parts, mounts)
   if (way !== 'fusermount') {
@@ -134,6 +159,7 @@ async function within(options: SessionOptions, parts: Parts): Promise<number> {
     const cwd = mounts.find(isHome)?.at ?? '/'
     const surroundings = { env: environment, launcher: options.environment, cwd }
     const ended = runCommand(before, options.command, surroundings)
+    if (!parts.isCovered && proxy !== undefined) await certificates().catch(() => undefined)
     sweep(options, parts)
     return (await ended).code
   } finally {
@@ -158,6 +184,7 @@ function writeProxy({ way }: SessionOptions, { run, owner }: Parts, { text }: Ne
 function renewProxy(options: SessionOptions, parts: Parts, { due }: NewProxy): () => void {
   const { certificate = '', proxyHours, tell } = options
   const renew = async (): Promise<number> => {
+    const { newProxy } = await certificates()
     const proxy = await newProxy(certificate, proxyHours)
     writeProxy(options, parts, proxy)
     return proxy.due
@@ -215,7 +242,7 @@ const isHome = ({ terms }: Pick<Agreed, 'terms'>): boolean => terms.kind === 'us
 /** README has the table. */
 function environmentOf(
   { environment, manifest, url, ca, certificate }: SessionOptions,
-  { run, name, owner }: Parts,
+  { run, name, owner, authorities }: Parts,
   mounts: readonly PreparedMount[],
 ): Record<string, string> {
   const found: Record<string, string> = {
@@ -226,7 +253,7 @@ function environmentOf(
     USER: owner.user.name,
     LOGNAME: owner.user.name,
   }
-  const folder = certificateFolder(path.dirname(run.certificate('x')), ca)
+  const folder = certificateFolder(path.dirname(run.certificate('x')), ca, authorities)
   if (folder !== undefined) found['X509_CERT_DIR'] = folder
   if (ca !== undefined) {
     if (folder !== path.dirname(run.certificate('x'))) copyOpen(ca, run.certificate('karst-ca.pem'))

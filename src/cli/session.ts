@@ -2,7 +2,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { resolve } from 'node:path'
-import { checkCertificate } from '../../mount/session/certificate-check.ts'
 import { planOf, type Manifest } from '../../mount/session/plan.ts'
 import { RunFolder, type SessionNote } from '../../mount/session/run-folder.ts'
 import { runSession } from '../../mount/session/session.ts'
@@ -61,7 +60,6 @@ async function start(values: Values, way: Way, command: readonly string[]): Prom
   if (url === undefined) throw new UsageError('--url URL is missing, and KARST_URL is not set')
   const ca = values.ca ?? environment.ca
   const credential = credentialOf({ certificate: values.certificate, tokenFile: values['token-file'] })
-  if (credential.certificate !== undefined) await checkCertificate(credential.certificate)
   const hours = hoursIn('--proxy-hours', values['proxy-hours']) ?? 12
   const { runtime, variables } = sessionEnvironment()
   return runSession({

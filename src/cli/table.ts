@@ -22,8 +22,9 @@ const LOADERS: Readonly<Record<string, () => Promise<Command>>> = {
   identities: async () => (await import('./identities.ts')).identities,
 }
 
-/** The command of that name alone; all of them where it names none. */
+/** The command of that name alone; none for the version; all of them for anything else, which is told what there is. */
 export async function commandsFor(name: string | undefined): Promise<readonly Command[]> {
+  if (name === '--version' || name === '-V') return []
   const load = name !== undefined && Object.hasOwn(LOADERS, name) ? LOADERS[name] : undefined
   return load === undefined ? Promise.all(Object.values(LOADERS).map((one) => one())) : [await load()]
 }

@@ -1,6 +1,27 @@
 // The one place that loads koffi and the C library. Everything else in src/libc declares its functions here.
-import koffi, { type LibraryHandle } from 'koffi'
+import type koffi from 'koffi'
+import type { LibraryHandle } from 'koffi'
 import { ERRNO, errnoName } from './errno.ts'
+
+const requireHere = process.getBuiltinModule('node:module').createRequire(import.meta.filename)
+
+let library: typeof koffi | undefined
+
+/**
+ * koffi's binary by itself: what stands before it in the package takes ten milliseconds, in which it loads half of Node's own library to call a few
+ * of its functions deprecated. Where the binary is elsewhere the package finds it.
+ */
+function ffi(): typeof koffi {
+  if (library !== undefined) return library
+  const { arch } = process
+  try {
+    const beside = process.getBuiltinModule('node:module').createRequire(requireHere.resolve('koffi'))
+    return (library = beside(`@koromix/koffi-linux-${arch}/linux_${arch}/koffi.node`) as typeof koffi)
+  } catch {
+    // another C library, or another place
+    return (library = requireHere('koffi') as typeof koffi)
+  }
+}
 
 /** What a C function may be given. Pointers are views (`char *`, `void *`), null, or strings (copied, NUL added). */
 export type CArgument = number | bigint | string | NodeJS.ArrayBufferView | null
@@ -44,12 +65,17 @@ function libc(): LibraryHandle {
   const musl = process.arch === 'arm64' ? 'libc.musl-aarch64.so.1' : 'libc.musl-x86_64.so.1'
   for (const name of ['libc.so.6', musl]) {
     try {
-      return (loaded = koffi.load(name))
+      return (loaded = ffi().load(name))
     } catch {
       // not this C library: try the next
     }
   }
-  return (loaded = koffi.load(null))
+  return (loaded = ffi().load(null))
+}
+
+/** Ahead of the first call. */
+export function loadLibrary(): void {
+  libc()
 }
 
 /** Whether the C library has this function (`renameat2` and `openat2` came late, musl lacks some). */
@@ -73,7 +99,7 @@ export function declareCall(name: string, result: CType, parameters: readonly CT
   return (...args: CArgument[]): number => {
     native ??= libc().func(name, result, [...parameters]) as Native
     const answer = Number(native(...args))
-    return answer < 0 ? -(koffi.errno() || ERRNO.EIO) : answer
+    return answer < 0 ? -(ffi().errno() || ERRNO.EIO) : answer
   }
 }
 
@@ -105,5 +131,5 @@ export function declareAsync(name: string, result: CType, parameters: readonly C
 
 /** Where the bytes of a view are, for a structure that C reads. The view must outlive the call and own an ArrayBuffer. */
 export function address(view: NodeJS.ArrayBufferView): bigint {
-  return koffi.address(view)
+  return ffi().address(view)
 }

@@ -1,8 +1,9 @@
 /** What node's fs lacks: openat2(2), renameat2(2), mknodat(2), utimensat(2) to the nanosecond, flock(2), fallocate(2), FICLONE. */
-import { constants } from 'node:fs'
 import { ERRNO } from './errno.ts'
 import { declare, declareCall, LibcError } from './ffi.ts'
 import { SYSCALL } from './syscalls.ts'
+
+const { constants } = process.getBuiltinModule('node:fs')
 
 /** linux/openat2.h and fcntl.h; the same on x64 and arm64. */
 export const O_PATH = 0o10000000

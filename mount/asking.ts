@@ -1,0 +1,138 @@
+// One call to a gateway, JSON both ways, with its refusals as the Faults that they are.
+import type * as HTTPS from 'node:https'
+import { Fault, FAULTS, isFault, type FaultName } from '../src/vospace/fault.ts'
+
+const fs = process.getBuiltinModule('node:fs')
+
+/** Takes long to load, and not every command comes so far. */
+export const https = (): Promise<typeof HTTPS> => import('node:https')
+
+/** `path` stands below the service base. Answers what the JSON says, undefined for an empty one; a refusal is thrown as the Fault that it is. */
+export type Ask = (
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
+  path: string,
+  document?: object,
+) => Promise<unknown>
+
+/** Files; one of the two is there. */
+export interface CredentialFiles {
+  readonly certificate?: string
+  readonly tokenFile?: string
+}
+
+/** Calls to the service at that URL: refusals are thrown as the Faults that they are. Throws as `secretsWith`. */
+export async function asking(
+  url: string,
+  credential: CredentialFiles,
+  ca: string | undefined,
+  agent?: HTTPS.Agent,
+): Promise<Ask> {
+  const secrets = await secretsWith(credential, ca)
+  return (method, path, document) => {
+    const headers = document === undefined ? {} : { 'Content-Type': 'application/json' }
+    return exchange(url, path, { method, headers, secrets, document, agent }, answerOf)
+  }
+}
+
+interface Secrets {
+  readonly headers?: Readonly<Record<string, string>>
+  readonly cert?: Buffer
+  readonly key?: Buffer
+  readonly ca?: Buffer
+}
+
+interface Sent {
+  readonly method: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly secrets: Secrets
+  readonly document?: object | undefined
+  readonly agent?: HTTPS.Agent | undefined
+}
+
+const NAME_ITS_CA = 'no CA known here has issued its certificate: name its CA by --ca PEM or KARST_CA'
+
+/** What Node calls it, and what to do about it. */
+const UNKNOWN_CA: Readonly<Record<string, string>> = {
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: NAME_ITS_CA,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: NAME_ITS_CA,
+  SELF_SIGNED_CERT_IN_CHAIN: NAME_ITS_CA,
+  DEPTH_ZERO_SELF_SIGNED_CERT: NAME_ITS_CA,
+}
+
+const NO_GATEWAY = 'is a gateway running there? (--url, KARST_URL)'
+
+function mended({ code = '', message }: NodeJS.ErrnoException): string {
+  const isAway = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'].includes(code)
+  // a name with two addresses has an error for each, and no message of its own
+  return UNKNOWN_CA[code] ?? (isAway ? `${message || code}: ${NO_GATEWAY}` : message)
+}
+
+/** What `read` makes of the answer. ServiceBusy: there is none, or none of ours. */
+export async function exchange<T>(
+  url: string,
+  path: string,
+  { method, headers, secrets, document, agent }: Sent,
+  read: (status: number, text: string) => T,
+): Promise<T> {
+  const { request } = await https()
+  return new Promise((resolve, reject) => {
+    const failed = (error: NodeJS.ErrnoException): void =>
+      reject(new Fault('ServiceBusy', `${url}: ${mended(error)}`, { cause: error }))
+    const options = { method, agent: agent ?? false, ...secrets, headers: { ...headers, ...secrets.headers } }
+    const sent = request(url + path, options, (reply) => {
+      const parts: Buffer[] = []
+      reply.on('data', (part: Buffer) => parts.push(part))
+      reply.on('error', failed)
+      reply.on('end', () => {
+        try {
+          resolve(read(reply.statusCode ?? 0, Buffer.concat(parts).toString('utf8')))
+        } catch (error) {
+          reject(isFault(error) ? error : new Fault('ServiceBusy', `${url}: no answer of ours`, { cause: error }))
+        }
+      })
+    })
+    sent.on('error', failed)
+    sent.end(document === undefined ? undefined : JSON.stringify(document))
+  })
+}
+
+/** What a connection is made with. InvalidArgument for a file that is of no use. */
+export async function secretsWith(credential: CredentialFiles, ca: string | undefined): Promise<Secrets> {
+  return { ...(await secretsOf(credential)), ...(ca !== undefined && { ca: await named('the CA', ca) }) }
+}
+
+/** A file that options or environment name. InvalidArgument where it cannot be read. */
+export async function named(what: string, file: string): Promise<Buffer> {
+  try {
+    return fs.readFileSync(file)
+  } catch (error) {
+    const { code = String(error) } = error as NodeJS.ErrnoException
+    throw new Fault('InvalidArgument', `${what} ${file} cannot be read (${code}): name another file`, { cause: error })
+  }
+}
+
+/** For the TLS connection, or in the headers. */
+async function secretsOf({ certificate, tokenFile }: CredentialFiles): Promise<Secrets> {
+  if (tokenFile !== undefined) {
+    const token = (await named('the token file', tokenFile)).toString('utf8').trim()
+    if (!/^[\x21-\x7e]+$/.test(token)) throw new Fault('InvalidArgument', `${tokenFile}: not a token`)
+    return { headers: { authorization: `Bearer ${token}` } }
+  }
+  if (certificate === undefined) return {}
+  const pem = await named('the certificate', certificate)
+  return { cert: pem, key: pem }
+}
+
+/** What the JSON says; refusals are thrown as Faults. */
+export function answerOf(status: number, text: string): unknown {
+  refuse(status, text)
+  return text === '' ? undefined : (JSON.parse(text) as unknown)
+}
+
+/** A refusal is `Fault: detail`. */
+export function refuse(status: number, text: string): void {
+  if (status >= 200 && status < 300) return
+  const [, name = '', detail = ''] = /^(\w+):? ?(.*)/s.exec(text) ?? []
+  const fault = (Object.keys(FAULTS) as FaultName[]).find((one) => one === name)
+  throw new Fault(fault ?? 'ServiceBusy', fault === undefined ? `status ${status}` : detail.trim())
+}
