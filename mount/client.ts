@@ -12,7 +12,7 @@ import { listing, pageOf } from './listing.ts'
 import { operationId } from './operation-id.ts'
 import { malformed } from './refusal.ts'
 import { type Attributes, type Identity, type NodeDraft, type Page, type PutAttributes, type Remote } from './remote.ts'
-import { type RemoteRef, type SpaceLeft } from './remote.ts'
+import { type ReadOptions, type RemoteRef, type SpaceLeft } from './remote.ts'
 
 export interface ConnectOptions {
   /** service base, `https://host:port/karst` */
@@ -142,19 +142,19 @@ export class Client implements Remote {
     })
   }
 
-  async read(
-    ref: RemoteRef,
-    start: number,
-    into: Inlet,
-    { ifContentVersion, signal }: { readonly ifContentVersion?: string; readonly signal?: AbortSignal },
-  ): Promise<void> {
-    const headers = { range: `bytes=${start}-${start + into.length - 1}`, ...ifMatch(ifContentVersion) }
+  isNear(): boolean {
+    return this.#connections.isNear
+  }
+
+  async read(ref: RemoteRef, start: number, into: Inlet, options: ReadOptions): Promise<void> {
+    const { ifContentVersion, signal, more } = options
+    const headers = ifMatch(ifContentVersion)
     const accept = async (answer: Answer): Promise<void> => {
       if (into.count === 0) await takeRange(answer, start, into)
     }
     const target = this.#target('data', { path: ref.path, id: ref.id })
     try {
-      const range = { start, inlet: into }
+      const range = { start, inlet: into, more }
       await this.#exchange.send({ method: 'GET', target, headers, signal, accept, range, isBulk: true })
     } catch (error) {
       // it starts at or after the end

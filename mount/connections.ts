@@ -40,6 +40,9 @@ const LOOK_INTERVAL = 1000
 /** milliseconds; a handshake with client certificates costs far more than an idle connection */
 const KEEP_ALIVE = 60_000
 
+/** milliseconds to a gateway and back, below which more connections than one are of no use to a reader */
+const NEAR = 5
+
 /** bytes; what a gateway takes */
 const LONGEST_TOKEN = 16 << 10
 /** RFC 6750, section 2.1 */
@@ -67,6 +70,11 @@ export class Connections {
 
   constructor(options: ConnectionsOptions) {
     this.#options = options
+  }
+
+  /** Whether one connection carries all that there is processor for; not before something has been read. */
+  get isNear(): boolean {
+    return this.#pools !== undefined && this.#pools.ranges.distance < NEAR
   }
 
   /** What every request has with it, of the token as it was at the last look. */

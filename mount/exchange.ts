@@ -6,6 +6,7 @@ import { type Dispatcher } from 'undici'
 import { Fault, isFault } from '../src/vospace/fault.ts'
 import { type Connections, type Logger } from './connections.ts'
 import { type Inlet } from './inlet.ts'
+import { type RangeRequest } from './range-connection.ts'
 import { malformed, refusalOf } from './refusal.ts'
 import { wholeAnswer } from './whole-answer.ts'
 
@@ -28,8 +29,8 @@ export interface Call<T> {
   readonly isWaiting?: boolean
   /** The answer is taken whole before `accept` gets it. */
   readonly isShort?: boolean
-  /** Of a call with a Range: its bytes go straight into the inlet, where `accept` finds them; unless the answer is an unusual one. */
-  readonly range?: { readonly start: number; readonly inlet: Inlet }
+  /** Of a range of bytes: they go straight into the inlet, where `accept` finds them; unless the answer is an unusual one. */
+  readonly range?: Pick<RangeRequest, 'start' | 'inlet' | 'more'>
   /** Takes a 2xx answer. When the connection breaks in here, the call is repeated. */
   readonly accept: (answer: Answer) => Promise<T>
 }
@@ -139,7 +140,8 @@ export class Exchange {
     }
     const answer = call.range && (await ranges?.request({ ...asked, ...call.range }))
     if (answer !== undefined) return { ...answer, body: answer.text }
-    const request = { ...asked, method: call.method, body }
+    const headers = { ...asked.headers, ...(call.range && { range: rangeOf(call.range) }) }
+    const request = { ...asked, headers, method: call.method, body }
     return call.isShort === true && !(body instanceof Readable)
       ? wholeAnswer(pool, request, MOST)
       : pool.request(request)
@@ -160,6 +162,10 @@ export class Exchange {
     await sleep(milliseconds, undefined, { signal: either }).catch(() => undefined)
     signal?.throwIfAborted()
   }
+}
+
+function rangeOf({ start, inlet }: { readonly start: number; readonly inlet: Inlet }): string {
+  return `bytes=${start}-${start + inlet.length - 1}`
 }
 
 function poolOf<T>({ isWaiting, isGrowing, isBulk }: Call<T>): 'waiting' | 'growing' | 'bulk' | 'prompt' {

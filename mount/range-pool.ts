@@ -11,30 +11,50 @@ export class RangePool {
   readonly #options: RangeConnectionOptions
   readonly #most: number
   /** used last last */
-  #idle: RangeConnection[] = []
+  readonly #idle = new Set<RangeConnection>()
+  /** Those whose answers have not come whole, whoever waits for them. */
   readonly #busy = new Set<RangeConnection>()
+  #asking = 0
   #taken = 0
   readonly #waiting: (() => void)[] = []
   #closed: PromiseWithResolvers<void> | undefined
   #isDestroyed = false
+  #distance = Infinity
 
-  /** No more than `most` are asked at a time: other requests wait for their turn. */
+  /** No more than `most` are begun at a time: other requests wait for their turn. Nor do more go beyond what is wanted at first. */
   constructor(options: RangeConnectionOptions, most: number) {
     this.#options = options
     this.#most = most
   }
 
+  /** Milliseconds to the other side and back; Infinity until that is known. */
+  get distance(): number {
+    return this.#distance
+  }
+
   /** As RangeConnection.ask. On a connection that the other side has closed meanwhile it is asked once more, on a new one. */
   async request(request: RangeRequest): Promise<RangeAnswer | undefined> {
-    await this.#turn(request.signal)
+    this.#asking++
+    try {
+      const open = this.#goingOn(request)
+      return open === undefined ? await this.#inTurn(request) : await this.#again(open, request)
+    } finally {
+      this.#asking--
+      this.#ended()
+    }
+  }
+
+  async #inTurn(request: RangeRequest): Promise<RangeAnswer | undefined> {
+    while (this.#taken >= this.#most) await this.#turn(request.signal)
+    // what follows in the same turn of the event loop finds it asked
+    this.#taken++
     try {
       request.signal?.throwIfAborted()
-      const used = this.#usable()
+      const used = this.#goingOn(request) ?? this.#usable()
       return used === undefined ? await this.#ask(this.#made(), request) : await this.#again(used, request)
     } finally {
       this.#taken--
       this.#waiting.shift()?.()
-      this.#ended()
     }
   }
 
@@ -43,19 +63,29 @@ export class RangePool {
       return await this.#ask(used, request)
     } catch (error) {
       if (request.signal?.aborted === true || request.inlet.count > 0 || !isClosing(error)) throw error
-      return this.#ask(this.#made(), request)
+      return this.#ask(this.#goingOn(request) ?? this.#made(), request)
     }
   }
 
   async #ask(connection: RangeConnection, request: RangeRequest): Promise<RangeAnswer | undefined> {
+    this.#idle.delete(connection)
+    const more = this.#busy.size < this.#most ? request.more : 0
     this.#busy.add(connection)
     try {
-      return await connection.ask(request)
+      return await connection.ask({ ...request, more })
     } finally {
-      this.#busy.delete(connection)
-      if (connection.isUsable && this.#closed === undefined) this.#idle.push(connection)
-      else connection.destroy()
+      this.#distance = Math.min(this.#distance, connection.distance)
+      this.#place(connection)
     }
+  }
+
+  #place(connection: RangeConnection): void {
+    if (connection.isUsable && connection.isBusy) return
+    const isWanted = connection.isUsable && this.#closed === undefined
+    if (!isWanted) connection.destroy()
+    else if (connection.isOpen) return
+    else this.#idle.add(connection)
+    this.#busy.delete(connection)
   }
 
   #made(): RangeConnection {
@@ -63,22 +93,25 @@ export class RangePool {
     return new RangeConnection(this.#options)
   }
 
+  /** One whose answer goes on with what is asked. */
+  #goingOn(request: RangeRequest): RangeConnection | undefined {
+    for (const connection of this.#busy) this.#place(connection)
+    return [...this.#busy].find((connection) => connection.goesOn(request))
+  }
+
   #usable(): RangeConnection | undefined {
-    this.#idle = this.#idle.filter(({ isUsable }) => isUsable)
-    return this.#idle.pop()
+    for (const connection of this.#idle) if (!connection.isUsable) this.#idle.delete(connection)
+    return [...this.#idle].at(-1)
   }
 
   async #turn(signal: AbortSignal | undefined): Promise<void> {
-    while (this.#taken >= this.#most) {
-      const { promise, resolve } = Promise.withResolvers<void>()
-      const wake = (): void => resolve()
-      this.#waiting.push(wake)
-      signal?.addEventListener('abort', wake, { once: true })
-      await promise
-      signal?.removeEventListener('abort', wake)
-      if (signal?.aborted === true) this.#leave(wake, signal)
-    }
-    this.#taken++
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const wake = (): void => resolve()
+    this.#waiting.push(wake)
+    signal?.addEventListener('abort', wake, { once: true })
+    await promise
+    signal?.removeEventListener('abort', wake)
+    if (signal?.aborted === true) this.#leave(wake, signal)
   }
 
   /** Who gives up while it waits takes nobody's turn. */
@@ -92,7 +125,8 @@ export class RangePool {
   /** Resolves when what is under way has ended. */
   close(): Promise<void> {
     this.#closed ??= Promise.withResolvers()
-    for (const connection of this.#idle.splice(0)) connection.destroy()
+    for (const connection of [...this.#idle, ...this.#busy]) if (!connection.isBusy) connection.destroy()
+    this.#idle.clear()
     this.#ended()
     return this.#closed.promise
   }
@@ -105,7 +139,7 @@ export class RangePool {
   }
 
   #ended(): void {
-    if (this.#taken === 0) this.#closed?.resolve()
+    if (this.#asking === 0) this.#closed?.resolve()
   }
 }
 

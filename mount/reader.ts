@@ -8,7 +8,7 @@ import { type ReadBudget, SLAB, slabsOf } from './read-budget.ts'
 import { type Remote, type RemoteRef } from './remote.ts'
 
 export interface ReaderOptions {
-  readonly remote: Pick<Remote, 'read'>
+  readonly remote: Pick<Remote, 'read' | 'isNear'>
   /** the node; a function where its path may change meanwhile */
   readonly ref: RemoteRef | (() => RemoteRef)
   /** the version that every byte must be of; empty: any */
@@ -39,6 +39,8 @@ interface Run {
   reads: number
   /** bytes asked for in all */
   asked: number
+  /** where the answer ends that comes for it, if that goes on */
+  until: number
 }
 
 const KIB = 1024
@@ -49,6 +51,9 @@ const FIRST_WINDOW = MIB
 const LAST_WINDOW = 32 * MIB
 const SMALLEST_PIECE = 512 * KIB
 const LARGEST_PIECE = 8 * MIB
+/** Of a remote that is near: what is under way stays in the processor's caches, and a piece is not a request of its own. */
+const NEAR_WINDOW = 4 * MIB
+const NEAR_PIECE = MIB
 /** Reads that go on may come out of order, as far as the kernel's own read-ahead spreads them. */
 const SLACK = 128 * KIB
 /** Places in one file that are read on from at a time; a run is over after so many reads elsewhere. */
@@ -114,22 +119,29 @@ export class Reader {
   #jump(offset: number, end: number): void {
     if (this.#covered(offset) >= end) return
     const isFirst = this.#runs.length === 0
-    this.#runs = [...this.#runs, { from: offset, next: end, reads: 1, asked: end - offset }].slice(-RUNS)
+    this.#runs = [...this.#runs, { from: offset, next: end, reads: 1, asked: end - offset, until: 0 }].slice(-RUNS)
     this.#demand(offset, end, isFirst ? FIRST : 0, isFirst)
   }
 
   /** Fetches up to the window's end in pieces, as far as the budget goes. */
   #ahead(run: Run, offset: number): void {
-    const { size, budget } = this.#options
-    const window = Math.min(windowOf(run), budget.share())
+    const { size, budget, remote } = this.#options
+    const isNear = remote.isNear?.() === true
+    const window = Math.min(windowOf(run), budget.share(), isNear ? NEAR_WINDOW : Infinity)
     const third = Math.floor(window / 3 / SLAB) * SLAB
-    const piece = Math.min(Math.max(third, SMALLEST_PIECE), LARGEST_PIECE)
+    const piece = Math.min(Math.max(third, SMALLEST_PIECE), isNear ? NEAR_PIECE : LARGEST_PIECE)
     const limit = Math.min(run.next + window, size)
     for (let at = this.#covered(offset); at < limit; at = this.#covered(at)) {
-      const end = Math.min(at + piece, size, this.#nextStart(at))
+      const end = Math.min(at + piece, size, this.#nextStart(at), at < run.until ? run.until : Infinity)
       if (end > limit || !budget.take(slabsOf(end - at), this)) return
-      this.#fetch(at, end, true)
+      this.#fetch(at, end, true, isNear && at >= run.until ? this.#goesOn(run, end) : 0)
     }
+  }
+
+  /** Bytes that may come after these with the same answer. */
+  #goesOn(run: Run, end: number): number {
+    run.until = Math.min(Math.max(run.next + worthAsking(run), end), this.#nextStart(end), this.#options.size)
+    return run.until - end
   }
 
   /** Fetches what of the range is neither there nor under way, budget or not; `least` bytes where that starts the range. */
@@ -143,22 +155,22 @@ export class Reader {
     }
   }
 
-  #fetch(start: number, end: number, isKept: boolean): void {
+  #fetch(start: number, end: number, isKept: boolean, more = 0): void {
     const inlet = this.#options.budget.inlet(end - start)
     const chunk: Chunk = { start, end, inlet, abort: new AbortController(), isKept, isWhole: false, waiters: 0 }
     const after = this.#chunks.findIndex((other) => other.start > start)
     this.#chunks.splice(after < 0 ? this.#chunks.length : after, 0, chunk)
-    void this.#arrive(chunk)
+    void this.#arrive(chunk, more)
   }
 
   /** Who waits for the bytes hears from the inlet how that ended. */
-  async #arrive(chunk: Chunk): Promise<void> {
+  async #arrive(chunk: Chunk, more: number): Promise<void> {
     const { remote, ref, contentVersion } = this.#options
     const { start, inlet, abort } = chunk
     const at = typeof ref === 'function' ? ref() : ref
     try {
       const version = contentVersion === '' ? {} : { ifContentVersion: contentVersion }
-      await remote.read(at, start, inlet, { ...version, signal: abort.signal })
+      await remote.read(at, start, inlet, { ...version, signal: abort.signal, ...(more > 0 && { more }) })
       if (inlet.count < inlet.length) {
         throw new Fault('InternalFault', `${at.path}: ${inlet.count} bytes at ${start} instead of ${inlet.length}`)
       }
@@ -216,10 +228,15 @@ export class Reader {
   }
 }
 
-/** Bytes to have under way after a run: as many as it has read, so that no more than half is fetched in vain; none while it skips. */
-function windowOf({ from, next, reads, asked }: Run): number {
+/** Bytes to ask for after a run: as many as it has read, so that no more than half is fetched in vain; none while it skips. */
+function worthAsking({ from, next, reads, asked }: Run): number {
   if (reads < 2 || asked < FIRST / 2 || asked < (next - from) / 2) return 0
-  return Math.min(Math.max(FIRST_WINDOW, 2 ** Math.floor(Math.log2(asked))), LAST_WINDOW)
+  return Math.max(FIRST_WINDOW, 2 ** Math.floor(Math.log2(asked)))
+}
+
+/** Those of them to have under way. */
+function windowOf(run: Run): number {
+  return Math.min(worthAsking(run), LAST_WINDOW)
 }
 
 /** Bytes of the chunk, from its first on, that a read up to `end` needs. */

@@ -55,6 +55,13 @@ export interface PutAttributes {
   readonly signal?: AbortSignal
 }
 
+export interface ReadOptions {
+  readonly ifContentVersion?: string
+  readonly signal?: AbortSignal
+  /** bytes behind those wanted that will be asked for next, as it seems: where the remote is near they may come with the same answer */
+  readonly more?: number
+}
+
 export interface Page {
   readonly entries: readonly SeenEntry[]
   /** there is nothing after it */
@@ -77,6 +84,8 @@ export interface SpaceLeft {
  * comes or the time limit ends (then a Fault ServiceBusy with errno EIO): a repetition never turns success into a refusal.
  */
 export interface Remote {
+  /** Several reads at a time of one file are no faster than one that goes on. Absent: they may be. */
+  isNear?(): boolean
   identity(): Promise<Identity>
   entry(ref: RemoteRef): Promise<SeenEntry>
   /** Entries as they come, together those that come together. */
@@ -89,12 +98,7 @@ export interface Remote {
    * Bytes from `start` on, as many as `into` has room for, fewer at the end of the file: resolves when they are in it, and puts nothing into it
    * after it has settled. PreconditionFailed when the content has another version.
    */
-  read(
-    ref: RemoteRef,
-    start: number,
-    into: Inlet,
-    options: { readonly ifContentVersion?: string; readonly signal?: AbortSignal },
-  ): Promise<void>
+  read(ref: RemoteRef, start: number, into: Inlet, options: ReadOptions): Promise<void>
   amend(
     ref: RemoteRef,
     extents: () => AsyncIterable<WireExtent>,

@@ -19,7 +19,7 @@ import { byteOrder, checkName, isWithin, nameOf, nodePath, parentOf, stepsOf } f
 import { type NodePath } from '../../src/vospace/path.ts'
 import { data, FakeTree, pathOf, type Node } from './fake-tree.ts'
 
-export type RemoteCall = Exclude<keyof Remote, 'close' | 'abandon' | 'leases' | 'feed'>
+export type RemoteCall = Exclude<keyof Remote, 'close' | 'abandon' | 'isNear' | 'leases' | 'feed'>
 
 interface Order {
   left: number

@@ -14,6 +14,7 @@ const pki = await Pki.make()
 t.teardown(() => pki.remove())
 
 const CONTENT = Buffer.from(Array.from({ length: 5000 }, (_, index) => index % 251))
+const PATTERN = CONTENT.subarray(0, 502)
 
 /** What a server does with a request: its head, and how many came on the connection before it. */
 type Reply = (socket: TLSSocket, head: string, before: number) => void | Promise<void>
@@ -56,8 +57,8 @@ async function world(t: Test, reply: Reply, most = 2, keepAlive = 60_000): Promi
   })
   const ask = (more: Partial<RangeRequest> = {}): Promise<RangeAnswer | undefined> => {
     const { start = 0, inlet = inletOf(100) } = more
-    const headers = { range: `bytes=${start}-${start + inlet.length - 1}` }
-    return pool.request({ ...{ path: '/f', headers, headersTimeout: 2000, bodyTimeout: 2000 }, ...more, start, inlet })
+    const usual = { path: '/f', headers: {}, headersTimeout: 2000, bodyTimeout: 2000 }
+    return pool.request({ ...usual, ...more, start, inlet })
   }
   return { port, pool, heads, connections, ask }
 }
@@ -129,6 +130,93 @@ t.test('a refusal is told with its text, and the connection serves on', async (t
   t.equal(inlet.count, 0)
   t.match(await ask(), { statusCode: 206 })
   t.equal(connections.length, 1)
+})
+
+t.test('who asks for what follows gets it from the same answer, as far as that goes', async (t) => {
+  const { ask, heads, connections } = await world(t, (socket, head) => void socket.write(answerTo(head)))
+  const [first, second, third, last] = [inletOf(100), inletOf(2000), inletOf(1900), inletOf(500)]
+  await ask({ inlet: first, more: 3900 })
+  const both = [ask({ start: 100, inlet: second }), ask({ start: 2100, inlet: third, more: 7 })]
+  t.match(await Promise.all(both), [{ statusCode: 206 }, { statusCode: 206 }])
+  t.same(Buffer.concat([first, second, third].map(all)), CONTENT.subarray(0, 4000))
+  await ask({ start: 4000, inlet: last })
+  t.same(all(last), CONTENT.subarray(4000, 4500))
+  t.match(heads, [/range: bytes=0-3999$/m, /range: bytes=4000-4499$/m])
+  t.equal(heads.length, 2)
+  t.equal(connections.length, 1)
+})
+
+t.test('other bytes, another file and another credential are asked for apart', async (t) => {
+  const { ask, heads } = await world(t, (socket, head) => void socket.write(answerTo(head)), 9)
+  await ask({ headers: { authorization: 'a' }, more: 900 })
+  const inlet = inletOf(100)
+  await ask({ start: 101, inlet, headers: { authorization: 'a' } })
+  t.same(all(inlet), CONTENT.subarray(101, 201))
+  await ask({ start: 100, path: '/g', headers: { authorization: 'a' } })
+  await ask({ start: 100, headers: { authorization: 'b' } })
+  await ask({ start: 100 })
+  await ask({ start: 100, inlet: inletOf(901), headers: { authorization: 'a' } })
+  t.equal(heads.length, 6)
+  await ask({ start: 100, inlet: inletOf(900), headers: { authorization: 'a' } })
+  t.equal(heads.length, 6)
+})
+
+t.test('the other side waits while nobody takes what it sends, and is left when that lasts', async (t) => {
+  const length = 64 << 20
+  const { ask, connections, heads } = await world(t, (socket) => {
+    const range = `bytes 0-${length - 1}/${length}`
+    socket.write(`HTTP/1.1 206 OK\r\nContent-Length: ${length}\r\nContent-Range: ${range}\r\n\r\n`)
+    for (let at = 0; at < length; at += 251 << 12) socket.write(Buffer.alloc(Math.min(251 << 12, length - at), PATTERN))
+  })
+  await ask({ more: length - 100 })
+  await sleep(300)
+  const held = connections[0]?.writableLength ?? 0
+  t.ok(held > length / 2, `${held} bytes are not sent`)
+  for (let at = 100; at < 8 << 20; at += 1 << 20) {
+    const inlet = inletOf(1 << 20)
+    await ask({ start: at, inlet })
+    t.ok(all(inlet).equals(Buffer.alloc(1 << 20, PATTERN.subarray(at % 251, (at % 251) + 251))), `${at}`)
+  }
+  const left = new Promise((resolve) => connections[0]?.once('close', resolve))
+  await sleep(500)
+  t.equal(connections[0]?.destroyed, false)
+  await left
+  t.equal(heads.length, 1)
+})
+
+t.test('who waits for what follows is served although others break off or give up', async (t) => {
+  const cut = Promise.withResolvers<void>()
+  const { ask, heads } = await world(t, async (socket, head) => {
+    const isFirst = heads.length === 1
+    socket.write(isFirst ? answerTo(head).subarray(0, 300) : answerTo(head))
+    if (!isFirst) return
+    await cut.promise
+    socket.destroy()
+  }) // prettier-ignore
+  await ask({ more: 2900 })
+  const [second, third, fourth] = [inletOf(1000), inletOf(900), inletOf(1000)]
+  const abort = new AbortController()
+  const broken = ask({ start: 100, inlet: second })
+  const given = ask({ start: 1100, inlet: third, signal: abort.signal })
+  const kept = ask({ start: 2000, inlet: fourth })
+  await second.reach(1)
+  abort.abort(new Error('interrupted'))
+  await t.rejects(given, new Error('interrupted'))
+  cut.resolve()
+  await t.rejects(broken, { code: 'ECONNRESET' })
+  t.match(await kept, { statusCode: 206 })
+  t.same(all(fourth), CONTENT.subarray(2000, 3000))
+  t.equal(third.count, 0)
+})
+
+t.test('a refusal is told to everybody who waits for its bytes', async (t) => {
+  const { ask, heads } = await world(t, async (socket) => {
+    await sleep(50)
+    socket.write('HTTP/1.1 412 No\r\nContent-Length: 7\r\n\r\nchanged')
+  })
+  const answers = await Promise.all([ask({ more: 900 }), ask({ start: 100 }), ask({ start: 200 })])
+  for (const answer of answers) t.equal(String(answer?.text), 'changed')
+  t.equal(heads.length, 1)
 })
 
 const UNUSUAL: Readonly<Record<string, string>> = {

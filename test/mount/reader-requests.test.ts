@@ -20,10 +20,13 @@ interface Asked {
   readonly end: number
   readonly version: string | undefined
   readonly signal: AbortSignal | undefined
+  /** bytes behind `end` that may come with them */
+  readonly more: number
 }
 
 /** A file of bytes that tell their offset; requests wait while it is held. */
-class Source implements Pick<Remote, 'read'> {
+class Source implements Pick<Remote, 'read' | 'isNear'> {
+  near = false
   readonly asked: Asked[] = []
   /** where bytes were put */
   readonly memory = new Set<ArrayBufferLike>()
@@ -44,6 +47,10 @@ class Source implements Pick<Remote, 'read'> {
     this.#open()
   }
 
+  isNear(): boolean {
+    return this.near
+  }
+
   get bytes(): number {
     return this.asked.reduce((sum, { start, end }) => sum + end - start, 0)
   }
@@ -51,7 +58,8 @@ class Source implements Pick<Remote, 'read'> {
   async read(_: unknown, start: number, into: Inlet, options: Parameters<Remote['read']>[3]): Promise<void> {
     const end = start + into.length
     for (const { buffer } of into.parts) this.memory.add(buffer)
-    this.asked.push({ start, end, version: options.ifContentVersion, signal: options.signal })
+    const { ifContentVersion: version, signal, more = 0 } = options
+    this.asked.push({ start, end, version, signal, more })
     this.most = Math.max(this.most, ++this.underWay)
     try {
       await this.#gate
@@ -159,6 +167,27 @@ t.test('it never has more ahead than twice what was read, or 1 MiB', async (t) =
     if (ahead > Math.max(MIB, read)) t.fail(`${ahead} bytes ahead after ${read}`)
   }
   t.pass()
+})
+
+t.test('it has a near remote go on with its answers, each as long as all before, and keeps little', async (t) => {
+  const size = 96 * MIB + 5
+  const { source, reader, budget } = setup(size)
+  source.near = true
+  let [until, answers, most] = [0, 0, 0]
+  for (let at = 0; at < size; at += 512 * KIB) {
+    const before = source.asked.length
+    await reader.read(at, 512 * KIB)
+    most = Math.max(most, budget.used)
+    for (const { start, end, more } of source.asked.slice(before)) {
+      if (start >= until) answers++
+      else if (end > until || more > 0) t.fail(`${start} to ${end} goes on beyond ${until}`)
+      until = Math.max(until, end + more)
+    }
+    if (until > 2 * Math.max(at, MIB) + 2 * MIB) t.fail(`asked for up to ${until} at ${at}`)
+  }
+  t.match({ until, bytes: source.bytes }, { until: size, bytes: size }, 'every byte once')
+  t.ok(answers <= 20, `${answers} answers`)
+  t.ok(most <= 6 * MIB, `${most} bytes at once`)
 })
 
 t.test('it follows reads that come out of order', async (t) => {

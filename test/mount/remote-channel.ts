@@ -6,7 +6,7 @@ import { Fault, isFault, type FaultName } from '../../src/vospace/fault.ts'
 import { type SeenEntry } from '../../src/codec/fs-v1.ts'
 
 /** What is asked by name. */
-type RemoteCall = Exclude<keyof Remote, 'abandon' | 'page' | 'leases' | 'feed'>
+type RemoteCall = Exclude<keyof Remote, 'abandon' | 'isNear' | 'page' | 'leases' | 'feed'>
 
 interface Call {
   readonly kind: 'call'
