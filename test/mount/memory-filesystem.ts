@@ -1,4 +1,4 @@
-// A file system in memory for the tests and the benchmark of mount/fuse. No permissions are checked.
+// A file system in memory for the tests and the benchmark of mount/fuse. No permissions are checked. Over 400 lines: one class with every operation of the interface.
 import {
   refuse,
   type Attributes,
