@@ -64,9 +64,21 @@ export class SpoolFolder {
 
   #opened(file: SpoolFile): Spool {
     const closed = (): void => this.#closed()
-    const discarded = (reach: number): void => this.later(() => this.#discarded(file, reach))
+    const discarded = (reach: number): void => {
+      this.#noteDiscarded(file)
+      this.later(() => this.#discarded(file, reach))
+    }
     this.#live++
     return new Spool(file, { closed, discarded })
+  }
+
+  /** Until it is gone: whoever finds it after a kill need not keep it. */
+  #noteDiscarded({ number }: SpoolFile): void {
+    try {
+      this.#journalled += fs.writeSync(this.#journal, `${JSON.stringify({ spool: number, isDiscarded: true })}\n`)
+    } catch {
+      // on a full disk: then it is kept, for nothing
+    }
   }
 
   /** Nothing speaks of its bytes any more. */
@@ -94,8 +106,9 @@ export class SpoolFolder {
       this.#count = Math.max(this.#count, Number(name))
       if (wanted.has(Number(name))) continue
       const file = path.join(this.#folder, name)
-      if (fs.statSync(file).size === 0) fs.rmSync(file)
-      else this.#unclaimed(file, origins.get(Number(name))?.path ?? `/unknown-${name}`)
+      const origin = origins.get(Number(name))
+      if (origin === DISCARDED || fs.statSync(file).size === 0) fs.rmSync(file)
+      else this.#unclaimed(file, origin?.path ?? `/unknown-${name}`)
     }
     for (const number of origins.keys()) this.#count = Math.max(this.#count, number)
   }
@@ -148,8 +161,8 @@ export function recoverSpools(state: string, log: Log, resumed: ReadonlySet<stri
     const origins = readJournal(path.join(folder, 'journal'))
     for (const name of listFolder(folder)) {
       const file = path.join(folder, name)
-      if (name === 'journal' || fs.statSync(file).size === 0) continue
       const origin = origins.get(Number(name))
+      if (name === 'journal' || origin === DISCARDED || fs.statSync(file).size === 0) continue
       const kept = keepFile(file, path.join(state, 'recovered'), origin?.path ?? `/unknown-${mount}-${name}`)
       log(
         `${origin?.path ?? 'unknown file'}: the driver ended before it was closed; what was written is kept in ${kept}`,
@@ -168,13 +181,16 @@ function listFolder(folder: string): string[] {
   }
 }
 
-function readJournal(file: string): Map<number, SpoolOrigin> {
-  const origins = new Map<number, SpoolOrigin>()
+/** Its bytes are at the gateway, or nobody wants them. */
+const DISCARDED = Symbol('discarded')
+
+function readJournal(file: string): Map<number, SpoolOrigin | typeof DISCARDED> {
+  const origins = new Map<number, SpoolOrigin | typeof DISCARDED>()
   if (!fs.existsSync(file)) return origins
   for (const line of fs.readFileSync(file, 'utf8').split('\n')) {
     try {
-      const record = JSON.parse(line) as SpoolOrigin & { spool: number }
-      origins.set(record.spool, record)
+      const record = JSON.parse(line) as SpoolOrigin & { spool: number; isDiscarded?: true }
+      origins.set(record.spool, record.isDiscarded === true ? DISCARDED : record)
     } catch {
       // the last line may have been cut by the crash: its spool file is recovered as unknown
     }

@@ -107,8 +107,9 @@ export class Database {
   get version(): number {
     if (this.#looked && this.#own === this.#writes) return this.#version
     if (!this.#looked) setImmediate(this.#forget)
-    // what is not committed no other connection can see
-    const seen = (this.isChanging ? this : this.#counter).number(this.#counting)
+    // what is not committed no other connection can see, and one within a transaction sees what was before it
+    const counter = this.isChanging || this.#counter.isChanging ? this : this.#counter
+    const seen = counter.number(this.#counting)
     const isOwn = this.#counting === WRITES && this.#own !== this.#writes
     if (seen !== this.#seen || this.#seenUndone !== this.#undone || isOwn) this.#version++
     this.#seen = seen

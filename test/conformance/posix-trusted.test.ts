@@ -1,5 +1,6 @@
 /** The POSIX tree as trusted mounts have it: ids, modes and ACLs as a kernel would make them, and nodes that VOSpace does not know. */
-import { lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { appendFileSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { type Backend, type PosixCalls, type PosixDraft } from '../../src/backend/backend.ts'
@@ -50,6 +51,28 @@ const entryOf = async (calls: PosixCalls, path: string): Promise<Entry> => {
   if (entry?.path !== path) throw new Error(`nothing at ${path}`)
   return entry
 }
+
+void t.test(
+  'a time that is set names no bytes that it has not seen, and no other node',
+  { skip: notRoot },
+  async (t) => {
+    const { dir, b, calls } = await opened(t)
+    await b.put(p('/f'), body('first'), { draft: file })
+    appendFileSync(`${dir}/f`, ' and more, past the gateway')
+    t.notOk((await entryOf(calls, '/f')).md5)
+    t.notOk((await calls.set({ path: p('/f') }, { mtime: 5n })).md5)
+    t.notOk((await entryOf(calls, '/f')).md5)
+    // one that was replaced has kept its id, which a copy of its inode does not get
+    const { id } = await b.put(p('/f'), body('second'), { draft: file })
+    execFileSync('cp', ['-a', `${dir}/f`, `${dir}/copy`])
+    const before = await entryOf(calls, '/copy')
+    t.not(before.id, id)
+    const timed = await calls.set({ path: p('/copy') }, { mtime: 5n })
+    t.match(timed, { id: before.id, contentVersion: before.contentVersion })
+    t.notOk(timed.md5)
+    t.match(await calls.set({ path: p('/f') }, { mtime: 6n }), { id, md5: md5('second') })
+  },
+)
 
 void t.test('everything is made with the ids and the mode that were asked for', { skip: notRoot }, async (t) => {
   const { dir, calls } = await opened(t)

@@ -50,6 +50,20 @@ void t.test('small bodies take little, and nothing that large ones wait for', as
   t.equal(spare.take(8 * MIB).buffer, large.buffer)
 })
 
+void t.test('nor do those of some hundred kilobytes, or of an announced length', async (t) => {
+  const spare = new Spare()
+  const large = Buffer.allocUnsafeSlow(8 * MIB)
+  spare.give(large)
+  const some = new Lot(spare)
+  fill(some, 1, 200_000, 8 * MIB)
+  t.equal(some.take(200_000).buffer.byteLength, MIB)
+  const announced = new Lot(spare)
+  const piece = Buffer.alloc(600_000)
+  for (let i = 0; i < 2; i++) announced.fill(piece, 8 * MIB, 1_200_000)
+  t.equal(announced.take(1_200_000).buffer.byteLength, 1_200_000)
+  t.equal(spare.take(8 * MIB).buffer, large.buffer)
+})
+
 void t.test('no more is kept than 64 MiB', async (t) => {
   const spare = new Spare()
   const given = Array.from({ length: 9 }, () => Buffer.allocUnsafeSlow(8 * MIB))

@@ -59,6 +59,20 @@ export function parseRecord(bytes: Buffer | undefined): NodeRecord {
   return unpacked(bytes) ?? checkedRecord(parsed(bytes))
 }
 
+/** Names of the bytes of a node, and of what they hold. */
+type Names = Pick<NodeRecord, 'size' | 'mtime' | 'cv' | 'md5'>
+
+/**
+ * The record of the inode `self` whose bytes have these names. Names of other bytes go, and where the record came with a copy from another inode,
+ * what holds of that alone.
+ */
+export function renamed(record: NodeRecord, self: string, names: Names): NodeRecord {
+  const gone = ['self', 'id', 'size', 'mtime', 'cv', 'md5', ...(record.self === self ? [] : ['side'])]
+  const others = Object.entries(record).filter(([name]) => !gone.includes(name))
+  const id = record.self === self ? record.id : undefined
+  return { self, ...(id !== undefined && { id }), ...names, ...Object.fromEntries(others) }
+}
+
 /** As it is written down. */
 export function recordBytes(record: NodeRecord): Buffer {
   return packed(record) ?? Buffer.from(JSON.stringify(record))
@@ -79,6 +93,7 @@ function packed(record: NodeRecord): Buffer | undefined {
   const { self, size, mtime, cv, md5, ...more } = record
   if (self === undefined || size === undefined || mtime === undefined || cv === undefined || md5 === undefined)
     return undefined
+  if (!SHAPE.md5(md5) || !SHAPE.mtime(mtime)) return undefined
   if (Object.keys(more).length > 0 || size < 0 || size >= MOST_BYTES || !NEW_VERSION.test(cv)) return undefined
   const [, ino = '', birth = ''] = SELF.exec(self) ?? []
   const numbers = [parse36(ino), parse36(birth), BigInt(mtime)] as const

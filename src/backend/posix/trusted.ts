@@ -21,7 +21,7 @@ import { type Inode, readInode, recordName } from './inode.ts'
 import { pinned } from './inode-write.ts'
 import { list } from './list.ts'
 import { link, move, remove } from './moving.ts'
-import { recordBytes } from './record.ts'
+import { recordBytes, renamed } from './record.ts'
 import { refusing } from './refusal.ts'
 import { discard, renameFresh, stageSpot, type Staged } from './staging.ts'
 import { missing, noted, onNode, onQuietNode, type Store } from './store.ts'
@@ -139,8 +139,8 @@ function set(store: Store, at: Spot, inode: Inode, path: NodePath, changes: Posi
 function keepVersion(pin: string, inode: Inode, mtime: bigint, name: string): void {
   if (inode.type !== 'data' || inode.special !== undefined || inode.stat.mtimeNs === mtime) return
   const { self, record, contentVersion: cv, md5, stat } = inode
-  const now = { ...record, self, size: Number(stat.size), mtime: String(mtime), cv, ...(md5 !== undefined && { md5 }) }
-  setXattr(pin, name, recordBytes(now))
+  const named = { size: Number(stat.size), mtime: String(mtime), cv, ...(md5 !== undefined && { md5 }) }
+  setXattr(pin, name, recordBytes(renamed(record, self, named)))
 }
 
 function aclOf(at: Spot, inode: Inode, kind: AclKind): Buffer | undefined {

@@ -210,7 +210,14 @@ export class Bucket {
     return UploadId
   }
 
-  async uploadPart(key: string, upload: string, number: number, body: Buffer, signal?: AbortSignal): Promise<Part> {
+  /** `isFirst`: no other request than the one that was answered has had the body. */
+  async uploadPart(
+    key: string,
+    upload: string,
+    number: number,
+    body: Buffer,
+    signal?: AbortSignal,
+  ): Promise<Part & { readonly isFirst: boolean }> {
     const md5 = createHash('md5').update(body).digest()
     const input = { Bucket: this.name, Key: key, UploadId: upload, PartNumber: number }
     const command = new UploadPartCommand({
@@ -219,11 +226,15 @@ export class Bucket {
       ContentLength: body.length,
       ContentMD5: md5.toString('base64'),
     })
-    const { ETag } = await asking(() => this.#client.send(command, abort(signal)))
+    let asked = 0
+    const { ETag, $metadata } = await asking(() => {
+      asked++
+      return this.#client.send(command, abort(signal))
+    })
     if (this.#etagIsMd5 && ETag !== undefined && ETag !== `"${md5.toString('hex')}"`) {
       throw new Fault('TransferFailed', 'the object store has other bytes than were sent')
     }
-    return { number, etag: ETag ?? `"${md5.toString('hex')}"` }
+    return { number, etag: ETag ?? `"${md5.toString('hex')}"`, isFirst: asked === 1 && $metadata.attempts === 1 }
   }
 
   /** A range of another object as a part. */

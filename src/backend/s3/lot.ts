@@ -2,8 +2,8 @@
 
 /** What is kept for the next ones, of all uploads together; bytes. */
 const MOST_SPARE = 64 * 2 ** 20
-/** Less is not worth keeping. */
-const LEAST_SPARE = 2 ** 20
+/** Less is not worth keeping: bodies that do not fill a part are many, and parts have 5 MiB or more. */
+const LEAST_SPARE = 4 * 2 ** 20
 /** How long it is kept when nothing is uploaded; milliseconds. */
 const KEPT = 30_000
 
@@ -16,7 +16,9 @@ export class Spare {
   readonly #end = setTimeout(() => this.#free.splice(0), KEPT).unref()
 
   take(bytes: number): Buffer {
-    const fit = bytes < LEAST_SPARE ? -1 : this.#free.findIndex(({ length }) => length >= bytes)
+    // none that is much larger: a body that comes slowly would hold it
+    const fits = ({ length }: Buffer): boolean => length >= bytes && length <= 2 * bytes
+    const fit = bytes < LEAST_SPARE ? -1 : this.#free.findIndex(fits)
     return (fit < 0 ? undefined : this.#free.splice(fit, 1)[0]) ?? Buffer.allocUnsafeSlow(bytes)
   }
 
@@ -47,10 +49,11 @@ export class Lot {
     this.#spare = from
   }
 
-  /** Takes in what there is room for when there may be so many bytes in all; answers how many that were. */
-  fill(piece: Uint8Array, most: number): number {
+  /** Takes in what there is room for when there may be so many bytes in all; answers how many that were. No more than `announced` will come. */
+  fill(piece: Uint8Array, most: number, announced = most): number {
     const count = Math.min(piece.length, most - this.size)
-    this.#reserve(this.size + count, most)
+    const bytes = this.size + count
+    this.#reserve(bytes, Math.min(most, Math.max(bytes, announced)))
     this.#memory.set(count < piece.length ? piece.subarray(0, count) : piece, this.size)
     this.size += count
     return count

@@ -60,7 +60,7 @@ export async function upload(
       hash.update(piece)
       for (let at = 0; at < piece.length;) {
         const most = parts?.nextSize ?? partSize(settings, announced, 1)
-        at += lot.fill(at === 0 ? piece : piece.subarray(at), most)
+        at += lot.fill(at === 0 ? piece : piece.subarray(at), most, announced)
         // there is more: whatever ends with the first part is one piece
         if (lot.size < most || at === piece.length) continue
         parts ??= await Parts.begin(bucket, key, settings, { announced, signal, note, over })
@@ -72,9 +72,7 @@ export async function upload(
     if (size === 0 && over === undefined) return { size, md5, etag: null }
     if (parts === undefined) {
       const whole = lot.take(size)
-      const etag = await bucket.put(key, whole, digest, signal, over)
-      spare.give(whole)
-      return { size, md5, etag }
+      return { size, md5, etag: await bucket.put(key, whole, digest, signal, over) }
     }
     await parts.send(lot.take(lot.size))
     return { size, md5, etag: (await parts.complete(size)).etag }
@@ -145,8 +143,8 @@ export class Parts {
     const { signal } = this.#options
     await this.#run(async (number) => {
       const part = await this.#bucket.uploadPart(this.#key, this.#upload, number, body, signal)
-      // not of one that has failed: a request that was given up may still be sending
-      spare.give(body)
+      // not of one that has failed, or was tried again: a request that was given up may still be sending
+      if (part.isFirst) spare.give(body)
       return part
     })
   }
