@@ -226,6 +226,8 @@ export class RangeConnection {
 
   /** So many bytes have come into the room. False: no more for now. */
   #received(count: number): boolean {
+    // it is over: what still comes is thrown away
+    if (this.#error !== undefined) return false
     const open = this.#open
     if (open === undefined) this.#fail(failure('ECONNRESET', 'bytes that nobody has asked for'))
     else if (open.head === undefined) {
@@ -280,7 +282,9 @@ export class RangeConnection {
     return false
   }
 
+  /** Never an empty one: TLSWrap asks for rooms until it has put all of a record into them. */
   #nextRoom(): Buffer {
+    if (this.#error !== undefined) return this.#text
     const [asked] = this.#asked
     if (this.#open?.head?.statusCode !== 206) return this.#text.subarray(this.#texted)
     if (asked !== undefined && !asked.isGone) return asked.request.inlet.room()

@@ -36,11 +36,23 @@ export class RangePool {
   async request(request: RangeRequest): Promise<RangeAnswer | undefined> {
     this.#asking++
     try {
+      request.signal?.throwIfAborted()
       const open = this.#goingOn(request)
-      return open === undefined ? await this.#inTurn(request) : await this.#again(open, request)
+      const goneOn = open === undefined ? 'broken off' : await this.#unlessBroken(open, request)
+      return goneOn === 'broken off' ? await this.#inTurn(request) : goneOn
     } finally {
       this.#asking--
       this.#ended()
+    }
+  }
+
+  /** Others wait on it too: whoever loses it waits for a turn. */
+  async #unlessBroken(open: RangeConnection, request: RangeRequest): Promise<RangeAnswer | undefined | 'broken off'> {
+    try {
+      return await this.#ask(open, request)
+    } catch (error) {
+      if (mayAskAgain(request, error)) return 'broken off'
+      throw error
     }
   }
 
@@ -62,7 +74,7 @@ export class RangePool {
     try {
       return await this.#ask(used, request)
     } catch (error) {
-      if (request.signal?.aborted === true || request.inlet.count > 0 || !isClosing(error)) throw error
+      if (!mayAskAgain(request, error)) throw error
       return this.#ask(this.#goingOn(request) ?? this.#made(), request)
     }
   }
@@ -143,6 +155,8 @@ export class RangePool {
   }
 }
 
-function isClosing(error: unknown): boolean {
+/** Nobody has given it up, nothing of it has come, and the other side has closed the connection. */
+function mayAskAgain({ signal, inlet }: RangeRequest, error: unknown): boolean {
+  if (signal?.aborted === true || inlet.count > 0) return false
   return error instanceof Error && 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE')
 }

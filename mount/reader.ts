@@ -54,6 +54,8 @@ const LARGEST_PIECE = 8 * MIB
 /** Of a remote that is near: what is under way stays in the processor's caches, and a piece is not a request of its own. */
 const NEAR_WINDOW = 4 * MIB
 const NEAR_PIECE = MIB
+/** Of one answer: a gateway that stops waits for its end, and who asks anew is looked at anew. */
+const LONGEST_ANSWER = 128 * MIB
 /** Reads that go on may come out of order, as far as the kernel's own read-ahead spreads them. */
 const SLACK = 128 * KIB
 /** Places in one file that are read on from at a time; a run is over after so many reads elsewhere. */
@@ -134,14 +136,16 @@ export class Reader {
     for (let at = this.#covered(offset); at < limit; at = this.#covered(at)) {
       const end = Math.min(at + piece, size, this.#nextStart(at), at < run.until ? run.until : Infinity)
       if (end > limit || !budget.take(slabsOf(end - at), this)) return
-      this.#fetch(at, end, true, isNear && at >= run.until ? this.#goesOn(run, end) : 0)
+      this.#fetch(at, end, true, isNear ? this.#goesOn(run, at, end) : 0)
     }
   }
 
-  /** Bytes that may come after these with the same answer. */
-  #goesOn(run: Run, end: number): number {
-    run.until = Math.min(Math.max(run.next + worthAsking(run), end), this.#nextStart(end), this.#options.size)
-    return run.until - end
+  /** Bytes that may come after these with the same answer: each piece says so anew, should that end before. */
+  #goesOn(run: Run, at: number, end: number): number {
+    const most = Math.min(this.#nextStart(end - 1), this.#options.size)
+    const worth = run.next + Math.min(worthAsking(run), LONGEST_ANSWER)
+    if (at >= run.until) run.until = Math.min(Math.max(worth, end), most)
+    return Math.min(run.until, most) - end
   }
 
   /** Fetches what of the range is neither there nor under way, budget or not; `least` bytes where that starts the range. */

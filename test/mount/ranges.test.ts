@@ -281,6 +281,48 @@ t.test('an answer that breaks off, goes on for too long or falls silent is a fai
   t.equal(connections.length, 4)
 })
 
+t.test(
+  'more bytes than an answer has, where there is no room for them, end its connection and nothing else',
+  async (t) => {
+    const { ask } = await world(t, async (socket) => {
+      socket.write('HTTP/1.1 206 OK\r\nContent-Length: 100\r\nContent-Range: bytes 0-99/5000\r\n\r\n')
+      await sleep(50)
+      // one record of TLS
+      socket.write(CONTENT.subarray(0, 300))
+    })
+    await t.rejects(ask({ inlet: inletOf(200) }), { code: 'ECONNRESET' })
+  },
+)
+
+t.test('those who wait for an answer that breaks off ask anew in turn, and who has given up does not', async (t) => {
+  const { ask, heads, connections } = await world(
+    t,
+    async (socket, head) => {
+      if (heads.length > 1) return void socket.write(answerTo(head))
+      socket.write(answerTo(head).subarray(0, 250))
+      await sleep(100)
+      socket.destroy()
+    },
+    1,
+  )
+  await ask({ more: 2900 })
+  const inlets = [inletOf(500), inletOf(1000), inletOf(900)]
+  const starts = [100, 600, 1600]
+  const [first, ...others] = inlets.map((inlet, i) => ask({ start: starts[i] ?? 0, inlet }))
+  const none = inletOf(500)
+  await t.rejects(ask({ start: 2500, inlet: none, signal: AbortSignal.abort(new Error('too late')) }), {
+    message: 'too late',
+  })
+  await t.rejects(async () => first, { code: 'ECONNRESET' }, 'bytes of it had come')
+  await Promise.all(others)
+  for (const [i, inlet] of inlets.entries()) {
+    const start = starts[i] ?? 0
+    if (i > 0) t.same(all(inlet), CONTENT.subarray(start, start + inlet.length))
+  }
+  t.equal(connections.length, 2)
+  t.equal(none.count, 0)
+})
+
 t.test('no more than so many are asked at a time, in turn, and an abort frees its place', async (t) => {
   const held: (() => void)[] = []
   const { ask, heads, connections } = await world(t, (socket, head) => {
