@@ -20,17 +20,27 @@ export interface CredentialFiles {
   readonly tokenFile?: string
 }
 
-/** Calls to the service at that URL: refusals are thrown as the Faults that they are. Throws as `secretsWith`. */
+/** Over which connection, and for how long. */
+interface How {
+  readonly agent?: HTTPS.Agent | undefined
+  /** For what may be asked twice: once more, on a new connection, where one that was kept turns out to be dead. */
+  readonly again?: boolean
+}
+
+/**
+ * Calls to the service at that URL: refusals are thrown as the Faults that they are. `signal`: of each call its own, ends it. Throws as
+ * `secretsWith`.
+ */
 export async function asking(
   url: string,
   credential: CredentialFiles,
   ca: string | undefined,
-  agent?: HTTPS.Agent,
+  { signal, ...how }: How & { readonly signal?: () => AbortSignal } = {},
 ): Promise<Ask> {
   const secrets = await secretsWith(credential, ca)
   return (method, path, document) => {
     const headers = document === undefined ? {} : { 'Content-Type': 'application/json' }
-    return exchange(url, path, { method, headers, secrets, document, agent }, answerOf)
+    return exchange(url, path, { ...how, method, headers, secrets, document, signal: signal?.() }, answerOf)
   }
 }
 
@@ -41,12 +51,12 @@ interface Secrets {
   readonly ca?: Buffer
 }
 
-interface Sent {
+interface Sent extends How {
   readonly method: string
   readonly headers: Readonly<Record<string, string>>
   readonly secrets: Secrets
   readonly document?: object | undefined
-  readonly agent?: HTTPS.Agent | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 const NAME_ITS_CA = 'no CA known here has issued its certificate: name its CA by --ca PEM or KARST_CA'
@@ -62,23 +72,27 @@ const UNKNOWN_CA: Readonly<Record<string, string>> = {
 const NO_GATEWAY = 'is a gateway running there? (--url, KARST_URL)'
 
 function mended({ code = '', message }: NodeJS.ErrnoException): string {
+  if (code === 'ABORT_ERR') return `no answer in time: ${NO_GATEWAY}`
   const isAway = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'].includes(code)
   // a name with two addresses has an error for each, and no message of its own
   return UNKNOWN_CA[code] ?? (isAway ? `${message || code}: ${NO_GATEWAY}` : message)
 }
 
+const DEAD = ['ECONNRESET', 'EPIPE']
+
 /** What `read` makes of the answer. ServiceBusy: there is none, or none of ours. */
 export async function exchange<T>(
   url: string,
   path: string,
-  { method, headers, secrets, document, agent }: Sent,
+  how: Sent,
   read: (status: number, text: string) => T,
 ): Promise<T> {
+  const { method, headers, secrets, document, agent, again, signal } = how
   const { request } = await https()
   return new Promise((resolve, reject) => {
     const failed = (error: NodeJS.ErrnoException): void =>
       reject(new Fault('ServiceBusy', `${url}: ${mended(error)}`, { cause: error }))
-    const options = { method, agent: agent ?? false, ...secrets, headers: { ...headers, ...secrets.headers } }
+    const options = { method, signal, agent: agent ?? false, ...secrets, headers: { ...headers, ...secrets.headers } }
     const sent = request(url + path, options, (reply) => {
       const parts: Buffer[] = []
       reply.on('data', (part: Buffer) => parts.push(part))
@@ -91,7 +105,13 @@ export async function exchange<T>(
         }
       })
     })
-    sent.on('error', failed)
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      const isDead = sent.reusedSocket && DEAD.includes(error.code ?? '')
+      if (again === true && isDead) resolve(exchange(url, path, { ...how, agent: undefined, again: false }, read))
+      else failed(error)
+    })
+    // one that waits for a connection hears of it only when it has one
+    signal?.addEventListener('abort', () => failed({ name: 'AbortError', code: 'ABORT_ERR', message: '' }))
     sent.end(document === undefined ? undefined : JSON.stringify(document))
   })
 }

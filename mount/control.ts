@@ -84,32 +84,22 @@ const LONGEST = 1 << 16
 
 /**
  * Listens at `file`, for this user alone. `answer` never rejects; it begins when the line is there, and is told when whoever asked has said all, as
- * they may be about to note what they have asked for. `unheard`: they were gone before the answer.
+ * they may be about to note what they have asked for. `unheard`: they were gone before the answer. `signal`: from then on nobody is waited for who
+ * has asked nothing yet, nor kept who can do by themselves what they have asked for.
  */
 export async function listenForControl(
   file: string,
   answer: (request: ControlRequest) => Promise<ControlReply>,
   unheard: (request: ControlRequest) => void = () => undefined,
+  signal?: AbortSignal,
 ): Promise<net.Server> {
   fs.rmSync(file, { force: true })
+  const open = new Set<() => void>()
+  signal?.addEventListener('abort', () => open.forEach((hangUp) => hangUp()), { once: true })
   const server = net.createServer({ allowHalfOpen: true }, (socket) => {
-    let text = ''
-    let replying: Promise<ControlReply> | undefined
-    const begin = (): Promise<ControlReply> => (replying ??= reply(text, answer))
-    socket.setEncoding('utf8')
-    // whoever asked may be gone before the answer
-    socket.on('error', () => socket.destroy())
-    socket.on('data', (chunk: string) => {
-      text += chunk
-      if (text.length > LONGEST) socket.destroy()
-      else if (text.endsWith('\n')) void begin()
-    })
-    socket.on('end', () => {
-      void begin().then((result) => {
-        if (result.ok) socket.once('error', () => unheard(JSON.parse(text) as ControlRequest))
-        socket.end(`${JSON.stringify(result)}\n`)
-      })
-    })
+    const hangUp = converse(socket, answer, unheard)
+    open.add(hangUp)
+    socket.on('close', () => open.delete(hangUp))
   })
   const place = reachable(file)
   const umask = process.umask(0o177)
@@ -125,6 +115,35 @@ export async function listenForControl(
   return server
 }
 
+/** Answers how to hang up on who is not to be kept waiting. */
+function converse(
+  socket: net.Socket,
+  answer: (request: ControlRequest) => Promise<ControlReply>,
+  unheard: (request: ControlRequest) => void,
+): () => void {
+  let text = ''
+  let asked: ControlRequest | undefined
+  let replying: Promise<ControlReply> | undefined
+  const begin = (): Promise<ControlReply> => (replying ??= reply(text, (request) => answer((asked = request))))
+  socket.setEncoding('utf8')
+  // whoever asked may be gone before the answer
+  socket.on('error', () => socket.destroy())
+  socket.on('data', (chunk: string) => {
+    text += chunk
+    if (text.length > LONGEST) socket.destroy()
+    else if (text.endsWith('\n')) void begin()
+  })
+  socket.on('end', () => {
+    void begin().then((result) => {
+      socket.once('error', () => asked !== undefined && unheard(asked))
+      socket.end(`${JSON.stringify(result)}\n`)
+    })
+  })
+  return () => {
+    if (asked === undefined || asked.command === 'agree') socket.destroy()
+  }
+}
+
 async function reply(text: string, answer: (request: ControlRequest) => Promise<ControlReply>): Promise<ControlReply> {
   let request: ControlRequest
   try {
@@ -137,7 +156,8 @@ async function reply(text: string, answer: (request: ControlRequest) => Promise<
 
 /**
  * `undefined` when no driver listens at `file`, or it ended before it answered. It answers when all is said: with `until`, after that, though it
- * begins before.
+ * begins before; it hears nothing more when that is rejected. One with `until` that is late is a refusal: it may yet do what it was asked for, and
+ * undo it when nobody hears, so nobody is to do it in its place.
  */
 export function askDriver(
   file: string,
@@ -149,13 +169,21 @@ export function askDriver(
   return new Promise((resolve) => {
     const place = reachable(file)
     const socket = net.connect(place.path)
-    const timer = setTimeout(() => socket.destroy(), limit)
+    let isLate = false
+    const timer = setTimeout(() => {
+      isLate = until !== undefined
+      socket.destroy()
+    }, limit)
     let text = ''
     socket.setEncoding('utf8')
     socket.on('connect', () => {
       socket.write(`${JSON.stringify(request)}\n`)
       if (until === undefined) socket.end()
-      else void until.then(() => socket.end())
+      else
+        void until.then(
+          () => socket.end(),
+          () => socket.destroy(),
+        )
     })
     socket.on('data', (chunk: string) => (text += chunk))
     // no socket, a dead one, a driver that ended: all of it is "no answer", which `close` reports
@@ -163,10 +191,17 @@ export function askDriver(
     socket.on('close', () => {
       clearTimeout(timer)
       place.release()
-      resolve(text.endsWith('\n') ? (JSON.parse(text) as ControlReply) : undefined)
+      if (text.endsWith('\n')) resolve(JSON.parse(text) as ControlReply)
+      else resolve(isLate ? late(limit) : undefined)
     })
   })
 }
+
+const late = (limit: number): ControlReply => ({
+  ok: false,
+  error: `the gateway has not answered in ${limit / 1000} s: is it running?`,
+  code: 'ETIMEDOUT',
+})
 
 /** A socket's path has room for 107 bytes; a longer one is reached through an open folder (unix(7)). */
 export function reachable(file: string): { path: string; release: () => void } {

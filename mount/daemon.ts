@@ -24,7 +24,7 @@ import { devicesOf } from './driver-place.ts'
 import { loadMount } from './resume.ts'
 import { SharedBytes } from './shared-bytes.ts'
 import type { Agreement, AgreementRequest } from './session/agreement-request.ts'
-import type { Agreements } from './session/agreements.ts'
+import { Agreements } from './session/agreements.ts'
 import { recordSupervisor, StateDirectory, StateInUse } from './state.ts'
 import { startSupervisor, STORE_ENDS } from './supervisor.ts'
 
@@ -46,8 +46,8 @@ export class Driver {
   readonly #store: DescriptorStore | undefined
   readonly #devices: HandedDevices | undefined
   readonly #logs = new WeakMap<Mounted, NotingLog>()
+  readonly #agreements = new Agreements()
   #shared: SharedBytes | undefined
-  #agreements: Agreements | undefined
 
   /** The state directory is owned by the caller. With a store the mounts survive this process. */
   constructor(state: StateDirectory, log: DriverLog, store?: DescriptorStore, devices?: HandedDevices) {
@@ -66,7 +66,7 @@ export class Driver {
     const { command: _, device, ahead, ...asked } = request
     const survival = this.#store && { store: this.#store, request: asked, url }
     try {
-      const greeting = ahead === undefined ? undefined : await this.#agreements?.take(ahead)
+      const greeting = ahead === undefined ? undefined : await this.#agreements.take(ahead)
       const identity = greeting?.identity ?? (await remote.greet())
       checkService(request.uri, identity, url)
       const fd = device === undefined ? undefined : await this.#devices?.take(device)
@@ -192,7 +192,7 @@ export class Driver {
       }
     }
     this.#shared?.close()
-    this.#agreements?.close()
+    this.#agreements.close()
   }
 
   #reply(left: readonly string[]): ControlReply & { readonly ok: true } {
@@ -200,17 +200,23 @@ export class Driver {
     return { ok: true, pid: process.pid, mounts: this.list(), left, cache }
   }
 
-  async #agree(request: AgreementRequest): Promise<Agreement> {
-    const { Agreements } = await import('./session/agreements.ts')
-    this.#agreements ??= new Agreements()
-    return this.#agreements.make(request)
+  /** None: whoever asks has to do it by themselves. */
+  async #agree(request: AgreementRequest): Promise<{ readonly agreement?: Agreement }> {
+    try {
+      const agreement = await this.#agreements.make(request)
+      return agreement === undefined ? {} : { agreement }
+    } catch (error) {
+      if (error instanceof Fault || error instanceof MountError) throw error
+      this.#log.error('agree', error)
+      return {}
+    }
   }
 
   /** Whoever asked has ended before the answer. */
   async unheard(request: ControlRequest): Promise<void> {
     if (request.command !== 'agree') return
     try {
-      await this.#agreements?.giveBack(request.request)
+      await this.#agreements.giveBack(request.request)
     } catch (error) {
       this.#log.error('a session that has ended before it began is not given back', error)
     }
@@ -220,7 +226,7 @@ export class Driver {
   async answer(request: ControlRequest): Promise<ControlReply> {
     try {
       let left: string[] = []
-      if (request.command === 'agree') return { ...this.#reply(left), agreement: await this.#agree(request.request) }
+      if (request.command === 'agree') return { ...this.#reply(left), ...(await this.#agree(request.request)) }
       if (request.command === 'mount') await this.mount(request)
       else if (request.command === 'umount') left = await this.unmount(request.dir, request.timeout)
       return this.#reply(left)
@@ -275,6 +281,7 @@ export async function runDriver(stateDir: string, options: RunOptions): Promise<
   const state = await own(stateDir, log, resumed, first === undefined)
   const place = reachable(devicesOf(stateDir))
   const devices = new HandedDevices(place.path)
+  const ending = new AbortController()
   try {
     const driver = new Driver(state, log, store, devices)
     if (store !== undefined) {
@@ -286,10 +293,12 @@ export async function runDriver(stateDir: string, options: RunOptions): Promise<
       state.socket,
       (request) => driver.answer(request),
       (request) => void driver.unheard(request),
+      ending.signal,
     )
     const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
     ready()
     if (!signal.aborted) await Promise.race([driver.idle(), stopped])
+    ending.abort()
     await stopListening(server, state.socket)
     await driver.close()
     await driver.idle()

@@ -7,6 +7,8 @@ import { type NamedCertificate, type NewProxy } from './credential.ts'
 import { type PlannedPartition } from './plan.ts'
 import { type Agreed, type SessionName } from './terms.ts'
 
+const fs = process.getBuiltinModule('node:fs')
+
 /** Files are named by their whole paths. */
 export interface AgreementRequest {
   readonly name: SessionName
@@ -19,6 +21,32 @@ export interface AgreementRequest {
   readonly certificate?: string
   readonly tokenFile?: string
   readonly proxyHours: number
+  /** `markOf` each of these files */
+  readonly marks: Readonly<Record<string, string | undefined>>
+}
+
+type RequestFiles = Pick<AgreementRequest, 'certificate' | 'tokenFile' | 'ca'>
+
+/** Of the files that a request names, as this process sees them. */
+export function marksOf({ certificate, tokenFile, ca }: RequestFiles): AgreementRequest['marks'] {
+  const files = [certificate, tokenFile, ca].filter((file) => file !== undefined)
+  return Object.fromEntries(files.map((file) => [file, markOf(file)]))
+}
+
+/** Whether they are the same here: in a mount namespace with a /tmp of its own they may be missing, or another person's. */
+export function isSameHere({ marks, ...request }: AgreementRequest): boolean {
+  const here = marksOf(request)
+  return Object.entries(here).every(([file, mark]) => mark !== undefined && mark === marks[file])
+}
+
+/** undefined: it cannot be seen. */
+function markOf(file: string): string | undefined {
+  try {
+    const { dev, ino, mtimeNs } = fs.statSync(file, { bigint: true })
+    return `${dev}:${ino}:${mtimeNs}`
+  } catch {
+    return undefined // why is said by who needs it
+  }
 }
 
 /** One of the two. */
@@ -42,7 +70,7 @@ const LIMIT = 60_000
 
 /**
  * undefined: there is no driver, or none that can. `noted`: from then on there is somebody else to give back what was agreed on; until then the
- * driver does when this process ends. Throws MountError with what the gateway said.
+ * driver does when this process ends. Throws MountError with what the gateway said, or that it has not answered.
  */
 export async function agreeByDriver(
   stateDir: string,

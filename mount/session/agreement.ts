@@ -1,16 +1,22 @@
 // What a session agrees on with the gateway, and the certificates that are made for it: by the driver of the node where there is one, which has all
 // of this loaded and a connection at hand; else by the launcher itself.
-import { named } from '../asking.ts'
-import { type Agreement, type AgreementRequest, type Outcome } from './agreement-request.ts'
+import { named, secretsWith } from '../asking.ts'
+import { type Agreement, type AgreementRequest, credentialFiles, type Outcome } from './agreement-request.ts'
 import { checkCertificate } from './certificate-check.ts'
 import { hasSiteFolder } from './credential.ts'
 import { namedByHash, newProxy } from './new-proxy.ts'
 import { type Agreed, type Ask, negotiate } from './terms.ts'
 
-/** Throws Faults where it is not about one partition. */
+/** Throws Faults where something is wrong with the files of a request, before the gateway is asked for anything. */
+export async function checkFiles(request: AgreementRequest): Promise<void> {
+  const { certificate, ca } = request
+  if (certificate !== undefined) await checkCertificate(certificate)
+  await secretsWith(credentialFiles(request), ca)
+}
+
+/** The files are good. Throws Faults where it is not about one partition. */
 export async function agree(request: AgreementRequest, ask: Ask): Promise<Agreement> {
   const { plan, name, binds, certificate, proxyHours, ca } = request
-  if (certificate !== undefined) await checkCertificate(certificate)
   const proxy = certificate === undefined ? undefined : newProxy(certificate, proxyHours)
   // it is waited for below
   proxy?.catch(() => undefined)

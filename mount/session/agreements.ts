@@ -1,19 +1,29 @@
 // What the driver of a node does for sessions that begin: it agrees with the gateway in their place, and asks already what their mounts will ask
-// first. Connections are kept, each for one credential and its CAs alone (https.Agent tells them apart by that).
+// first. Connections are kept: of a certificate and its CAs one, since a second handshake takes longer than the calls before; those of tokens, which a
+// connection knows nothing of, are for whoever has the same CAs.
 import { randomUUID } from 'node:crypto'
 import { Agent } from 'node:https'
 import { entryFromJson, type SeenEntry } from '../../src/codec/fs-v1.ts'
+import { isFault } from '../../src/vospace/fault.ts'
 import { answerOf, asking, exchange, secretsWith } from '../asking.ts'
 import { identityFrom } from '../client.ts'
 import { type Identity } from '../remote.ts'
-import { agree } from './agreement.ts'
-import { type Agreement, type AgreementRequest, credentialFiles, type Outcome } from './agreement-request.ts'
+import { agree, checkFiles } from './agreement.ts'
+import {
+  type Agreement,
+  type AgreementRequest,
+  credentialFiles,
+  isSameHere,
+  type Outcome,
+} from './agreement-request.ts'
 import { type Ask } from './terms.ts'
 
 /** Milliseconds for which a connection is kept that nobody uses. */
 const KEPT = 60_000
 /** Milliseconds for which what was asked ahead may be believed, as any answer of the gateway. */
 const FRESH = 1000
+/** Milliseconds for which the gateway is waited for; the launcher waits for twice that. */
+const LIMIT = 30_000
 
 /** What the gateway says first to a mount: who it is and who we are, and the root. */
 export interface Greeting {
@@ -24,12 +34,14 @@ export interface Greeting {
 type Ahead = Greeting & { readonly at: number }
 
 export class Agreements {
-  // of one credential one: a second handshake takes longer than the calls before
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1, timeout: KEPT, maxCachedSessions: 0 })
+  readonly #certificates = kept(1)
+  readonly #tokens = kept(4)
+  readonly #closing = new AbortController()
   readonly #ahead = new Map<string, Promise<Ahead | undefined>>()
 
-  /** As `agree`. */
-  async make(request: AgreementRequest): Promise<Agreement> {
+  /** As `agree`; undefined, and nothing is asked for, where the files of the request are not the same here or are of no use: the launcher says why. */
+  async make(request: AgreementRequest): Promise<Agreement | undefined> {
+    if (!isSameHere(request) || !(await isUsable(request))) return undefined
     const agreement = await agree(request, await this.#asking(request))
     return { ...agreement, outcomes: agreement.outcomes.map((one) => this.#greeted(request, one)) }
   }
@@ -49,12 +61,23 @@ export class Agreements {
   }
 
   close(): void {
-    this.#agent.destroy()
+    this.#closing.abort()
+    for (const agent of [this.#certificates, this.#tokens]) agent.destroy()
+  }
+
+  #agentOf({ certificate }: AgreementRequest): Agent {
+    return certificate === undefined ? this.#tokens : this.#certificates
+  }
+
+  #within(limit: number): AbortSignal {
+    return AbortSignal.any([this.#closing.signal, AbortSignal.timeout(limit)])
   }
 
   #asking(request: AgreementRequest): Promise<Ask> {
     const { url, ca } = request
-    return asking(url, credentialFiles(request), ca, this.#agent)
+    // asked for twice it is the same: a member joins once
+    const how = { agent: this.#agentOf(request), again: true, signal: () => this.#within(LIMIT) }
+    return asking(url, credentialFiles(request), ca, how)
   }
 
   #greeted(request: AgreementRequest, outcome: Outcome): Outcome {
@@ -70,16 +93,32 @@ export class Agreements {
 
   /** Over the connection that is there, with the credential of the partition alone: it counts before that of the connection. */
   async #greet(
-    { url, ca, certificate }: AgreementRequest,
+    request: AgreementRequest,
     { path, credential }: { readonly path: string; readonly credential: { readonly token: string } },
   ): Promise<Ahead> {
+    const { url, ca, certificate } = request
     const at = performance.now()
     const secrets = await secretsWith(certificate === undefined ? {} : { certificate }, ca)
-    const how = { method: 'GET', headers: { authorization: `Bearer ${credential.token}` }, secrets, agent: this.#agent }
+    const headers = { authorization: `Bearer ${credential.token}` }
+    const connection = { agent: this.#agentOf(request), again: true, signal: this.#within(FRESH) }
+    const how = { ...connection, method: 'GET', headers, secrets }
     const [identity, root] = await Promise.all([
       exchange(url, '/fs/v1', how, answerOf),
       exchange(url, `/fs/v1/entry?path=${encodeURIComponent(path)}`, how, answerOf),
     ])
     return { identity: identityFrom(identity), root: entryFromJson(root), at }
+  }
+}
+
+const kept = (maxSockets: number): Agent =>
+  new Agent({ keepAlive: true, maxSockets, timeout: KEPT, maxCachedSessions: 0 })
+
+async function isUsable(request: AgreementRequest): Promise<boolean> {
+  try {
+    await checkFiles(request)
+    return true
+  } catch (error) {
+    if (isFault(error)) return false
+    throw error
   }
 }

@@ -1,5 +1,7 @@
 // Whether a credential can be used at all, before a session is begun with it. A good one costs no more than the runtime's own reading of it.
 import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { readCredential } from '../../src/identity/pem.ts'
+import { describeCredential } from '../../src/identity/proxy-report.ts'
 import { Fault, isFault } from '../../src/vospace/fault.ts'
 
 const { readFileSync } = process.getBuiltinModule('node:fs')
@@ -26,8 +28,6 @@ async function explain(file: string): Promise<void> {
     const mend = 'make a proxy (karst proxy init), or name a certificate that is good (--certificate, X509_USER_PROXY)'
     throw new Fault('NotAuthenticated', `${file} ${why}: ${mend}`, { cause })
   }
-  const { readCredential } = await import('../../src/identity/pem.ts')
-  const { describeCredential } = await import('../../src/identity/proxy-report.ts')
   try {
     const { expires } = describeCredential(await readCredential(file))
     if (expires.getTime() <= Date.now()) refuse(`ended at ${expires.toISOString()}`)

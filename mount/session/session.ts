@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { partitionWord } from '../../src/vospace/partition.ts'
 import { keepersOf } from './abandoned.ts'
-import { type Agreement, type AgreementRequest, agreeByDriver } from './agreement-request.ts'
+import { type Agreement, type AgreementRequest, agreeByDriver, marksOf } from './agreement-request.ts'
 import { type Manifest, type PlannedPartition } from './plan.ts'
 import { RunFolder, type SessionNote } from './run-folder.ts'
 import { type Ask, type SessionName } from './terms.ts'
@@ -50,18 +50,16 @@ export async function runSession(options: SessionOptions): Promise<number> {
   const name = { session, member: randomUUID() }
   const run = RunFolder.place(options.inside?.uid ?? process.geteuid?.() ?? 0, options.runtime)
   const noted = Promise.withResolvers<undefined>()
+  // it may be that no driver hears of it
+  noted.promise.catch(() => undefined)
   const byDriver = agreeByDriver(options.stateDir, requestOf(options, name), noted.promise)
   // how it fails is heard by who waits for it later
   byDriver.catch(() => undefined)
   // with this it is asked
   await turn()
-  const watcher = watchOver(run, options.finish(run.path))
-  run.create()
-  const note = { ...noteOf(options, name), keepers: keepersOf([process.pid, watcher.pid]) }
-  run.note(note)
-  noted.resolve(undefined)
+  const { watcher, note } = begun(options, name, run, noted)
   try {
-    const agreement = agreed(options, name, byDriver)
+    const agreement = agreed(options, { run, name, note, byDriver })
     agreement.catch(() => undefined)
     const { runWithin } = await rest()
     return await runWithin(options, { run, name, note, watcher, agreement })
@@ -69,6 +67,26 @@ export async function runSession(options: SessionOptions): Promise<number> {
     const { finishSession } = await import('./finish.ts')
     const how = { leave: options.leave, ...(options.timeout !== undefined && { timeout: options.timeout }) }
     for (const line of await finishSession(run, how)) options.tell(line)
+  }
+}
+
+/** There is a note, and somebody who ends what it says. A driver that was asked already is told, or hung up on. */
+function begun(
+  options: SessionOptions,
+  name: SessionName,
+  run: RunFolder,
+  noted: PromiseWithResolvers<undefined>,
+): Pick<Begun, 'watcher' | 'note'> {
+  try {
+    const watcher = watchOver(run, options.finish(run.path))
+    run.create()
+    const note = { ...noteOf(options, name), keepers: keepersOf([process.pid, watcher.pid]) }
+    run.note(note)
+    noted.resolve(undefined)
+    return { watcher, note }
+  } catch (error) {
+    noted.reject(error)
+    throw error
   }
 }
 
@@ -81,21 +99,28 @@ async function rest(): Promise<{ readonly runWithin: (options: SessionOptions, b
   return { runWithin }
 }
 
-async function agreed(
-  options: SessionOptions,
-  name: SessionName,
-  byDriver: Promise<Agreement | undefined>,
-): Promise<Agreement> {
+type Asked = Pick<Begun, 'run' | 'name' | 'note'> & { readonly byDriver: Promise<Agreement | undefined> }
+
+async function agreed(options: SessionOptions, { run, name, note, byDriver }: Asked): Promise<Agreement> {
   const found = await byDriver
   if (found !== undefined) return found
-  const { agree } = await import('./agreement.ts')
-  return agree(requestOf(options, name), options.ask)
+  const { agree, checkFiles } = await import('./agreement.ts')
+  const request = requestOf(options, name)
+  try {
+    await checkFiles(request)
+  } catch (error) {
+    // nothing was asked of the gateway: it has nothing to be given back
+    const { gateway: _, ...rest } = note
+    run.note(rest)
+    throw error
+  }
+  return agree(request, options.ask)
 }
 
 function requestOf(options: SessionOptions, name: SessionName): AgreementRequest {
   const { plan, binds, way, url, ca, certificate, tokenFile, proxyHours } = options
   return {
-    ...{ name, plan, url, proxyHours, binds: way === 'root' ? Object.keys(binds) : [] },
+    ...{ name, plan, url, proxyHours, binds: way === 'root' ? Object.keys(binds) : [], marks: marksOf(options) },
     ...(ca !== undefined && { ca }),
     ...(certificate !== undefined && { certificate }),
     ...(tokenFile !== undefined && { tokenFile }),

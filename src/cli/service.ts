@@ -44,16 +44,17 @@ export async function serviceOf(uri: string, options: ServiceOptions): Promise<{
 
 /**
  * The service at --url or KARST_URL: for what is about no node. UsageError without either, or without a credential. `agent`: connections that
- * several calls may share; each call has its own without.
+ * several calls may share; each call has its own without. `again`: as in mount/asking.ts.
  */
-export async function serviceAt(options: ServiceOptions, agent?: Agent): Promise<Ask> {
-  return asking(placeOf(options), credentialIn(options), authoritiesIn(options), agent)
+export async function serviceAt(options: ServiceOptions, agent?: Agent, again = false): Promise<Ask> {
+  const how = { ...(agent !== undefined && { agent }), again }
+  return asking(placeOf(options), credentialIn(options), authoritiesIn(options), how)
 }
 
 /** Milliseconds for which a connection is kept, and a credential is not read again. */
 const KEPT = 4000
 
-/** The same, for calls that come in bursts, now and in hours: those of a burst share a handshake, and the credential is as it is then. */
+/** The same, for calls that come in bursts, now and in hours: those of a burst share a handshake, and the credential is as it is then. Each may be made twice. */
 export function burstsAt(options: ServiceOptions, kept = KEPT): Ask {
   let last: { readonly ask: Promise<Ask>; readonly until: number } | undefined
   return async (...call) => {
@@ -61,7 +62,7 @@ export function burstsAt(options: ServiceOptions, kept = KEPT): Ask {
     if (last === undefined || performance.now() > last.until) {
       // one at a time: a second handshake takes longer than the call before
       const agent = new Agent({ keepAlive: true, maxSockets: 1, timeout: kept })
-      last = { ask: serviceAt(options, agent), until: performance.now() + kept }
+      last = { ask: serviceAt(options, agent, true), until: performance.now() + kept }
     }
     return (await last.ask)(...call)
   }

@@ -95,9 +95,12 @@ t.test('a credential that has ended, is none, or is not there', { skip }, async 
     ['/dev/null', /NotAuthenticated: \/dev\/null cannot be used \(no certificate in it\): /],
     ['/nowhere', /NotAuthenticated: \/nowhere cannot be used \(ENOENT\): /],
   ] as const) {
-    const said = await asked(HOME, { env: { X509_USER_PROXY: file } })
-    refused(t, said, why)
-    t.match(said.stderr, mend)
+    // of which the gateway would have to be told the end, had it been asked
+    for (const words of [HOME, [...HOME, '--partition', 'scratch']]) {
+      const said = await asked(words, { env: { X509_USER_PROXY: file } })
+      refused(t, said, why)
+      t.match(said.stderr, mend)
+    }
   }
   const file = join(place.karst.folder, 'token')
   writeFileSync(file, 'x.y.z')
