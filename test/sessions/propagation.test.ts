@@ -36,7 +36,11 @@ t.test('a mount of the node, bind mounted into containers of each propagation', 
   bin/karst mount ${HOME} $B/home --allow-other --uid ${UID} --gid ${UID}
   tell slave; tell private; wait $private
   inside private "exec 3< $B/home/README.txt; echo open > $B/home/opened; read x < $B/later; ls $B/home; cat <&3; echo end" > $B/later.out & later=$!
-  until [ -e $B/home/opened ]; do sleep 0.1; done
+  until [ -e $B/home/opened ]; do
+    # who waits for a word would keep this from its end
+    kill -0 $later || { ls -lna $B/home >&2; kill $slave; exit 1; }
+    sleep 0.1
+  done
   bin/karst umount $B/home || echo "umount ended with $?"
   echo "left on the node: $(look)"
   tell slave; tell later; wait $slave $later
