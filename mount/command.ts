@@ -47,14 +47,23 @@ export async function mountCommand(options: MountCommandOptions): Promise<void> 
   handed?.catch(() => undefined)
   for (let attempt = 1; ; attempt++) {
     const reply = await ask(stateDir, request, MOUNT_LIMIT)
-    if (reply?.ok === true) return
+    if (reply?.ok === true) break
     if (reply !== undefined) throw new MountError(reply.error, reply.code)
     const failure = await startDaemon(stateDir, request)
-    if (failure === undefined) return
+    if (failure === undefined) break
     // another `karst mount` was starting the driver, or the last one was just ending
     if (failure.code !== 'StateInUse' || attempt === 20) throw new MountError(failure.error, failure.code)
     await new Promise((resolve) => setTimeout(resolve, 250))
   }
+  if (fd === undefined) await lookAt(request.dir)
+}
+
+/**
+ * The kernel has no mode of a root before somebody looks at it, and when the first two programs come at the same moment it may refuse one of them
+ * (EACCES; seen on Linux 6.18). What is wrong with the mount otherwise they hear by themselves.
+ */
+function lookAt(dir: string): Promise<void> {
+  return new Promise((resolve) => fs.stat(dir, () => resolve()))
 }
 
 async function hand(stateDir: string, device: string, fd: number): Promise<void> {
