@@ -14,6 +14,14 @@ function fill(lot: Lot, value: number, count: number, most: number): void {
   }
 }
 
+/** The memory of a large part was given back. */
+function withLarge(): { readonly spare: Spare; readonly large: Buffer } {
+  const spare = new Spare()
+  const large = Buffer.allocUnsafeSlow(8 * MIB)
+  spare.give(large)
+  return { spare, large }
+}
+
 const isAll = (bytes: Buffer, value: number): boolean => bytes.every((byte) => byte === value)
 
 void t.test('bytes that are taken stay as they are while the next ones come', async (t) => {
@@ -41,9 +49,7 @@ void t.test('memory that was given back is used again, by one at a time', async 
 })
 
 void t.test('small bodies take little, and nothing that large ones wait for', async (t) => {
-  const spare = new Spare()
-  const large = Buffer.allocUnsafeSlow(8 * MIB)
-  spare.give(large)
+  const { spare, large } = withLarge()
   const lot = new Lot(spare)
   fill(lot, 1, 1000, 8 * MIB)
   t.equal(lot.take(1000).buffer.byteLength, 65_536)
@@ -51,9 +57,7 @@ void t.test('small bodies take little, and nothing that large ones wait for', as
 })
 
 void t.test('nor do those of some hundred kilobytes, or of an announced length', async (t) => {
-  const spare = new Spare()
-  const large = Buffer.allocUnsafeSlow(8 * MIB)
-  spare.give(large)
+  const { spare, large } = withLarge()
   const some = new Lot(spare)
   fill(some, 1, 200_000, 8 * MIB)
   t.equal(some.take(200_000).buffer.byteLength, MIB)
