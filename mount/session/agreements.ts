@@ -16,7 +16,7 @@ import {
   isSameHere,
   type Outcome,
 } from './agreement-request.ts'
-import { type Ask } from './terms.ts'
+import { type Ask, leavePartitions } from './terms.ts'
 
 /** Milliseconds for which a connection is kept that nobody uses. */
 const KEPT = 60_000
@@ -48,9 +48,7 @@ export class Agreements {
 
   /** What nobody has heard of. */
   async giveBack(request: AgreementRequest): Promise<void> {
-    const { session, member } = request.name
-    const ask = await this.#asking(request)
-    await ask('DELETE', `/partitions?session=${encodeURIComponent(session)}&member=${encodeURIComponent(member)}`)
+    await leavePartitions(await this.#asking(request), request.name)
   }
 
   /** What was asked ahead under that name, once; undefined: the mount has to ask by itself. */

@@ -75,3 +75,8 @@ function termsIn(answer: unknown): Terms {
     throw new Fault('ServiceBusy', 'the gateway has no answer of ours; is it of an older version?')
   return terms as Terms
 }
+
+/** What the session has been given for this container is given back. Twice is the same. */
+export async function leavePartitions(ask: Ask, { session, member }: SessionName): Promise<void> {
+  await ask('DELETE', `/partitions?session=${encodeURIComponent(session)}&member=${encodeURIComponent(member)}`)
+}

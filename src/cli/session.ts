@@ -5,6 +5,7 @@ import { resolve } from 'node:path'
 import { planOf, type Manifest } from '../../mount/session/plan.ts'
 import { RunFolder, type SessionNote } from '../../mount/session/run-folder.ts'
 import { runSession } from '../../mount/session/session.ts'
+import { leavePartitions } from '../../mount/session/terms.ts'
 import { type Way, WAYS, wayFor } from '../../mount/session/ways.ts'
 import { mountEnvironment, sessionEnvironment } from '../environment.ts'
 import { complain, readWords, UsageError, type Command } from './command.ts'
@@ -86,11 +87,11 @@ async function start(values: Values, way: Way, command: readonly string[]): Prom
 /** What runs karst: this program with this runtime. */
 const self = (): string[] => [process.execPath, ...process.execArgv, process.argv[1] ?? '']
 
-async function leave({ session: id, member, gateway }: SessionNote): Promise<void> {
+async function leave({ gateway, ...name }: SessionNote): Promise<void> {
   if (gateway === undefined) return
   const { url, ca, certificate, tokenFile } = gateway
   const ask = await serviceAt({ url, ca, certificate, 'token-file': tokenFile })
-  await ask('DELETE', `/partitions?session=${encodeURIComponent(id)}&member=${encodeURIComponent(member)}`)
+  await leavePartitions(ask, name)
 }
 
 /** In place of a launcher that was killed, or of those beside it. */
