@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { type Snapshot, type Snapshots } from '../backend/backend.ts'
 import { type Ending, type JobContext, type Kind } from '../jobs/kind.ts'
 import { told } from '../jobs/told.ts'
-import { allocationOf } from '../vospace/allocation.ts'
+import { allocationOf, keeperOf } from '../vospace/allocation.ts'
 import { type Caller } from '../vospace/caller.ts'
 import { Fault } from '../vospace/fault.ts'
 import { child, parentOf, type NodePath } from '../vospace/path.ts'
@@ -16,7 +16,7 @@ import { authorize, ownsTrash } from './authorize.ts'
 import { carryTree, entryIn, removeWhole } from './carry.ts'
 import { chainOf, resolve } from './resolve.ts'
 import { type Space } from './space.ts'
-import { discard, keepsTrash } from './trash.ts'
+import { discard, isDiscarded, keepsTrash, newTrashId } from './trash.ts'
 
 /** Name of the kind, and of its list. */
 export const RESTORES = 'snapshot-restores'
@@ -78,6 +78,8 @@ interface Checkpoint {
   readonly to: NodePath
   /** the copy, when it is whole */
   readonly copy?: string
+  /** what stood in its place, by its id in the trash: it may be on its way there */
+  readonly before?: string
 }
 
 /**
@@ -88,9 +90,8 @@ export function restoreKind(space: Space): Kind {
   return {
     run: told((context) => restore(space, context)),
     undo: async ({ checkpoint }) => {
-      const { staged, to, copy } = checkpoint as Checkpoint
-      if (copy !== undefined && (await entryIn(space.backend, to))?.id === copy) return
-      await alone(space.backend, staged, () => removeWhole(space.backend, staged))
+      const noted = checkpoint as Checkpoint
+      await alone(space.backend, noted.staged, () => takeBack(space, noted))
     },
   }
 }
@@ -124,30 +125,52 @@ interface Bringing {
 async function bring(space: Space, context: JobContext, { past, from, plan }: Bringing): Promise<void> {
   const { backend, changes } = space
   const { staged, to } = plan
-  const noted = context.checkpoint as Checkpoint | undefined
-  if (noted?.copy !== undefined && (await entryIn(backend, to))?.id === noted.copy) return
-  context.save(plan)
+  let noted = { ...(context.checkpoint as Checkpoint | undefined), ...plan }
+  const note = (more: Partial<Checkpoint>): void => context.save((noted = { ...noted, ...more }))
+  if (noted.copy !== undefined && (await entryIn(backend, to))?.id === noted.copy) return
+  note({})
   try {
-    const progress = (done: number): void => context.progress(done)
-    const { signal } = context
-    const copy = await carryTree({ backend: past.backend, path: from }, { backend, path: staged }, { signal, progress })
-    context.save({ ...plan, copy: copy.id })
-    await makeWay(space, context.caller, to)
+    // known to be whole, it is not compared again: nothing may be in its place meanwhile
+    if (noted.copy === undefined || (await entryIn(backend, staged))?.id !== noted.copy) {
+      const progress = (done: number): void => context.progress(done)
+      const run = { signal: context.signal, progress }
+      const copy = await carryTree({ backend: past.backend, path: from }, { backend, path: staged }, run)
+      note({ copy: copy.id })
+    }
+    await makeWay(space, context.caller, to, (before) => note({ before }))
     const entry = await backend.move(staged, to)
     changes.append({ id: entry.id, path: to, kind: 'made' })
   } catch (error) {
     // one that is told to stop goes on later from here, or is undone
-    if (!context.signal.aborted) await removeWhole(backend, staged)
+    if (!context.signal.aborted) await takeBack(space, noted)
     throw error
   }
 }
 
-/** What stands in the place of something restored is not lost. DuplicateNode where nothing could bring it back. */
-async function makeWay(space: Space, caller: Caller, to: NodePath): Promise<void> {
+/** As if it had not been asked for; one that has come to its place stays there. */
+async function takeBack(space: Space, { staged, to, copy, before }: Checkpoint): Promise<void> {
+  const { backend } = space
+  if (copy !== undefined && (await entryIn(backend, to))?.id === copy) return
+  if (before !== undefined) await putBack(space, to, before)
+  await removeWhole(backend, staged)
+}
+
+/** What stands in the place of something restored is not lost; `note` is told its id in the trash first. DuplicateNode where nothing could bring it back. */
+async function makeWay(space: Space, caller: Caller, to: NodePath, note: (before: string) => void): Promise<void> {
   const there = await resolve(space, caller, to, { leaf: 'itself', way: 'follow' })
   if (there.node === undefined) return
   const chain = chainOf({ ...there, node: there.node })
   authorize(caller, 'delete', chain, space.rules)
-  if (keepsTrash(space) && (await discard(space, caller, chain, undefined))) return
+  const before = newTrashId()
+  note(before)
+  if (keepsTrash(space) && (await discard(space, caller, chain, undefined, before))) return
   throw new Fault('DuplicateNode', `${to} is there, and could not wait in a trash: say another place`)
+}
+
+/** What made way for something that does not come now. What somebody has put there meanwhile stays. */
+async function putBack(space: Space, to: NodePath, id: string): Promise<void> {
+  const { backend, rules, changes } = space
+  if (!(await isDiscarded(space, to, id)) || (await entryIn(backend, to)) !== undefined) return
+  const entry = await backend.trash?.restore(keeperOf(to, rules.allocationParents), id, to)
+  if (entry !== undefined) changes.append({ id: entry.id, path: to, kind: 'made' })
 }
