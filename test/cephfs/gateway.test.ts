@@ -1,60 +1,21 @@
 /** A gateway with two storages, one of them CephFS: over HTTP, by its jobs, in a mount, and when it is lost. */
-import {
-  chownSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { fuseSkip } from '../parts.ts'
-import { Quickstart, request, run, sh, type Answer, type Asking, type Ended } from '../service/running.ts'
-import { Serving } from '../service/serving.ts'
-import { MOUNT, skip } from './tree.ts'
+import { request, run, sh, type Ended } from '../service/running.ts'
+import { CephPlace } from './place.ts'
+import { skip } from './tree.ts'
 
-interface Written {
-  service: { url: string }
-  backends: Record<string, unknown>
-  namespace: { path: string; backend: string }[]
-  allocations: string[]
-}
-
-const karst = new Quickstart(['--no-mount'])
-const root = skip === false ? mkdtempSync(join(MOUNT ?? '', 'gateway-')) : ''
-t.teardown(async () => {
-  await karst.dispose()
-  if (root !== '') rmSync(root, { recursive: true, force: true })
-})
-
-/** As the quickstart has made it, with `/project` on CephFS. */
-async function configured(): Promise<{ file: string; ca: string; proxy: string; other: string }> {
-  const { ca, users } = await karst.start()
-  await karst.stop()
-  const file = join(karst.state, 'config.json')
-  const config = JSON.parse(readFileSync(file, 'utf8')) as Written
-  const { uid } = statSync(join(karst.state, 'tree/home/alice'))
-  config.backends['ceph'] = { type: 'cephfs', root }
-  config.namespace.push({ path: '/project', backend: 'ceph' })
-  config.allocations.push('/project')
-  writeFileSync(file, JSON.stringify(config))
-  for (const name of ['project/survey', 'project/open']) {
-    mkdirSync(join(root, name), { recursive: true })
-    chownSync(join(root, name), uid, uid)
-  }
-  return { file, ca, proxy: users['alice']?.proxy ?? '', other: users['bob']?.proxy ?? '' }
-}
+const place = skip === false ? new CephPlace() : undefined
+t.teardown(() => place?.dispose())
 
 t.test('a gateway over a tree and CephFS', { skip }, async (t) => {
-  const { file, ca, proxy, other } = await configured()
-  const serving = await Serving.start(file)
-  t.teardown(() => serving.stop())
-  const { service } = JSON.parse(readFileSync(file, 'utf8')) as Written
-  const ask = (path: string, asking: Asking = {}): Promise<Answer> => request(service.url + path, ca, proxy, asking)
+  if (place === undefined) return
+  const { ca, url, proxy, other } = await place.configure()
+  const { root, karst } = place
+  await place.serve()
+  const ask = place.ask
 
   await t.test('both are listed, and bytes go where the path says', async (t) => {
     t.match((await ask('/nodes/')).body.toString(), /karst\/project"/)
@@ -94,7 +55,7 @@ t.test('a gateway over a tree and CephFS', { skip }, async (t) => {
 
   await t.test('the owner of an allocation has snapshots, reads them, and restores from them', async (t) => {
     const cli = async (...words: string[]): Promise<Ended> =>
-      run('bin/karst', ['snapshots', ...words, '--url', service.url, '--ca', ca, '--certificate', proxy])
+      run('bin/karst', ['snapshots', ...words, '--url', url, '--ca', ca, '--certificate', proxy])
     const uri = 'vos://karst.local~karst/project/open'
     const put = async (path: string, body: string): Promise<number> =>
       (await ask(`/files/project/open/${path}`, { method: 'PUT', body })).status
@@ -114,7 +75,7 @@ t.test('a gateway over a tree and CephFS', { skip }, async (t) => {
       t.equal((await ask(path)).status, 404)
     t.equal((await ask('/files/project/open/d/e/f?snapshot=one', { method: 'PUT', body: 'x' })).status, 403)
     t.equal((await ask('/files/project/open/d/e/f')).body.toString(), 'new', 'what is now has not changed')
-    t.equal((await request(`${service.url}/files/project/open/d/e/f?snapshot=one`, ca, other)).status, 403, 'not bob’s')
+    t.equal((await request(`${url}/files/project/open/d/e/f?snapshot=one`, ca, other)).status, 403, 'not bob’s')
 
     t.match(await cli('restore', `${uri}/d`, 'one', '--to', '/project/open/back'), { code: 0, stdout: /back: 4 nodes as they were\n/ })
     t.equal(readFileSync(join(root, 'project/open/back/e/f'), 'utf8'), 'old')
@@ -135,19 +96,19 @@ t.test('a gateway over a tree and CephFS', { skip }, async (t) => {
   }) // prettier-ignore
 
   await t.test('in a mount it is a file system', { skip: await fuseSkip() }, async (t) => {
-    const place = mkdtempSync('/tmp/karst-ceph-place-')
+    const dir = mkdtempSync('/tmp/karst-ceph-place-')
     const env = { KARST_MOUNT_STATE: join(karst.folder, 'driver') }
-    const words = ['--ca', ca, '--url', service.url, '--certificate', proxy]
-    const said = await run('bin/karst', ['mount', 'vos://karst.local~karst/project/survey', place, ...words], { env })
+    const words = ['--ca', ca, '--url', url, '--certificate', proxy]
+    const said = await run('bin/karst', ['mount', 'vos://karst.local~karst/project/survey', dir, ...words], { env })
     t.equal(said.code, 0, said.stderr)
     t.teardown(async () => {
-      await run('bin/karst', ['umount', place], { env })
-      rmSync(place, { recursive: true, force: true })
+      await run('bin/karst', ['umount', dir], { env })
+      rmSync(dir, { recursive: true, force: true })
     })
-    t.equal(await sh(`cat '${place}/f'`), 'on ceph')
-    await sh(`cd '${place}' && mkdir d && echo mounted > d/g && mv d e && ln -s e/g l && sync e/g`)
+    t.equal(await sh(`cat '${dir}/f'`), 'on ceph')
+    await sh(`cd '${dir}' && mkdir d && echo mounted > d/g && mv d e && ln -s e/g l && sync e/g`)
     t.equal(readFileSync(join(root, 'project/survey/e/g'), 'utf8'), 'mounted\n')
-    const full = await run('sh', ['-c', `head -c 8000000 /dev/zero > '${place}/big'`])
+    const full = await run('sh', ['-c', `head -c 8000000 /dev/zero > '${dir}/big'`])
     t.match(full.stderr, /quota exceeded/i)
   })
 

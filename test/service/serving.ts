@@ -5,15 +5,16 @@ export class Serving {
   readonly #child: ChildProcess
   #output = ''
 
-  private constructor(file: string) {
-    const child = spawn('bin/karst', ['serve', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] })
+  private constructor(file: string, env: Readonly<Record<string, string>>) {
+    const words = ['serve', '--config', file]
+    const child = spawn('bin/karst', words, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (this.#output += String(part)))
     this.#child = child
   }
 
   /** When it serves. Throws what it has told where it ends first, or takes too long; then it is stopped. */
-  static async start(file: string): Promise<Serving> {
-    const serving = new Serving(file)
+  static async start(file: string, env: Readonly<Record<string, string>> = {}): Promise<Serving> {
+    const serving = new Serving(file, env)
     for (let waited = 0; !serving.output.includes('karst serves'); waited += 50) {
       if (serving.#child.exitCode !== null || waited > 60_000) {
         await serving.stop('SIGKILL')
@@ -38,10 +39,17 @@ export class Serving {
     return this.#output
   }
 
+  /** When it has ended by itself, or was killed by another. */
+  async over(): Promise<void> {
+    const child = this.#child
+    if (child.exitCode !== null || child.signalCode !== null) return
+    await new Promise<void>((resolve) => child.once('close', () => resolve()))
+  }
+
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     const child = this.#child
     if (child.exitCode !== null || child.signalCode !== null) return
-    const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
+    const ended = this.over()
     child.kill(signal)
     await ended
   }

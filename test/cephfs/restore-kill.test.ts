@@ -1,0 +1,179 @@
+/** kill -9 of a gateway at each step of bringing a node back from a snapshot: what is there is the node of before or the restored one, whole. */
+import { existsSync, lstatSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { debris } from '../conformance/posix-tree.ts'
+import { sh } from '../service/running.ts'
+import { CephPlace } from './place.ts'
+import { skip } from './tree.ts'
+
+t.setTimeout(280_000)
+const LOADED = new URL('./kill-at.ts', import.meta.url).href
+const place = skip === false ? new CephPlace() : undefined
+t.teardown(async () => {
+  if (place === undefined) return
+  // a directory that has one is not removed
+  rmdirSync(join(place.root, 'project/open/.snap/one'))
+  await place.dispose()
+})
+
+/** What a tree has: names, kinds and bytes. */
+function contents(dir: string): string {
+  const names = readdirSync(dir, { recursive: true, encoding: 'utf8' }).sort()
+  return names.map((name) => `${name}=${lstatSync(join(dir, name)).isFile() ? readFileSync(join(dir, name), 'utf8') : ''}`).join(' ') // prettier-ignore
+}
+
+const OLD = 'e= e/f=new e/g= later=later'
+const RESTORED = 'e= e/f=old gone=gone'
+/** Names and bytes of both; between the one and the other there is a moment when nothing is there. */
+const SIGHTS = ['e later', 'new', 'e gone', 'old', 'nothing']
+
+class Restoring {
+  readonly #place: CephPlace
+  readonly #steps: string
+  readonly open: string
+  readonly node: string
+
+  constructor(place: CephPlace) {
+    this.#place = place
+    this.#steps = join(place.karst.folder, 'steps')
+    this.open = join(place.root, 'project/open')
+    this.node = join(this.open, 'd')
+  }
+
+  /** A node as it was when the snapshot was made, and then as it is now. */
+  async plant(): Promise<void> {
+    const own = `chown -hR --reference='${this.open}' '${this.node}'`
+    await sh(`mkdir -p '${this.node}/e' && cd '${this.node}' && printf old >e/f && printf gone >gone && ${own}`)
+    await sh(`mkdir '${this.open}/.snap/one'`)
+    await this.replant()
+  }
+
+  /** As it is now, and nothing besides. */
+  async replant(): Promise<void> {
+    rmSync(this.node, { recursive: true, force: true })
+    rmSync(join(this.open, '.karst/trash'), { recursive: true, force: true })
+    const own = `chown -hR --reference='${this.open}' '${this.node}'`
+    await sh(`mkdir -p '${this.node}/e/g' && cd '${this.node}' && printf new >e/f && printf later >later && ${own}`)
+  }
+
+  /** Serves with a kill at that step; none: only the steps are told. */
+  async serve(at = '0'): Promise<() => Promise<void>> {
+    rmSync(this.#steps, { force: true })
+    const env = { NODE_OPTIONS: `--import=${LOADED}`, KARST_TEST_STEPS: this.#steps, KARST_TEST_AT: at }
+    const serving = await this.#place.serve(env)
+    return () => serving.over()
+  }
+
+  get steps(): string[] {
+    return existsSync(this.#steps) ? readFileSync(this.#steps, 'utf8').trim().split('\n') : []
+  }
+
+  async begin(): Promise<string> {
+    const body = JSON.stringify({ path: '/project/open/d', name: 'one' })
+    const headers = { 'content-type': 'application/json' }
+    const { body: answer } = await this.#place.ask('/snapshots/restore', { method: 'POST', headers, body })
+    return (JSON.parse(answer.toString()) as { job: string }).job
+  }
+
+  /** Its phase when it has ended; all that was seen of the node meanwhile. */
+  async ended(job: string): Promise<{ phase: string; seen: Set<string> }> {
+    const seen = new Set<string>()
+    for (let tries = 0; tries < 600; tries++) {
+      for (const sight of [await this.listed(), await this.bytes()]) seen.add(sight)
+      const { body } = await this.#place.ask(`/snapshots/restore/${job}`)
+      const { phase } = JSON.parse(body.toString()) as { phase: string }
+      if (!['PENDING', 'QUEUED', 'EXECUTING'].includes(phase)) return { phase, seen }
+    }
+    throw new Error(`the job ${job} does not end`)
+  }
+
+  /** Over HTTP: the names below the node. */
+  async listed(): Promise<string> {
+    const { status, body } = await this.#place.ask('/nodes/project/open/d')
+    const names = [...body.toString().matchAll(/open\/d\/(\w+)"/g)].map(([, name]) => name ?? '')
+    return status === 404 ? 'nothing' : names.sort().join(' ')
+  }
+
+  /** Over HTTP: those of a node below. */
+  async bytes(): Promise<string> {
+    const { status, body } = await this.#place.ask('/files/project/open/d/e/f')
+    return status === 404 ? 'nothing' : body.toString()
+  }
+
+  /** On disk. */
+  get stands(): string {
+    return existsSync(this.node) ? contents(this.node) : 'nothing'
+  }
+
+  /** What waits in the trash of the allocation, and what is left of a restore. */
+  get trash(): string[] {
+    const folder = join(this.open, '.karst/trash')
+    return existsSync(folder) ? readdirSync(folder).map((id) => contents(join(folder, id, 'node'))) : []
+  }
+
+  get left(): string[] {
+    const copies = readdirSync(this.open).filter((name) => name.startsWith('.karst-copy'))
+    return [...copies, ...debris(this.#place.root, ['', 'project', 'project/open'])]
+  }
+}
+
+/** Asks for one while it is killed at a step; answers what stood there then, and the job. */
+async function killed(one: Restoring, at: string): Promise<{ job: string; stood: string }> {
+  const over = await one.serve(at)
+  const job = await one.begin()
+  await over()
+  return { job, stood: one.stands }
+}
+
+async function whole(t: Test, one: Restoring, { job, at }: { job: string; at: string }): Promise<void> {
+  const { phase, seen } = await one.ended(job)
+  t.equal(phase, 'COMPLETED', at)
+  for (const sight of seen) t.ok(SIGHTS.includes(sight), `${at}: seen ${sight}`)
+  t.equal(one.stands, RESTORED, at)
+  t.same(one.trash, [OLD], `${at}: what stood there waits in the trash, once`)
+  t.same(one.left, [], at)
+}
+
+void t.test('a restore that is killed at any step is none, or whole', { skip }, async (t) => {
+  if (place === undefined) return
+  await place.configure()
+  const one = new Restoring(place)
+  await one.plant()
+  await one.serve()
+  await whole(t, one, { job: await one.begin(), at: 'not killed' })
+  const { steps } = one
+  await place.stop()
+  t.ok(steps.length >= 6, steps.join('\n'))
+  t.match(steps.slice(-2), [/^put .*open\/d$/, /^move .*karst-copy/], 'it makes way, and takes its place')
+  const last = steps.length
+  for (let nth = 1; nth <= last + 2; nth++) {
+    // after the last two: what is done is not noted
+    const at = nth <= last ? `${nth} before` : `${nth - 2} after`
+    await one.replant()
+    const { job, stood } = await killed(one, at)
+    const hasMadeWay = at === `${last} before` || at === `${last - 1} after`
+    t.equal(stood, hasMadeWay ? 'nothing' : at === `${last} after` ? RESTORED : OLD, `${at}: ${steps[nth - 1] ?? ''}`)
+    if (hasMadeWay) t.same(one.trash, [OLD], 'what is not there waits')
+    await one.serve()
+    await whole(t, one, { job, at })
+    if (hasMadeWay) t.ok(one.steps.length <= 1, `what is whole only takes its place: ${one.steps.join()}`)
+    await place.stop()
+  }
+})
+
+void t.test('one that comes to nothing when it has made way leaves what was there', { skip }, async (t) => {
+  if (place === undefined) return
+  const one = new Restoring(place)
+  await one.replant()
+  await one.serve()
+  await whole(t, one, { job: await one.begin(), at: 'not killed' })
+  const count = one.steps.length
+  await place.stop()
+  await one.replant()
+  await one.serve(`${count} refuse`)
+  t.equal((await one.ended(await one.begin())).phase, 'ERROR')
+  t.equal(one.stands, OLD)
+  t.same([one.trash, one.left], [[], []])
+  await whole(t, one, { job: await one.begin(), at: 'asked again' })
+})
