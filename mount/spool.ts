@@ -83,6 +83,11 @@ export class SpoolFolder {
 
   /** Nothing speaks of its bytes any more. */
   #discarded(file: SpoolFile, reach: number): void {
+    this.#removed(file, reach)
+    this.#closed()
+  }
+
+  #removed(file: SpoolFile, reach: number): void {
     const mayStay = reach <= SMALL && this.#spare.length < MOST_SPARE && !this.#isClosed
     if (mayStay && isEmptied(file)) {
       this.#spare.push(file)
@@ -118,9 +123,9 @@ export class SpoolFolder {
     this.#log(`${origin}: of no open file when the driver was replaced; kept in ${kept}`)
   }
 
-  /** The journal only says of files that are there. */
+  /** The journal only says of files that are there, and of discarded ones until they are not: a kill in between finds what it says. */
   #closed(): void {
-    if (--this.#live > 0 || this.#journalled < JOURNAL_LIMIT) return
+    if (--this.#live > 0 || this.#journalled < JOURNAL_LIMIT || this.#isClosed) return
     fs.ftruncateSync(this.#journal, 0)
     this.#journalled = 0
   }
@@ -228,9 +233,9 @@ function isEmptied({ fd }: SpoolFile): boolean {
   }
 }
 
-/** What stands around a spool file: its folder. */
+/** What stands around a spool file: its folder, which is told how it ends. */
 interface SpoolHost {
-  /** Nobody uses it any more. */
+  /** It stays, or is elsewhere by now. */
   closed(): void
   /** Its bytes are no longer wanted, of which none was ever behind `reach`. */
   discarded(reach: number): void
@@ -332,6 +337,7 @@ export class Spool {
   close(): void {
     if (this.#isEnded()) return
     fs.closeSync(this.#fd)
+    this.#host.closed()
   }
 
   discard(): void {
@@ -341,7 +347,6 @@ export class Spool {
   #isEnded(): boolean {
     if (!this.#open) return true
     this.#open = false
-    this.#host.closed()
     return false
   }
 }
