@@ -123,7 +123,7 @@ export class CephFsBackend implements Backend {
     refuseSnapshots(path)
     refuseEarly(options.mtime, options.changes?.mtime)
     const room = this.#room(path)
-    if (room === undefined) return this.#numbered(path, () => this.#tree.put(path, body, options))
+    if (room?.free === undefined) return this.#numbered(path, () => this.#tree.put(path, body, options))
     const replaced = (await this.#tree.walk(path)).at(-1)
     const free = room.free + (replaced?.path === path && replaced.type === 'data' ? replaced.size : 0)
     if ((options.length ?? 0) > free) throw overQuota(path, room)
@@ -140,7 +140,7 @@ export class CephFsBackend implements Backend {
     refuseEarly(options.mtime)
     const room = this.#room(ref.path)
     const now = room && (await this.#tree.walk(ref.path)).at(-1)
-    if (room !== undefined && now?.path === ref.path && options.length - now.size > room.free) {
+    if (room !== undefined && now?.path === ref.path && options.length - now.size > (room.free ?? Infinity)) {
       throw overQuota(ref.path, room)
     }
     return this.#numbered(ref.path, () => this.#tree.amend(ref, extents, options))
@@ -170,7 +170,7 @@ export class CephFsBackend implements Backend {
     refuseSnapshots(from, to)
     const room = this.#room(to)
     const source = room && (await this.#tree.walk(from)).at(-1)
-    if (room !== undefined && source?.path === from && source.size > room.free) throw overQuota(to, room)
+    if (room !== undefined && source?.path === from && source.size > (room.free ?? Infinity)) throw overQuota(to, room)
     return this.#numbered(to, () => this.#tree.copy(from, to, draft))
   }
 
@@ -200,15 +200,11 @@ export class CephFsBackend implements Backend {
     const whole = await this.#tree.usage(path)
     const room = this.#room(path)
     if (room === undefined) return whole
-    const { quota, used, free, files, filesFree } = room
-    return {
-      quota,
-      used,
-      total: quota,
-      free: Math.min(whole.free, free),
-      files,
-      filesFree: filesFree ?? whole.filesFree,
-    }
+    const { quota, used, free, files } = room
+    const filesFree = room.filesFree ?? whole.filesFree
+    // one of nodes alone says nothing of bytes
+    if (quota === undefined) return { ...whole, files, filesFree }
+    return { quota, used, total: quota, free: Math.min(whole.free, free), files, filesFree }
   }
 
   /**
@@ -276,26 +272,24 @@ export class CephFsBackend implements Backend {
   }
 }
 
-interface Room {
-  readonly quota: number
-  readonly used: number
-  readonly free: number
-  readonly files: number | null
-  readonly filesFree: number | null
-}
+/** Of a quota: of bytes, of nodes, or of both. */
+type Room = (
+  | { readonly quota: number; readonly used: number; readonly free: number }
+  | { readonly quota?: undefined; readonly used?: undefined; readonly free?: undefined }
+) & { readonly files: number; readonly filesFree: number | null }
 
 function roomOf(directory: CephDirectory): Room | undefined {
   const { quota, fileQuota } = directory
   if (quota === undefined && fileQuota === undefined) return undefined
-  const { bytes: used = 0, entries = 0 } = directory
-  const limit = quota ?? Number.MAX_SAFE_INTEGER
-  const filesFree = fileQuota === undefined ? null : Math.max(0, fileQuota - entries)
-  return { quota: limit, used, free: Math.max(0, limit - used), files: entries, filesFree }
+  const { bytes: used = 0, entries: files = 0 } = directory
+  const filesFree = fileQuota === undefined ? null : Math.max(0, fileQuota - files)
+  return quota === undefined ? { files, filesFree } : { quota, used, free: Math.max(0, quota - used), files, filesFree }
 }
 
-function overQuota(path: NodePath, { quota, used, files, filesFree }: Room, cause?: unknown): Fault {
-  const nodes = filesFree === null ? '' : `, ${files ?? 0} nodes and ${filesFree} more allowed`
-  return new Fault('QuotaExceeded', `${path}: ${used} of ${quota} bytes are used${nodes}`, { errno: 'EDQUOT', cause })
+function overQuota(path: NodePath, { files, filesFree, ...room }: Room, cause?: unknown): Fault {
+  const bytes = room.quota === undefined ? [] : [`${room.used} of ${room.quota} bytes are used`]
+  const nodes = filesFree === null ? [] : [`${files} nodes are there, and ${filesFree} more are allowed`]
+  return new Fault('QuotaExceeded', `${path}: ${[...bytes, ...nodes].join(', ')}`, { errno: 'EDQUOT', cause })
 }
 
 /** The pieces of a body until they are more than fit. */
