@@ -37,7 +37,7 @@ export async function asking(
   ca: string | undefined,
   { signal, ...how }: How & { readonly signal?: () => AbortSignal } = {},
 ): Promise<Ask> {
-  const secrets = await secretsWith(credential, ca)
+  const secrets = secretsWith(credential, ca)
   return (method, path, document) => {
     const headers = document === undefined ? {} : { 'Content-Type': 'application/json' }
     return exchange(url, path, { ...how, method, headers, secrets, document, signal: signal?.() }, answerOf)
@@ -117,12 +117,12 @@ export async function exchange<T>(
 }
 
 /** What a connection is made with. InvalidArgument for a file that is of no use. */
-export async function secretsWith(credential: CredentialFiles, ca: string | undefined): Promise<Secrets> {
-  return { ...(await secretsOf(credential)), ...(ca !== undefined && { ca: await named('the CA', ca) }) }
+export function secretsWith(credential: CredentialFiles, ca: string | undefined): Secrets {
+  return { ...secretsOf(credential), ...(ca !== undefined && { ca: named('the CA', ca) }) }
 }
 
 /** A file that options or environment name. InvalidArgument where it cannot be read. */
-export async function named(what: string, file: string): Promise<Buffer> {
+export function named(what: string, file: string): Buffer {
   try {
     return fs.readFileSync(file)
   } catch (error) {
@@ -132,14 +132,14 @@ export async function named(what: string, file: string): Promise<Buffer> {
 }
 
 /** For the TLS connection, or in the headers. */
-async function secretsOf({ certificate, tokenFile }: CredentialFiles): Promise<Secrets> {
+function secretsOf({ certificate, tokenFile }: CredentialFiles): Secrets {
   if (tokenFile !== undefined) {
-    const token = (await named('the token file', tokenFile)).toString('utf8').trim()
+    const token = named('the token file', tokenFile).toString('utf8').trim()
     if (!/^[\x21-\x7e]+$/.test(token)) throw new Fault('InvalidArgument', `${tokenFile}: not a token`)
     return { headers: { authorization: `Bearer ${token}` } }
   }
   if (certificate === undefined) return {}
-  const pem = await named('the certificate', certificate)
+  const pem = named('the certificate', certificate)
   return { cert: pem, key: pem }
 }
 

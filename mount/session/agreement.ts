@@ -11,7 +11,7 @@ import { type Agreed, type Ask, negotiate } from './terms.ts'
 export async function checkFiles(request: AgreementRequest): Promise<void> {
   const { certificate, ca } = request
   if (certificate !== undefined) await checkCertificate(certificate)
-  await secretsWith(credentialFiles(request), ca)
+  secretsWith(credentialFiles(request), ca)
 }
 
 /** The files are good. Throws Faults where it is not about one partition. */
@@ -25,7 +25,7 @@ export async function agree(request: AgreementRequest, ask: Ask): Promise<Agreem
   return {
     outcomes,
     ...(made !== undefined && { proxy: made }),
-    authorities: ca === undefined || hasSiteFolder() ? [] : namedByHash((await named('the CA', ca)).toString('latin1')),
+    authorities: ca === undefined || hasSiteFolder() ? [] : namedByHash(named('the CA', ca).toString('latin1')),
   }
 }
 

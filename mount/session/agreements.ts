@@ -96,7 +96,7 @@ export class Agreements {
   ): Promise<Ahead> {
     const { url, ca, certificate } = request
     const at = performance.now()
-    const secrets = await secretsWith(certificate === undefined ? {} : { certificate }, ca)
+    const secrets = secretsWith(certificate === undefined ? {} : { certificate }, ca)
     const headers = { authorization: `Bearer ${credential.token}` }
     const connection = { agent: this.#agentOf(request), again: true, signal: this.#within(FRESH) }
     const how = { ...connection, method: 'GET', headers, secrets }

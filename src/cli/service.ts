@@ -73,7 +73,7 @@ export type AskText = (path: string, type: string) => Promise<string>
 
 export async function textsAt(options: ServiceOptions): Promise<AskText> {
   const url = placeOf(options)
-  const secrets = await secretsWith(credentialIn(options), authoritiesIn(options))
+  const secrets = secretsWith(credentialIn(options), authoritiesIn(options))
   return (path, type) =>
     exchange(url, path, { method: 'GET', headers: { Accept: type }, secrets }, (status, text) => {
       refuse(status, text)

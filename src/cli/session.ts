@@ -2,15 +2,15 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { resolve } from 'node:path'
+import { leaveGateway } from '../../mount/session/leave.ts'
 import { planOf, type Manifest } from '../../mount/session/plan.ts'
-import { RunFolder, type SessionNote } from '../../mount/session/run-folder.ts'
+import { RunFolder } from '../../mount/session/run-folder.ts'
 import { runSession } from '../../mount/session/session.ts'
-import { leavePartitions } from '../../mount/session/terms.ts'
 import { type Way, WAYS, wayFor } from '../../mount/session/ways.ts'
 import { mountEnvironment, sessionEnvironment } from '../environment.ts'
 import { complain, readWords, UsageError, type Command } from './command.ts'
 import { hoursIn } from './proxy-hours.ts'
-import { burstsAt, credentialOf, named, SERVICE_OPTIONS, serviceAt } from './service.ts'
+import { burstsAt, credentialOf, named, SERVICE_OPTIONS } from './service.ts'
 
 const OPTIONS = {
   ...SERVICE_OPTIONS,
@@ -79,7 +79,7 @@ async function start(values: Values, way: Way, command: readonly string[]): Prom
     binds: bindsIn(values.bind ?? []),
     environment: variables,
     finish: (run) => [...self(), 'session', '--finish', run],
-    leave,
+    leave: leaveGateway,
     tell: (line) => complain(`karst session: ${line}`),
   })
 }
@@ -87,17 +87,10 @@ async function start(values: Values, way: Way, command: readonly string[]): Prom
 /** What runs karst: this program with this runtime. */
 const self = (): string[] => [process.execPath, ...process.execArgv, process.argv[1] ?? '']
 
-async function leave({ gateway, ...name }: SessionNote): Promise<void> {
-  if (gateway === undefined) return
-  const { url, ca, certificate, tokenFile } = gateway
-  const ask = await serviceAt({ url, ca, certificate, 'token-file': tokenFile })
-  await leavePartitions(ask, name)
-}
-
 /** In place of a launcher that was killed, or of those beside it. */
 async function finish(run: string, others: boolean): Promise<number> {
   const { finishAbandoned, finishSession } = await import('../../mount/session/finish.ts')
-  const left = await (others ? finishAbandoned : finishSession)(RunFolder.at(run), { leave })
+  const left = await (others ? finishAbandoned : finishSession)(RunFolder.at(run), { leave: leaveGateway })
   for (const line of left) complain(`karst session: ${line}`)
   return left.length === 0 ? 0 : 1
 }
@@ -145,5 +138,5 @@ function bindsIn(words: readonly string[]): Record<string, string> {
 /** JSON or YAML. UsageError with every mistake. */
 async function readManifest(file: string): Promise<Manifest> {
   const { manifestIn } = await import('./session-manifest.ts')
-  return manifestIn((await named('the manifest', file)).toString('utf8'), file)
+  return manifestIn(named('the manifest', file).toString('utf8'), file)
 }
