@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import path from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startGateway, type Gateway } from '../http/gateway.ts'
@@ -145,11 +146,11 @@ async function requestsOfACommit(t: Test, gateway: Gateway, dir: string, rows: n
   let errors = ''
   child.stderr.on('data', (part: Buffer) => (errors += part.toString()))
   const ended = once(child, 'close')
-  const lines = child.stdout.setEncoding('utf8')[Symbol.asyncIterator]()
+  // by lines: an unbuffered Python writes a line and its end apart
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const said = async (): Promise<string> => {
-    const { value } = (await lines.next()) as IteratorResult<string, undefined>
-    if (value === undefined) await ended
-    return (value ?? errors).trim()
+    const { value } = await lines.next()
+    return value ?? `${errors} ended with ${(await ended).join(' ')}`
   }
   t.equal(await said(), 'ready')
   const before = requests(gateway)
