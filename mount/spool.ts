@@ -83,8 +83,11 @@ export class SpoolFolder {
 
   /** Nothing speaks of its bytes any more. */
   #discarded(file: SpoolFile, reach: number): void {
-    this.#removed(file, reach)
-    this.#closed()
+    try {
+      this.#removed(file, reach)
+    } finally {
+      this.#closed()
+    }
   }
 
   #removed(file: SpoolFile, reach: number): void {
