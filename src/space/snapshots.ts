@@ -8,7 +8,7 @@ import { type Ending, type JobContext, type Kind } from '../jobs/kind.ts'
 import { told } from '../jobs/told.ts'
 import { allocationOf, keeperOf } from '../vospace/allocation.ts'
 import { type Caller } from '../vospace/caller.ts'
-import { Fault } from '../vospace/fault.ts'
+import { Fault, isFault } from '../vospace/fault.ts'
 import { child, parentOf, type NodePath } from '../vospace/path.ts'
 import { localPath } from '../vospace/uri.ts'
 import { alone } from './alone.ts'
@@ -97,6 +97,28 @@ export function restoreKind(space: Space): Kind {
 }
 
 async function restore(space: Space, context: JobContext): Promise<Ending> {
+  let noted = context.checkpoint as Checkpoint | undefined
+  try {
+    return await restored(space, context, (now) => context.save((noted = now)))
+  } catch (error) {
+    // one that is told to stop goes on later from here, or is undone
+    if (!context.signal.aborted && noted !== undefined) await undone(space, noted, error)
+    throw error
+  }
+}
+
+/** Throws both errors where it cannot be taken back now: no Fault, so that the job takes it back later. */
+async function undone(space: Space, noted: Checkpoint, why: unknown): Promise<void> {
+  try {
+    await alone(space.backend, noted.staged, () => takeBack(space, noted))
+  } catch (error) {
+    throw new AggregateError([why, error], 'a restore failed, and what it has done is not taken back yet')
+  }
+}
+
+type Note = (now: Checkpoint) => void
+
+async function restored(space: Space, context: JobContext, note: Note): Promise<Ending> {
   const { caller, job } = context
   const { target = '', snapshot: name = '', to } = job.parameters ?? {}
   const path = localPath(space.service, target)
@@ -111,7 +133,7 @@ async function restore(space: Space, context: JobContext): Promise<Ending> {
   authorize(caller, 'create', place.parents, space.rules)
   const key = createHash('sha256').update(`${name} ${path} ${place.path}`).digest('hex').slice(0, 20)
   const plan = { staged: child(parentOf(place.path), `.karst-copy-${key}`), to: place.path }
-  await alone(space.backend, plan.staged, () => bring(space, context, { past, from: source.path, plan }))
+  await alone(space.backend, plan.staged, () => bring(space, context, { past, from: source.path, plan, note }))
   noteOf(space, caller, place.path, { act: 'snapshot.restore', name })
   return { results: [{ id: 'node', href: `final:${place.path}` }] }
 }
@@ -120,31 +142,37 @@ interface Bringing {
   readonly past: Space
   readonly from: NodePath
   readonly plan: Checkpoint
+  readonly note: Note
 }
 
-async function bring(space: Space, context: JobContext, { past, from, plan }: Bringing): Promise<void> {
+async function bring(space: Space, context: JobContext, { past, from, plan, note }: Bringing): Promise<void> {
   const { backend, changes } = space
   const { staged, to } = plan
-  let noted = { ...(context.checkpoint as Checkpoint | undefined), ...plan }
-  const note = (more: Partial<Checkpoint>): void => context.save((noted = { ...noted, ...more }))
+  const earlier = context.checkpoint as Checkpoint | undefined
+  // a link on the way leads elsewhere by now
+  if (earlier !== undefined && earlier.to !== to) await takeBack(space, earlier)
+  let noted: Checkpoint = { ...(earlier?.to === to && earlier), ...plan }
+  const noteMore = (more: Partial<Checkpoint>): void => note((noted = { ...noted, ...more }))
   if (noted.copy !== undefined && (await entryIn(backend, to))?.id === noted.copy) return
-  note({})
-  try {
-    // known to be whole, it is not compared again: nothing may be in its place meanwhile
-    if (noted.copy === undefined || (await entryIn(backend, staged))?.id !== noted.copy) {
-      const progress = (done: number): void => context.progress(done)
-      const run = { signal: context.signal, progress }
-      const copy = await carryTree({ backend: past.backend, path: from }, { backend, path: staged }, run)
-      note({ copy: copy.id })
-    }
-    await makeWay(space, context.caller, to, (before) => note({ before }))
-    const entry = await backend.move(staged, to)
-    changes.append({ id: entry.id, path: to, kind: 'made' })
-  } catch (error) {
-    // one that is told to stop goes on later from here, or is undone
-    if (!context.signal.aborted) await takeBack(space, noted)
-    throw error
+  noteMore({})
+  if (!(await hasMadeWay(space, noted))) {
+    const run = { signal: context.signal, progress: (done: number) => context.progress(done) }
+    const copy = await carryTree({ backend: past.backend, path: from }, { backend, path: staged }, run)
+    noteMore({ copy: copy.id })
+    await makeWay(space, context.caller, to, (before) => noteMore({ before }))
   }
+  const entry = await backend.move(staged, to)
+  changes.append({ id: entry.id, path: to, kind: 'made' })
+}
+
+/**
+ * Killed just before the copy took its place: it is not compared again while nothing is there. Only then is it known to be whole: what takes it back
+ * puts back first what made way.
+ */
+async function hasMadeWay(space: Space, { staged, to, copy, before }: Checkpoint): Promise<boolean> {
+  if (copy === undefined || before === undefined) return false
+  const isWaiting = (await entryIn(space.backend, staged))?.id === copy && (await isDiscarded(space, to, before))
+  return isWaiting && (await entryIn(space.backend, to)) === undefined
 }
 
 /** As if it had not been asked for; one that has come to its place stays there. */
@@ -167,10 +195,14 @@ async function makeWay(space: Space, caller: Caller, to: NodePath, note: (before
   throw new Fault('DuplicateNode', `${to} is there, and could not wait in a trash: say another place`)
 }
 
-/** What made way for something that does not come now. What somebody has put there meanwhile stays. */
+/** What made way for something that does not come now. What somebody has put there meanwhile stays, and where it cannot be put back it waits in the trash. */
 async function putBack(space: Space, to: NodePath, id: string): Promise<void> {
   const { backend, rules, changes } = space
   if (!(await isDiscarded(space, to, id)) || (await entryIn(backend, to)) !== undefined) return
-  const entry = await backend.trash?.restore(keeperOf(to, rules.allocationParents), id, to)
-  if (entry !== undefined) changes.append({ id: entry.id, path: to, kind: 'made' })
+  try {
+    const entry = await backend.trash?.restore(keeperOf(to, rules.allocationParents), id, to)
+    if (entry !== undefined) changes.append({ id: entry.id, path: to, kind: 'made' })
+  } catch (error) {
+    if (!isFault(error, 'ContainerNotFound', 'DuplicateNode', 'NodeNotFound')) throw error
+  }
 }

@@ -1,7 +1,7 @@
 /**
  * Loaded into the process of a storage before anything else (NODE_OPTIONS): writes down each step by which it changes something of a restore, in
- * the file KARST_TEST_STEPS, and at the one that KARST_TEST_AT names (`3 before`, `3 after`) kills itself and its gateway; `3 refuse`: that step,
- * and no other, is refused instead.
+ * the file KARST_TEST_STEPS, and at the one that KARST_TEST_AT names (`3 before`, `3 after`) kills itself and its gateway; `3 refuse`: that step
+ * is refused instead. Several are named with commas between.
  */
 import { appendFileSync } from 'node:fs'
 import { PosixBackend } from '../../src/backend/posix/posix.ts'
@@ -9,7 +9,7 @@ import { PosixTrash } from '../../src/backend/posix/trash.ts'
 import { Fault } from '../../src/vospace/fault.ts'
 
 const file = process.env['KARST_TEST_STEPS'] ?? ''
-const [nth, how] = (process.env['KARST_TEST_AT'] ?? '').split(' ')
+const ways = new Map((process.env['KARST_TEST_AT'] ?? '').split(',').map((one) => one.split(' ') as [string, string]))
 const STAGED = '.karst-copy-'
 const served = process.argv[1]?.includes('backend') === true
 let count = 0
@@ -28,15 +28,15 @@ function watch<K extends string>(prototype: Record<K, Method>, name: K, concerns
     const first: unknown = args[0]
     const path = typeof first === 'string' ? first : (first as { path: string }).path
     if (!served || !concerns(path)) return method.apply(this, args)
-    const isTime = String(++count) === nth
+    const how = ways.get(String(++count))
     appendFileSync(file, `${name} ${path}\n`)
-    if (isTime && how === 'refuse') throw new Fault('QuotaExceeded', 'as the test has it')
-    if (isTime && how === 'before') kill()
+    if (how === 'refuse') throw new Fault('QuotaExceeded', 'as the test has it')
+    if (how === 'before') kill()
     const result = await method.apply(this, args)
-    if (isTime && how === 'after') kill()
+    if (how === 'after') kill()
     return result
   }
 }
 
-for (const name of ['make', 'put', 'set', 'move'] as const) watch(PosixBackend.prototype, name, (path) => path.includes(STAGED)) // prettier-ignore
+for (const name of ['make', 'put', 'set', 'move', 'remove'] as const) watch(PosixBackend.prototype, name, (path) => path.includes(STAGED)) // prettier-ignore
 watch(PosixTrash.prototype, 'put', () => true)

@@ -67,7 +67,7 @@ t.test('a quota of nodes', { skip }, async (t) => {
     t.equal((await ask('/files/project/survey/one')).body.toString(), 'bytes', 'what is there is read')
   }) // prettier-ignore
 
-  await t.test('who deletes makes room', async (t) => {
+  await t.test('where more are allowed, they are made', async (t) => {
     t.equal((await ask('/nodes/project/survey/one', { method: 'DELETE' })).status, 200)
     t.notOk(names().includes('one'))
     await limited(3)
