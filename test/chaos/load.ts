@@ -15,12 +15,13 @@ const NEVER = '100000000'
 /**
  * Commits, pushes each to the repository that both share, clones, packs and checks, at least once and until the file `$4` is there. A line
  * for each push that was acknowledged: its commit.
+ * Each has a history of its own, also where the other has pushed before it cloned.
  * Of what the other mount pushes at the same moment the name may be seen up to a second before the objects (SEMANTICS.md `attribute-age`): that push is made again.
  */
 const GIT = `git() { command git -c user.email=a@example.org -c user.name=alice -c gc.auto=0 -c safe.directory='*' "$@"; }
 export GIT_CONFIG_NOSYSTEM=1 HOME=/nonexistent; home=$1 who=$2 folder=$3 stop=$4; cd "$home"
 push() { git push -q origin "$who"; }
-git clone -q --no-local shared.git "work-$who"; cd "work-$who"; git checkout -q -b "$who"
+git clone -q --no-local shared.git "work-$who"; cd "work-$who"; git checkout -q --orphan "$who"
 while :; do
   for i in 1 2 3; do head -c 3000 /dev/urandom | base64 > "f$i"; done; git add .; git commit -qm more
   push 2> "$folder/said-$who" || { cat "$folder/said-$who"; grep -q 'bad object refs/heads/' "$folder/said-$who"; sleep 2; push; }
@@ -115,10 +116,11 @@ export class Load {
   /** Every commit whose push was acknowledged is in the shared repository, which is sound, seen through either mount. */
   async #checkPushes(found: (what: string, wrong?: string) => void): Promise<void> {
     const { homes, folder } = this.#place
-    const check = `git() { command git -c safe.directory='*' "$@"; }; cd "$1/shared.git"; git fsck --strict --no-dangling
+    const check = `git() { command git -c safe.directory='*' "$@"; }
+      same() { test "$2" = "$3" || { echo "$1 of $who: $2, and it was told $3"; exit 1; }; }; cd "$1/shared.git"; git fsck --strict --no-dangling
       for who in git-1 git-2; do
-        test "$(git rev-parse "$who")" = "$(tail -n 1 "$2/pushed-$who")"
-        test "$(git rev-list "$who" | wc -l)" = "$(wc -l < "$2/pushed-$who")"
+        same commit "$(git rev-parse "$who")" "$(tail -n 1 "$2/pushed-$who")"
+        same count "$(git rev-list "$who" | wc -l)" "$(wc -l < "$2/pushed-$who")"
       done; cat "$2"/pushed-* | wc -l`
     for (const home of homes) {
       const { status, output } = await outcome('sh', ['-euc', check, 'sh', home, folder])
