@@ -2,6 +2,7 @@
 // `recovered/`, never published by itself and never thrown away.
 import * as fs from 'node:fs'
 import * as path from 'node:path'
+import { codeOf } from '../src/libc/errno.ts'
 import { Fault } from '../src/vospace/fault.ts'
 import { type Span } from './extents.ts'
 
@@ -365,7 +366,7 @@ function localDisk<T>(call: () => T): T {
 /** A full or failing spool disk, in the errno that the program should see. */
 function localFault(error: unknown): Error {
   if (error instanceof Fault) return error
-  const code = (error as NodeJS.ErrnoException).code
+  const code = codeOf(error)
   if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG') {
     return new Fault('QuotaExceeded', `spool: ${code}`, { errno: code, cause: error })
   }

@@ -1,4 +1,5 @@
 // What programs need of a container (README, Sessions), and what to do about what is missing. Decides only; container.ts looks.
+import { codeOf } from '../../src/libc/errno.ts'
 import { Fault } from '../../src/vospace/fault.ts'
 import { type MountInfo } from '../fuse/mountinfo.ts'
 import { type MountState } from '../fuse/unmount.ts'
@@ -232,7 +233,8 @@ async function tried<T>(work: () => Promise<T>): Promise<T | Refused> {
     return await work()
   } catch (error) {
     if (error instanceof Fault) return { code: error.fault, why: error.detail }
-    const { code, message } = error as NodeJS.ErrnoException
+    const { code: told, message } = error as NodeJS.ErrnoException
+    const code = codeOf(error) ?? told
     if (code === undefined) throw error
     return { code, why: REASONS[code] ?? `${code}: ${message}` }
   }

@@ -161,3 +161,13 @@ export function errnoName(errno: number): ErrnoName | undefined {
 export function errnoNumber(name: string): number {
   return isErrnoName(name) ? ERRNO[name] : ERRNO.EIO
 }
+
+/** The errno name of an error of the kernel, from node's fs or from libc; undefined for anything else. */
+export function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('syscall' in error) || !('code' in error)) return undefined
+  const { code } = error
+  if (typeof code !== 'string') return undefined
+  // what libuv has no name for (EDQUOT among them) node calls UNKNOWN, or `Unknown system error -122`
+  if (/^E[A-Z0-9]+$/.test(code) || !('errno' in error) || typeof error.errno !== 'number') return code
+  return errnoName(Math.abs(error.errno)) ?? code
+}

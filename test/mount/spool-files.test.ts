@@ -1,5 +1,6 @@
 // Extents and spool files by themselves: ranges against a plain array, bytes against a plain buffer, and what a crash leaves.
 import fs from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
 import t, { type Test } from 'tap'
@@ -184,5 +185,21 @@ void t.test('what was sent is not kept, if the driver is killed before its spool
     else recoverSpools(state, () => undefined)
     const kept = fs.readdirSync(path.join(state, 'recovered')).filter((name) => !name.endsWith('.origin'))
     t.same(kept.map((name) => name.replace(/^.*-/, '')).sort(), ['new', 'open'], how)
+  }
+})
+
+void t.test('a quota of the local disk is refused as EDQUOT, for which node has no name', async (t) => {
+  const spool = new SpoolFolder(stateFolder(t), 'm', () => undefined).open({ path: '/f', id: 'x' })
+  const { writeSync } = fs
+  const refuse = (): never => {
+    throw Object.assign(new Error('unknown error, write'), { errno: -122, code: 'UNKNOWN', syscall: 'write' })
+  }
+  Object.assign(fs, { writeSync: refuse })
+  syncBuiltinESMExports()
+  try {
+    t.throws(() => spool.write(Buffer.from('bytes'), 0), { name: 'Fault', fault: 'QuotaExceeded', errno: 'EDQUOT' })
+  } finally {
+    Object.assign(fs, { writeSync })
+    syncBuiltinESMExports()
   }
 })

@@ -51,7 +51,14 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/backend/imports.ts': ['src/backend/backend.ts', 'src/vospace'],
   'src/backend/trash.ts': ['src/vospace'],
   'src/backend': ['src/backend/backend.ts', 'src/backend/trash.ts', 'src/vospace'],
-  'src/backend/posix': ['src/backend/backend.ts', 'src/backend/trash.ts', 'src/backend', 'src/libc', 'src/vospace'],
+  'src/backend/posix': [
+    'src/backend/backend.ts',
+    'src/backend/trash.ts',
+    'src/backend',
+    'src/libc',
+    'src/libc/errno.ts',
+    'src/vospace',
+  ],
   'src/backend/s3': ['src/backend/backend.ts', 'src/backend/trash.ts', 'src/backend', 'src/store', 'src/vospace'],
   'src/backend/apart': ['src/backend/backend.ts', 'src/backend/trash.ts', 'src/backend', 'src/vospace'],
   'src/backend/cephfs': [
@@ -64,11 +71,12 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   'src/store': ['src/vospace'],
   'src/codec': ['src/vospace'],
-  'src/libc': ['src/vospace'],
+  'src/libc': ['src/libc/errno.ts', 'src/vospace'],
+  'src/libc/errno.ts': [],
   'src/vospace': [],
-  'mount/fuse': ['src/libc'],
-  'mount/session': ['src/libc', 'src/identity', 'src/codec', 'src/vospace', 'mount'],
-  mount: ['src/codec', 'src/vospace'],
+  'mount/fuse': ['src/libc', 'src/libc/errno.ts'],
+  'mount/session': ['src/libc', 'src/libc/errno.ts', 'src/identity', 'src/codec', 'src/vospace', 'mount'],
+  mount: ['src/codec', 'src/libc/errno.ts', 'src/vospace'],
 }
 
 /** Permissions that reach into the narrower layers below. */

@@ -31,6 +31,9 @@ const ROOM = { bsize: 4096n, blocks: (2n * GIB) / 4096n, bavail: GIB / 4096n, fi
 
 const refusal = (code: string): Error => Object.assign(new Error(`${code}: refused`), { code })
 const refuses = (code: string) => async () => Promise.reject(refusal(code))
+/** As node's fs says EDQUOT, for which it has no name. */
+const overQuota = async (): Promise<never> =>
+  Promise.reject(Object.assign(refusal('Unknown system error -122'), { errno: -122, syscall: 'write' }))
 const onHome =
   (error: Error) =>
   async (dir: string): Promise<void> =>
@@ -166,7 +169,7 @@ const CASES: readonly Case[] = [
     ],
   ],
   ['a home that is read-only', { write: refuses('EROFS') }, {}, [['HOME', /cannot be written: it is read-only/]]],
-  ['a home over its quota', { write: refuses('EDQUOT') }, {}, [['HOME', /its quota is used up/]]],
+  ['a home over its quota', { write: overQuota }, {}, [['HOME', /its quota is used up/]]],
   ['locks that are refused', { write: async () => ({ code: 'ENOLCK' }) }, {}, [['locks', /refused \(ENOLCK\)/]]],
   ['locks that mean nothing', { write: async () => 'let others in' }, {}, [['locks', /keep nobody out/]]],
   ['no space', { room: async () => ({ ...ROOM, bavail: 4095n }) }, {}, [['space', /has 16.0 MiB left/]]],
@@ -200,6 +203,11 @@ t.test('where nothing answers nothing is touched', async (t) => {
     wrongOf(await examine(silent)).map(({ name }) => name),
     ['KARST_HOME_PATH', 'KARST_SAMPLE_PATH', 'HOME'],
   )
+})
+
+t.test('of a quota that is used up it says what helps', async (t) => {
+  const [found] = wrongOf(await examine(container({ write: overQuota })))
+  t.match(found?.fix, /ask for a larger quota/)
 })
 
 t.test('a bug is no finding', async (t) => {

@@ -6,13 +6,13 @@
 import { closeSync, constants, lstatSync, openSync, readdir } from 'node:fs'
 import { setImmediate as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { codeOf } from '../../libc/errno.ts'
 import { type Entry } from '../../vospace/node.ts'
 import { type NodePath } from '../../vospace/path.ts'
 import { RESERVED } from '../contract.ts'
 import { type Logger } from './open.ts'
 import { type Allocations, LimitedEntries } from './quota-record.ts'
 import { type Quotas, type Room } from './quota.ts'
-import { codeOf } from './refusal.ts'
 
 const read = promisify(readdir)
 

@@ -1,5 +1,6 @@
 /** Writes what is kept of a node: properties, record, owner, ACL, mode and times, touching only what differs. */
 import { chmodSync, chownSync, closeSync, constants, openSync, statSync } from 'node:fs'
+import { codeOf } from '../../libc/errno.ts'
 import { statIn } from '../../libc/statx.ts'
 import { O_PATH, setTimes } from '../../libc/openat.ts'
 import { getXattr, removeXattr, setXattr } from '../../libc/xattr.ts'
@@ -11,7 +12,6 @@ import { ACCESS_ACL, buildAcl, DEFAULT_ACL, modeOfAcl, type Acl } from '../../vo
 import { type Inode, type Keeping, readInode, recordName } from './inode.ts'
 import { divided, INLINE_BYTES, propertyPrefix } from './properties.ts'
 import { derivedVersion, type NodeRecord, recordBytes } from './record.ts'
-import { codeOf } from './refusal.ts'
 import { removeSidecar, writeSidecar } from './sidecar.ts'
 import { aclOfGroups, regrouped } from './sharing.ts'
 

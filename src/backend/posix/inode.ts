@@ -1,7 +1,7 @@
 /** One node as the file system has it: reads everything kept of it, in as few calls as it takes. */
 import { readlinkSync } from 'node:fs'
 import { listXattrAt } from '../../libc/directory.ts'
-import { ERRNO } from '../../libc/errno.ts'
+import { codeOf, ERRNO } from '../../libc/errno.ts'
 import { LibcError } from '../../libc/ffi.ts'
 import { AT_FDCWD, type Stat, statIn } from '../../libc/statx.ts'
 import { getXattr, getXattrOpen } from '../../libc/xattr.ts'
@@ -12,7 +12,6 @@ import { type Ids } from '../backend.ts'
 import { ACCESS_ACL, aclOfMode, DEFAULT_ACL, parseAcl, unmasked, type Acl } from '../../vospace/posix-acl.ts'
 import { propertyOf, propertyPrefix, textOf } from './properties.ts'
 import { derivedVersion, parseRecord, selfOf, type NodeRecord } from './record.ts'
-import { codeOf } from './refusal.ts'
 import { groupsOfAcl } from './sharing.ts'
 import { readSidecar, type Sidecar } from './sidecar.ts'
 

@@ -1,6 +1,7 @@
 /** Listing: names, and what is kept of each, a batch at a time between other work. */
 import { closeSync } from 'node:fs'
 import { setImmediate as pause } from 'node:timers/promises'
+import { codeOf } from '../../libc/errno.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { type Entry } from '../../vospace/node.ts'
 import { type NodePath } from '../../vospace/path.ts'
@@ -9,7 +10,7 @@ import { type ListOptions } from '../backend.ts'
 import { refuseAborted, RESERVED, reservesIn, wrongType } from '../contract.ts'
 import { entryOf, readInodeAt } from './inode.ts'
 import { namesAsRead, namesInOrder, type Unservable } from './names.ts'
-import { codeOf, refusal, refusing } from './refusal.ts'
+import { refusal, refusing } from './refusal.ts'
 import { onNode, type Store } from './store.ts'
 import { spot, type Spot } from './tree.ts'
 

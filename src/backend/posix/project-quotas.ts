@@ -5,6 +5,7 @@
 import { closeSync, constants, lstatSync, openSync, readdir, readdirSync, statfsSync } from 'node:fs'
 import { setImmediate as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { codeOf } from '../../libc/errno.ts'
 import { tryLock } from '../../libc/openat.ts'
 import { limitProject, onOpen, projectOf, setProject, usageOf } from '../../libc/project-quota.ts'
 import { Fault } from '../../vospace/fault.ts'
@@ -14,7 +15,6 @@ import { RESERVED } from '../contract.ts'
 import { type Logger } from './open.ts'
 import { type Allocations, LimitedEntries, type QuotaRecord } from './quota-record.ts'
 import { type Quotas, type Room } from './quota.ts'
-import { codeOf } from './refusal.ts'
 
 const read = promisify(readdir)
 

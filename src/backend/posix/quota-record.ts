@@ -1,12 +1,12 @@
 /** What is written down of the quota of an allocation: in an attribute of its directory, which no user can set through a bind mount. */
 import { closeSync } from 'node:fs'
+import { codeOf } from '../../libc/errno.ts'
 import { openBeneath } from '../../libc/openat.ts'
 import { getXattr, removeXattr, setXattr } from '../../libc/xattr.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { type Entry } from '../../vospace/node.ts'
 import { parentOf, ROOT, type NodePath } from '../../vospace/path.ts'
 import { allocationOf } from '../contract.ts'
-import { codeOf } from './refusal.ts'
 import { relative, spot, type Tree } from './tree.ts'
 
 const NAME = { root: 'trusted.karst.quota', unprivileged: 'user.karst.quota' } as const

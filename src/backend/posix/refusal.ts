@@ -1,5 +1,5 @@
 /** Errors of the kernel as faults: the one place in this backend that knows both. */
-import { errnoName } from '../../libc/errno.ts'
+import { codeOf } from '../../libc/errno.ts'
 import { Fault, type FaultName, isFault } from '../../vospace/fault.ts'
 
 const FAULT_OF: Record<string, FaultName> = {
@@ -29,16 +29,6 @@ const FAULT_OF: Record<string, FaultName> = {
   EMFILE: 'ServiceBusy',
   ENFILE: 'ServiceBusy',
   ENOMEM: 'ServiceBusy',
-}
-
-/** The errno name of an error of the kernel, from node's fs or from libc; undefined for anything else. */
-export function codeOf(error: unknown): string | undefined {
-  if (!(error instanceof Error) || !('syscall' in error) || !('code' in error)) return undefined
-  const { code } = error
-  if (typeof code !== 'string') return undefined
-  // what libuv has no name for (EDQUOT among them) node calls `Unknown system error -122`
-  if (/^E[A-Z0-9]+$/.test(code) || !('errno' in error) || typeof error.errno !== 'number') return code
-  return errnoName(Math.abs(error.errno)) ?? code
 }
 
 /** A fault for whatever was thrown; what is no refusal of the kernel (a bug) is passed on as it is. */

@@ -3,7 +3,7 @@
  * one JSON file a node in `.karst/sidecar`, named after its inode so that renames need not touch it.
  */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { codeOf } from './refusal.ts'
+import { codeOf } from '../../libc/errno.ts'
 import { checkedRecord, type NodeRecord } from './record.ts'
 
 export interface Sidecar {

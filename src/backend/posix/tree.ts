@@ -4,13 +4,14 @@
  */
 import { randomBytes } from 'node:crypto'
 import { chmodSync, closeSync, constants, fstatSync, mkdirSync, openSync, renameSync, rmdirSync } from 'node:fs'
+import { codeOf } from '../../libc/errno.ts'
 import { openBeneath, O_PATH } from '../../libc/openat.ts'
 import { removeXattr } from '../../libc/xattr.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { nameOf, parentOf, ROOT, type NodePath } from '../../vospace/path.ts'
 import { allocationOf, RESERVED } from '../contract.ts'
 import { DEFAULT_ACL } from '../../vospace/posix-acl.ts'
-import { codeOf, parentRefusal, refusal } from './refusal.ts'
+import { parentRefusal, refusal } from './refusal.ts'
 
 /** A node by the descriptor of its parent and its name; valid only within the call that was given it. */
 export interface Spot {

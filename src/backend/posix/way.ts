@@ -3,13 +3,13 @@
  * says that the name still stands for that inode and that nothing of it has changed since, by whatever hand.
  */
 import { closeSync, lstatSync } from 'node:fs'
+import { codeOf } from '../../libc/errno.ts'
 import { openBeneath } from '../../libc/openat.ts'
 import { ctimeOf, inodeOf, isSameInode, isSameMount, isUnchanged, statOf, type Words } from '../../libc/statx.ts'
 import { Fault } from '../../vospace/fault.ts'
 import { type Entry } from '../../vospace/node.ts'
 import { isWithin, ROOT, stepsOf, type NodePath } from '../../vospace/path.ts'
 import { entryOf, isSettled, readInode, type Inode, type Keeping } from './inode.ts'
-import { codeOf } from './refusal.ts'
 import { spot, type Tree } from './tree.ts'
 import { type Whereabouts } from './whereabouts.ts'
 
