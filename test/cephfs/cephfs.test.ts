@@ -76,6 +76,24 @@ void t.test('a quota is set, shown, and kept with numbers', { skip }, async (t) 
   t.equal((await b.usage(p('/a'))).quota, null)
 })
 
+void t.test('a quota of bytes and one of nodes are told and kept, wherever each stands', { skip }, async (t) => {
+  const { backend: b, dir } = await started(t)
+  const set = (path: string, kind: 'bytes' | 'files', value: number): Buffer =>
+    execFileSync('setfattr', ['-n', `ceph.quota.max_${kind}`, '-v', String(value), join(dir, path)])
+  for (const path of ['/a', '/a/b', '/n', '/n/b']) await b.make(p(path), container)
+  set('/a', 'bytes', 8_000_000)
+  set('/a/b', 'files', 1000)
+  set('/n', 'files', 1000)
+  set('/n/b', 'bytes', 8_000_000)
+  for (const path of ['/a/b', '/n/b'] as const) {
+    const { quota, files, filesFree } = await b.usage(p(path))
+    t.same([quota, (files ?? 0) + (filesFree ?? 0)], [8_000_000, 1000], path)
+    const refusal: unknown = await b.put(p(`${path}/f`), body(''), { draft: file, length: 8_000_001 }).catch((error: unknown) => error) // prettier-ignore
+    t.match(refusal, { fault: 'QuotaExceeded', errno: 'EDQUOT', detail: /bytes are used, \d+ nodes are there, and \d+ more are allowed/ }) // prettier-ignore
+  }
+  t.match(await b.usage(p('/a')), { quota: 8_000_000 }, 'below it is none of those above')
+})
+
 void t.test('a quota stands on allocations and on the root', { skip }, async (t) => {
   const { backend: b } = await started(t)
   await b.make(p('/a'), container)

@@ -123,9 +123,9 @@ export class CephFsBackend implements Backend {
     refuseSnapshots(path)
     refuseEarly(options.mtime, options.changes?.mtime)
     const room = this.#room(path)
-    if (room?.free === undefined) return this.#numbered(path, () => this.#tree.put(path, body, options))
+    if (room.bytes === undefined) return this.#numbered(path, () => this.#tree.put(path, body, options))
     const replaced = (await this.#tree.walk(path)).at(-1)
-    const free = room.free + (replaced?.path === path && replaced.type === 'data' ? replaced.size : 0)
+    const free = room.bytes.free + (replaced?.path === path && replaced.type === 'data' ? replaced.size : 0)
     if ((options.length ?? 0) > free) throw overQuota(path, room)
     return this.#numbered(path, () => this.#tree.put(path, atMost(body, free, overQuota(path, room)), options))
   }
@@ -139,8 +139,8 @@ export class CephFsBackend implements Backend {
     refuseSnapshots(ref.path)
     refuseEarly(options.mtime)
     const room = this.#room(ref.path)
-    const now = room && (await this.#tree.walk(ref.path)).at(-1)
-    if (room !== undefined && now?.path === ref.path && options.length - now.size > (room.free ?? Infinity)) {
+    const now = room.bytes && (await this.#tree.walk(ref.path)).at(-1)
+    if (room.bytes !== undefined && now?.path === ref.path && options.length - now.size > room.bytes.free) {
       throw overQuota(ref.path, room)
     }
     return this.#numbered(ref.path, () => this.#tree.amend(ref, extents, options))
@@ -169,8 +169,8 @@ export class CephFsBackend implements Backend {
   ): Promise<Entry> {
     refuseSnapshots(from, to)
     const room = this.#room(to)
-    const source = room && (await this.#tree.walk(from)).at(-1)
-    if (room !== undefined && source?.path === from && source.size > (room.free ?? Infinity)) throw overQuota(to, room)
+    const source = room.bytes && (await this.#tree.walk(from)).at(-1)
+    if (room.bytes !== undefined && source?.path === from && source.size > room.bytes.free) throw overQuota(to, room)
     return this.#numbered(to, () => this.#tree.copy(from, to, draft))
   }
 
@@ -194,16 +194,18 @@ export class CephFsBackend implements Backend {
     return this.#tree.link(ref, to)
   }
 
-  /** Of the nearest container with a quota; without one, of the whole file system, with what is below the root as used. */
+  /**
+   * Bytes of the nearest container with a quota of bytes, nodes of the nearest with one of nodes; without one, of the whole file system, with what
+   * is below the root as used.
+   */
   async usage(path: NodePath): Promise<Usage> {
     refuseSnapshots(path)
     const whole = await this.#tree.usage(path)
-    const room = this.#room(path)
-    if (room === undefined) return whole
-    const { quota, used, free, files } = room
-    const filesFree = room.filesFree ?? whole.filesFree
-    // one of nodes alone says nothing of bytes
-    if (quota === undefined) return { ...whole, files, filesFree }
+    const { bytes, nodes } = this.#room(path)
+    const { files, free: filesFree } = nodes ?? { files: bytes?.files ?? whole.files, free: whole.filesFree }
+    // a quota of nodes alone says nothing of bytes
+    if (bytes === undefined) return { ...whole, files, filesFree }
+    const { quota, used, free } = bytes
     return { quota, used, total: quota, free: Math.min(whole.free, free), files, filesFree }
   }
 
@@ -238,11 +240,12 @@ export class CephFsBackend implements Backend {
     return size === undefined ? entry : { ...entry, size }
   }
 
-  /** What is left of the quota that a path is under; undefined: there is none. */
-  #room(path: NodePath): Room | undefined {
+  /** What is left of the quotas that a path is under: the nearest of each kind, wherever the other stands. */
+  #room(path: NodePath): Room {
+    let room: Room = {}
     for (let at = path; ; at = parentOf(at)) {
-      const room = this.#look(at, roomOf)
-      if (room !== undefined || at === ROOT) return room
+      room = { ...this.#look(at, roomOf), ...room }
+      if (at === ROOT || (room.bytes !== undefined && room.nodes !== undefined)) return room
     }
   }
 
@@ -266,30 +269,34 @@ export class CephFsBackend implements Backend {
         const why = `${path} is under a quota that somebody has set on a directory that is no allocation`
         throw new Fault('OperationNotSupported', why, { errno: 'EXDEV', cause: error })
       }
-      const room = isFault(error, 'QuotaExceeded') && error.errno === 'EDQUOT' ? this.#room(path) : undefined
-      throw room === undefined ? error : overQuota(path, room, error)
+      const room = isFault(error, 'QuotaExceeded') && error.errno === 'EDQUOT' ? this.#room(path) : {}
+      throw room.bytes === undefined && room.nodes === undefined ? error : overQuota(path, room, error)
     }
   }
 }
 
-/** Of a quota: of bytes, of nodes, or of both. */
-type Room = (
-  | { readonly quota: number; readonly used: number; readonly free: number }
-  | { readonly quota?: undefined; readonly used?: undefined; readonly free?: undefined }
-) & { readonly files: number; readonly filesFree: number | null }
-
-function roomOf(directory: CephDirectory): Room | undefined {
-  const { quota, fileQuota } = directory
-  if (quota === undefined && fileQuota === undefined) return undefined
-  const { bytes: used = 0, entries: files = 0 } = directory
-  const filesFree = fileQuota === undefined ? null : Math.max(0, fileQuota - files)
-  return quota === undefined ? { files, filesFree } : { quota, used, free: Math.max(0, quota - used), files, filesFree }
+/** Of quotas: of bytes, of nodes, of both or of neither. `files`: the nodes below the container that has the quota. */
+interface Room {
+  readonly bytes?: { readonly quota: number; readonly used: number; readonly free: number; readonly files: number }
+  readonly nodes?: { readonly files: number; readonly free: number }
 }
 
-function overQuota(path: NodePath, { files, filesFree, ...room }: Room, cause?: unknown): Fault {
-  const bytes = room.quota === undefined ? [] : [`${room.used} of ${room.quota} bytes are used`]
-  const nodes = filesFree === null ? [] : [`${files} nodes are there, and ${filesFree} more are allowed`]
-  return new Fault('QuotaExceeded', `${path}: ${[...bytes, ...nodes].join(', ')}`, { errno: 'EDQUOT', cause })
+function roomOf(directory: CephDirectory): Room {
+  const { quota, fileQuota } = directory
+  if (quota === undefined && fileQuota === undefined) return {}
+  const { bytes: used = 0, entries: files = 0 } = directory
+  return {
+    ...(quota !== undefined && { bytes: { quota, used, free: Math.max(0, quota - used), files } }),
+    ...(fileQuota !== undefined && { nodes: { files, free: Math.max(0, fileQuota - files) } }),
+  }
+}
+
+function overQuota(path: NodePath, { bytes, nodes }: Room, cause?: unknown): Fault {
+  const numbers = [
+    ...(bytes === undefined ? [] : [`${bytes.used} of ${bytes.quota} bytes are used`]),
+    ...(nodes === undefined ? [] : [`${nodes.files} nodes are there, and ${nodes.free} more are allowed`]),
+  ]
+  return new Fault('QuotaExceeded', `${path}: ${numbers.join(', ')}`, { errno: 'EDQUOT', cause })
 }
 
 /** The pieces of a body until they are more than fit. */
