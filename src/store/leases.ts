@@ -92,6 +92,11 @@ export class StoredLeases {
     this.#database.run(sql, this.#boot, now)
   }
 
+  /** No gateway that could be asked ran here for so many milliseconds until now: what is still in the table lives on for as long. */
+  stalled(milliseconds: number): void {
+    this.#database.run('UPDATE lease_sessions SET expires = min(expires + ?, ? + ttl)', milliseconds, this.#clock())
+  }
+
   /** A new session, for `ttl` milliseconds at first. QuotaExceeded (ENOLCK): the user has too many. */
   open(user: string, ttl: number, scope = ''): string {
     const session = randomUUID()

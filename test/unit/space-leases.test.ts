@@ -84,6 +84,26 @@ t.test('a lock is waited for through one gateway and given back through another'
   two.leases.stop()
 })
 
+t.test('a gateway that stood still takes no lock away for it', async (t) => {
+  const [{ leases, space }] = await twoGateways(t)
+  const [a, b] = [leases.open(alice, 2000).session, leases.open(alice).session]
+  t.match(await leases.take(space, alice, FILE, asked(a, 'write')), { granted: true })
+  const standStill = (milliseconds: number) =>
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds)
+  standStill(2500)
+  t.match(await leases.take(space, alice, FILE, asked(b, 'read')), { granted: false })
+  t.equal(leases.renew(alice, a), 1)
+  standStill(1500)
+  await new Promise((resolve) => setTimeout(resolve, 2200))
+  t.match(
+    await leases.take(space, alice, FILE, asked(b, 'read')),
+    { granted: true },
+    'who does not renew loses it in time',
+  )
+  t.throws(() => leases.renew(alice, a), /the session is over/)
+  leases.stop()
+})
+
 t.test('what is changed through one gateway is told by the other', async (t) => {
   const [one, two] = await twoGateways(t)
   const end = new AbortController()
