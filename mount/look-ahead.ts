@@ -5,7 +5,7 @@ import { type Inode } from './cache.ts'
 import { type Remote } from './remote.ts'
 import { type Tree } from './tree.ts'
 
-/** Names of a folder that are asked for one by one before a page is; more where pages were of little use. */
+/** Names of a folder that are asked for one by one before a page is: one where its neighbour's page was of use, more where pages were of little. */
 const FEW = 4
 const MANY = 1024
 /** Entries of a page, and of all pages together. */
@@ -45,6 +45,10 @@ interface Use {
   changed: Map<string, boolean> | undefined
   /** Larger than a page: the next one begins at the name that is wanted. */
   isLarge: boolean
+  /** Whether the page before `page` was of use. */
+  wasUseful: boolean
+  /** Of the folder in it of which a page was asked for last. */
+  below: Use | undefined
 }
 
 export class LookAhead {
@@ -99,15 +103,15 @@ export class LookAhead {
     this.#use(folder).page = { ...page, entries: new Map(), names: new Set() }
   }
 
-  #use({ nodeid }: Inode): Use {
-    const use = this.#uses.get(nodeid) ?? {
-      ...{ misses: 0, threshold: FEW, page: undefined, coming: undefined, changed: undefined, isLarge: false },
-    }
+  #use({ nodeid, parent }: Inode): Use {
+    const use = this.#uses.get(nodeid) ?? newUse(parent && this.#uses.get(parent.nodeid)?.below)
     this.#uses.delete(nodeid)
     this.#uses.set(nodeid, use)
-    for (const oldest of this.#uses.keys()) {
+    for (const [oldest, forgotten] of this.#uses) {
       if (this.#uses.size <= FOLDERS) break
       this.#uses.delete(oldest)
+      // the folder above may remember it still
+      forgotten.page = undefined
     }
     return use
   }
@@ -156,16 +160,18 @@ export class LookAhead {
   }
 
   /** A page that was of little use makes the next one rarer. */
-  #judge(use: Use, { answers, size }: Page): void {
-    const isUseful = answers * 8 >= Math.min(size, PAGE)
+  #judge(use: Use, page: Page): void {
+    use.wasUseful = isUseful(page)
     // whoever goes on through the folder will want the next one
-    use.threshold = isUseful ? (answers < FEW ? FEW : 1) : Math.min(Math.max(use.threshold, FEW) * 4, MANY)
+    if (use.wasUseful) use.threshold = page.answers < FEW ? FEW : 1
+    else use.threshold = Math.min(Math.max(use.threshold, FEW) * 4, MANY)
     use.page = undefined
     use.misses = 0
   }
 
   #fetch(folder: Inode, name: string, use: Use): void {
     if (use.page !== undefined) this.#judge(use, use.page)
+    if (folder.parent !== undefined) this.#use(folder.parent).below = use
     const fetched = this.#fetched(folder, name, use)
     const soon = new Promise<void>((resolve) => setTimeout(resolve, PATIENCE).unref())
     const coming = Promise.race([fetched, soon])
@@ -207,6 +213,15 @@ export class LookAhead {
     }
   }
 }
+
+/** Who has gone through the folder beside it will go through this one. */
+function newUse(beside: Use | undefined): Use {
+  const isWalk = beside !== undefined && (beside.page === undefined ? beside.wasUseful : isUseful(beside.page))
+  const nothing = { page: undefined, coming: undefined, changed: undefined, below: undefined }
+  return { ...nothing, misses: 0, threshold: isWalk ? 1 : FEW, isLarge: false, wasUseful: false }
+}
+
+const isUseful = ({ answers, size }: Page): boolean => answers * 8 >= Math.min(size, PAGE)
 
 /** In the order of UTF-8, as pages are. */
 const compare = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))

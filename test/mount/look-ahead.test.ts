@@ -101,6 +101,24 @@ t.test('pages of no use become rare', async (t) => {
   t.ok(walked.remote.count('page') <= 5, `${walked.remote.count('page')} pages`)
 })
 
+t.test('who goes through one folder after the other gets each by a page at once', async (t) => {
+  const walked = await walk(t, { ttl: 60, ahead: true })
+  for (const folder of ['a', 'b', 'c', 'd', 'e'])
+    for (const name of names) walked.remote.write(`${HOME}/${folder}/${name}`, 'x')
+  const asked = async (folder: string, some: readonly string[]) => {
+    const found = await walked.find(`/${folder}`)
+    walked.remote.calls.splice(0)
+    for (const name of some) t.equal((await walked.tree.lookup(found, name))?.entry.size, 1)
+    return walked.remote.calls.map(({ name }) => name)
+  }
+  t.ok((await asked('a', names)).length > 1)
+  t.same(await asked('b', names), ['page'])
+  t.same(await asked('c', ['f1']), ['page'])
+  t.same(await asked('d', ['f1', 'f2']), ['entry', 'entry'], 'of which one was wanted is followed by no page')
+  await asked('b', names)
+  t.same(await asked('e', ['f1']), ['entry'], 'the last page counts')
+})
+
 t.test('a refused page is no error, nor asked for again and again', async (t) => {
   const walked = await folder(t)
   walked.remote.failNext(1000, new Fault('PermissionDenied', HOME), 'page')
