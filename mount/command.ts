@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { askDriver, reachable, type ControlReply, type ControlRequest, type MountRequest } from './control.ts'
 import { MountError } from './fuse/mount-options.ts'
 import { holdersOf } from './fuse/holders.ts'
-import { mountAt } from './fuse/mountinfo.ts'
+import { mountAt, placeOf } from './fuse/mountinfo.ts'
 import { detachedUnder, probeMount, unmountFuse } from './fuse/unmount.ts'
 import { driverLog } from './log.ts'
 import { devicesOf, isSupervised, socketOf } from './driver-place.ts'
@@ -34,7 +34,9 @@ export interface MountCommandOptions extends Omit<MountRequest, 'command'> {
 export async function mountCommand(options: MountCommandOptions): Promise<void> {
   const { stateDir, foreground, signal, ready = () => undefined, fd, ...rest } = options
   const device = fd === undefined ? undefined : randomUUID()
-  const request: MountRequest = { command: 'mount', ...absolute(rest), ...(device !== undefined && { device }) }
+  if (fd !== undefined) expectDevice(fd)
+  const asked = { ...absolute(rest), dir: await placeOf(rest.dir) }
+  const request: MountRequest = { command: 'mount', ...asked, ...(device !== undefined && { device }) }
   const handed = device === undefined || fd === undefined ? undefined : hand(stateDir, device, fd)
   if (foreground) {
     const stop = signal ?? terminationSignal()
@@ -66,6 +68,20 @@ function lookAt(dir: string): Promise<void> {
   return new Promise((resolve) => fs.stat(dir, () => resolve()))
 }
 
+/** Number of /dev/fuse in Linux's list of devices: character, 10:229. */
+const FUSE_DEVICE = (10 << 8) | 229
+
+/** Another descriptor would be waited on in vain. Throws MountError. */
+function expectDevice(fd: number): void {
+  try {
+    const stat = fs.fstatSync(fd)
+    if (stat.isCharacterDevice() && stat.rdev === FUSE_DEVICE) return
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EBADF') throw error
+  }
+  throw new MountError(`descriptor ${fd} is no open /dev/fuse`, 'EBADF')
+}
+
 async function hand(stateDir: string, device: string, fd: number): Promise<void> {
   const { handDevice } = await import('./fuse/handed-devices.ts')
   fs.mkdirSync(stateDir, { recursive: true, mode: 0o700 })
@@ -92,10 +108,9 @@ async function ask(stateDir: string, request: ControlRequest, limit: number): Pr
 
 /** The driver has another working directory. */
 function absolute(request: Omit<MountRequest, 'command'>): Omit<MountRequest, 'command'> {
-  const { certificate, tokenFile, ca, registry, dir } = request
+  const { certificate, tokenFile, ca, registry } = request
   return {
     ...request,
-    dir: path.resolve(dir),
     ...(certificate !== undefined && { certificate: path.resolve(certificate) }),
     ...(tokenFile !== undefined && { tokenFile: path.resolve(tokenFile) }),
     ...(ca !== undefined && { ca: path.resolve(ca) }),
@@ -152,7 +167,7 @@ export interface UmountCommandOptions {
  * away anyhow. Answers what could not be saved, one line each; nothing where nothing is mounted. Throws MountError.
  */
 export async function umountCommand(options: UmountCommandOptions): Promise<string[]> {
-  const dir = path.resolve(options.dir)
+  const dir = await placeOf(options.dir)
   const { timeout } = options
   const limit = timeout === undefined ? UNMOUNT_LIMIT : timeout * 1000 + UNMOUNT_SLACK
   const reply = await ask(

@@ -30,12 +30,18 @@ export async function mountFuse(dir: string, options: MountOptions): Promise<Mou
   }
 }
 
+const WORDS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such directory',
+  EACCES: 'it cannot be reached',
+  ELOOP: 'symbolic links lead nowhere',
+}
+
 async function expectDirectory(dir: string): Promise<void> {
   try {
     if ((await stat(dir)).isDirectory()) return
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    throw new MountError(`cannot mount on ${dir}`, code, { cause: error })
+    throw new MountError(`cannot mount on ${dir}: ${WORDS[code ?? ''] ?? String(error)}`, code, { cause: error })
   }
   throw new MountError(`cannot mount on ${dir}: not a directory`, 'ENOTDIR')
 }

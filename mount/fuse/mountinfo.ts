@@ -53,13 +53,32 @@ export async function findMounts(type?: RegExp): Promise<MountInfo[]> {
   return mounts.filter((mount) => type === undefined || type.test(mount.type))
 }
 
-/** What is mounted at exactly this place, the topmost of several. `dir` itself is not looked at, only its parent. */
+/** What is mounted at exactly this place, the topmost of several. `dir` itself is not looked at where it is. */
 export async function mountAt(dir: string): Promise<MountInfo | undefined> {
-  const wanted = await resolvedPlace(dir)
+  const wanted = await placeOf(dir)
   return (await findMounts()).findLast((mount) => mount.path === wanted)
 }
 
-/** Absolute, symlinks of the parent resolved. The last part may be a dead mount, which must not be touched. */
+/** Symbolic links to one place that are followed, as many as the kernel does. */
+const MOST_LINKS = 40
+
+/** Absolute, symbolic links resolved. What is mounted there may be dead, and is not touched. */
+export async function placeOf(dir: string, links = MOST_LINKS): Promise<string> {
+  const place = await resolvedPlace(dir)
+  if (links === 0 || (await findMounts()).some((mount) => mount.path === place)) return place
+  const text = linkAt(place)
+  return text === undefined ? place : placeOf(path.resolve(path.dirname(place), text), links - 1)
+}
+
+function linkAt(place: string): string | undefined {
+  try {
+    return fs.readlinkSync(place)
+  } catch {
+    return undefined
+  }
+}
+
+/** Absolute, symlinks of the parent resolved. */
 async function resolvedPlace(dir: string): Promise<string> {
   const absolute = path.resolve(dir)
   const parent = path.dirname(absolute)

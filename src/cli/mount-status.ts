@@ -1,6 +1,6 @@
 /** `karst mount status`: what the driver tells of its mounts. */
-import { resolve } from 'node:path'
 import { askDriver, type ControlReply, type MountStatus } from '../../mount/control.ts'
+import { placeOf } from '../../mount/fuse/mountinfo.ts'
 import { socketOf } from '../../mount/state.ts'
 import { mountEnvironment } from '../environment.ts'
 import { complain, readWords, say } from './command.ts'
@@ -12,9 +12,10 @@ const LIMIT = 10_000
 export async function mountStatus(words: readonly string[]): Promise<number> {
   const { values, positionals } = readWords(words, { json: { type: 'boolean' } }, { min: 0, max: 1 })
   const [dir] = positionals
+  const place = dir === undefined ? undefined : await placeOf(dir)
   const reply = await askDriver(socketOf(mountEnvironment().state), { command: 'status' }, LIMIT)
   const status = reply?.ok === true ? reply : undefined
-  const mounts = (status?.mounts ?? []).filter((mount) => dir === undefined || mount.dir === resolve(dir))
+  const mounts = (status?.mounts ?? []).filter((mount) => place === undefined || mount.dir === place)
   if (values.json === true) say(JSON.stringify({ pid: status?.pid ?? null, cache: status?.cache ?? null, mounts }))
   else if (status !== undefined && mounts.length > 0) for (const line of described(status, mounts)) say(line)
   if (mounts.length > 0) return 0

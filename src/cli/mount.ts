@@ -1,5 +1,4 @@
 /** `karst mount` and `karst umount`: the words of the command line for mount/daemon.ts. */
-import { resolve } from 'node:path'
 import { mountCommand, umountCommand } from '../../mount/command.ts'
 import { mountAt } from '../../mount/fuse/mountinfo.ts'
 import { mountEnvironment } from '../environment.ts'
@@ -89,7 +88,7 @@ export const umount: Command = {
   run: async (words) => {
     const { values, positionals } = readWords(words, { timeout: { type: 'string' } }, { min: 1, max: 1 })
     const [dir = ''] = positionals
-    if ((await mountAt(resolve(dir))) === undefined) {
+    if ((await mountAt(dir)) === undefined) {
       complain(`karst umount: nothing is mounted at ${dir}`)
       return 1
     }

@@ -19,6 +19,7 @@ const ca = path.join(folder, 'ca.pem')
 fs.writeFileSync(ca, authority.certificate)
 for (const name of ['alice', 'bob'] as const) await writeCredential(path.join(folder, `${name}.pem`), credentials[name])
 const gateway = await startGateway(t)
+const KARST = path.join(import.meta.dirname, '../../bin/karst')
 const registry = `https://localhost:${gateway.port}/reg/resource-caps`
 let count = 0
 
@@ -101,6 +102,36 @@ void t.test('one driver serves many mounts, and ends with the last of them', { s
     false,
   )
   t.same(await umountCommand({ dir: home.dir, stateDir: state }), [], 'again: nothing to do')
+})
+
+void t.test('a place is one, by whichever symbolic links it is called', { skip }, async (t) => {
+  const { state, options } = commands(t)
+  const home = options('/home/alice')
+  const [link, loop, nowhere] = ['link', 'loop', 'nowhere'].map((name) => path.join(folder, name)) as [
+    string,
+    string,
+    string,
+  ]
+  fs.symlinkSync(path.basename(home.dir), link)
+  fs.symlinkSync(loop, loop)
+  await mountCommand({ ...home, dir: link })
+  t.match((await status(state))?.mounts, [{ dir: home.dir }])
+  await t.rejects(mountCommand(home), { message: `${home.dir} is mounted already` })
+  await t.rejects(mountCommand({ ...home, dir: loop }), /symbolic links lead nowhere/)
+  await t.rejects(mountCommand({ ...home, dir: nowhere }), /there is no such directory/)
+  const asked = await run('env', [`KARST_MOUNT_STATE=${state}`, KARST, 'mount', 'status', link])
+  t.match(asked, { status: 0, output: new RegExp(home.dir) })
+  const ended = await run('env', [`KARST_MOUNT_STATE=${state}`, KARST, 'umount', link])
+  t.match(ended, { status: 0 })
+  t.equal(await probeMount(home.dir), 'none')
+})
+
+void t.test('a descriptor that is no device is refused at once', async (t) => {
+  const { options } = commands(t)
+  const fd = fs.openSync('/dev/null', 'r')
+  t.teardown(() => fs.closeSync(fd))
+  await t.rejects(mountCommand({ ...options('/home/alice'), fd }), { message: `descriptor ${fd} is no open /dev/fuse` })
+  await t.rejects(mountCommand({ ...options('/home/alice'), fd: 999_999 }), { code: 'EBADF' })
 })
 
 void t.test('many at once start one driver', { skip }, async (t) => {
