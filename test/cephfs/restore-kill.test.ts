@@ -25,8 +25,8 @@ function contents(dir: string): string {
 
 const OLD = 'e= e/f=new e/g= later=later'
 const RESTORED = 'e= e/f=old gone=gone'
-/** Names and bytes of both; between the one and the other there is a moment when nothing is there. */
-const SIGHTS = ['e later', 'new', 'e gone', 'old', 'nothing']
+/** Names and bytes of both. */
+const SIGHTS = ['e later', 'new', 'e gone', 'old']
 
 class Restoring {
   readonly #place: CephPlace
@@ -43,19 +43,20 @@ class Restoring {
 
   /** A node as it was when the snapshot was made, and then as it is now. */
   async plant(): Promise<void> {
-    const own = `chown -hR --reference='${this.open}' '${this.node}'`
-    rmSync(this.node, { recursive: true, force: true })
-    await sh(`mkdir -p '${this.node}/e' && cd '${this.node}' && printf old >e/f && printf gone >gone && ${own}`)
+    await this.#grow('mkdir e && printf old >e/f && printf gone >gone')
     await sh(`mkdir '${this.open}/.snap/one'`)
     await this.replant()
   }
 
   /** As it is now, and nothing besides. */
   async replant(): Promise<void> {
-    rmSync(this.node, { recursive: true, force: true })
     rmSync(join(this.open, '.karst/trash'), { recursive: true, force: true })
-    const own = `chown -hR --reference='${this.open}' '${this.node}'`
-    await sh(`mkdir -p '${this.node}/e/g' && cd '${this.node}' && printf new >e/f && printf later >later && ${own}`)
+    await this.#grow('mkdir -p e/g && printf new >e/f && printf later >later')
+  }
+
+  async #grow(script: string): Promise<void> {
+    rmSync(this.node, { recursive: true, force: true })
+    await sh(`mkdir '${this.node}' && cd '${this.node}' && ${script} && chown -hR --reference='${this.open}' '${this.node}'`) // prettier-ignore
   }
 
   /** Serves with a kill at that step; none: only the steps are told. */
@@ -77,11 +78,14 @@ class Restoring {
     return (JSON.parse(answer.toString()) as { job: string }).job
   }
 
-  /** Its phase when it has ended; all that was seen of the node meanwhile. */
-  async ended(job: string): Promise<{ phase: string; seen: Set<string> }> {
+  /** Its phase when it has ended; all that was seen of the node meanwhile, but for nothing where it had made way: when it was killed, or by then. */
+  async ended(job: string, hadMadeWay = false): Promise<{ phase: string; seen: Set<string> }> {
     const seen = new Set<string>()
     for (let tries = 0; tries < 600; tries++) {
-      for (const sight of [await this.listed(), await this.bytes()]) seen.add(sight)
+      for (const sight of [await this.listed(), await this.bytes()]) {
+        const mayBeGone = hadMadeWay || this.steps.some((step) => step.startsWith('put '))
+        if (sight !== 'nothing' || !mayBeGone) seen.add(sight)
+      }
       const { body } = await this.#place.ask(`/snapshots/restore/${job}`)
       const { phase } = JSON.parse(body.toString()) as { phase: string }
       if (!['PENDING', 'QUEUED', 'EXECUTING'].includes(phase)) return { phase, seen }
@@ -136,10 +140,17 @@ async function counted(t: Test, one: Restoring): Promise<number> {
   return one.steps.length
 }
 
-async function whole(t: Test, one: Restoring, { job, at }: { job: string; at: string }): Promise<void> {
-  const { phase, seen } = await one.ended(job)
+interface Resumed {
+  readonly job: string
+  readonly at: string
+  readonly hadMadeWay?: boolean
+}
+
+async function whole(t: Test, one: Restoring, { job, at, hadMadeWay = false }: Resumed): Promise<void> {
+  const { phase, seen } = await one.ended(job, hadMadeWay)
   t.equal(phase, 'COMPLETED', at)
   for (const sight of seen) t.ok(SIGHTS.includes(sight), `${at}: seen ${sight}`)
+  t.same([await one.listed(), await one.bytes()], ['e gone', 'old'], at)
   t.equal(one.stands, RESTORED, at)
   t.same(one.trash, [OLD], `${at}: what stood there waits in the trash, once`)
   t.same(one.left, [], at)
@@ -162,12 +173,12 @@ void t.test('a restore that is killed at any step is none, or whole', { skip }, 
     const at = nth <= last ? `${nth} before` : `${nth - 2} after`
     await one.replant()
     const { job, stood } = await killed(one, at)
-    const hasMadeWay = at === `${last} before` || at === `${last - 1} after`
-    t.equal(stood, hasMadeWay ? 'nothing' : at === `${last} after` ? RESTORED : OLD, `${at}: ${steps[nth - 1] ?? ''}`)
-    if (hasMadeWay) t.same(one.trash, [OLD], 'what is not there waits')
+    const hadMadeWay = at === `${last} before` || at === `${last - 1} after`
+    t.equal(stood, hadMadeWay ? 'nothing' : at === `${last} after` ? RESTORED : OLD, `${at}: ${steps[nth - 1] ?? ''}`)
+    if (hadMadeWay) t.same(one.trash, [OLD], 'what is not there waits')
     await one.serve()
-    await whole(t, one, { job, at })
-    if (hasMadeWay) t.ok(one.steps.length <= 1, `what is whole only takes its place: ${one.steps.join()}`)
+    await whole(t, one, { job, at, hadMadeWay })
+    if (hadMadeWay) t.ok(one.steps.length <= 1, `what is whole only takes its place: ${one.steps.join()}`)
     await place.stop()
   }
 })
