@@ -71,8 +71,10 @@ class Restoring {
     return existsSync(this.#steps) ? readFileSync(this.#steps, 'utf8').trim().split('\n') : []
   }
 
-  async begin(): Promise<string> {
-    const body = JSON.stringify({ path: '/project/open/d', name: 'one' })
+  /** `to`: below the allocation; where it was, unless it is said. */
+  async begin(to?: string): Promise<string> {
+    const place = to === undefined ? {} : { to: `/project/open/${to}` }
+    const body = JSON.stringify({ path: '/project/open/d', name: 'one', ...place })
     const headers = { 'content-type': 'application/json' }
     const { body: answer } = await this.#place.ask('/snapshots/restore', { method: 'POST', headers, body })
     return (JSON.parse(answer.toString()) as { job: string }).job
@@ -124,9 +126,9 @@ class Restoring {
 }
 
 /** Asks for one while it is killed at a step; answers what stood there then, and the job. */
-async function killed(one: Restoring, at: string): Promise<{ job: string; stood: string }> {
+async function killed(one: Restoring, at: string, to?: string): Promise<{ job: string; stood: string }> {
   const over = await one.serve(at)
-  const job = await one.begin()
+  const job = await one.begin(to)
   await over()
   return { job, stood: one.stands }
 }
@@ -213,6 +215,26 @@ void t.test('one that cannot go on after a kill puts back what made way', { skip
   await place.stop()
   await one.plant()
 })
+
+void t.test('where a link on the way leads elsewhere after a kill, what made way at the first place comes back', { skip }, async (t) => {
+  if (place === undefined) return
+  const one = new Restoring(place)
+  const count = await counted(t, one)
+  await one.replant()
+  const at = (name: string): string => contents(join(one.open, name))
+  const own = `chown -hR --reference='${one.open}'`
+  await sh(`cd '${one.open}' && mkdir -p first/d second/d && printf 1 >first/d/f && printf 2 >second/d/f && ln -s first way && ${own} first second way`) // prettier-ignore
+  const { job } = await killed(one, `${count} before`, 'way/d')
+  t.notOk(existsSync(join(one.open, 'first/d')), 'it has made way')
+  await sh(`cd '${one.open}' && ln -sfn second way && ${own} way`)
+  await one.serve()
+  t.equal((await one.ended(job)).phase, 'COMPLETED')
+  t.equal(at('first'), 'd= d/f=1', 'with no copy beside it')
+  t.equal(at('second/d'), RESTORED)
+  t.same([one.trash, one.left, one.stands], [['f=2'], [], OLD])
+  await place.stop()
+  await sh(`cd '${one.open}' && rm -r first second way`)
+}) // prettier-ignore
 
 void t.test('one that comes to nothing when it has made way leaves what was there', { skip }, async (t) => {
   if (place === undefined) return
