@@ -23,6 +23,7 @@ export interface Holder {
 export class ReadBudget {
   readonly bytes: number
   readonly #rest: number
+  readonly #clock: () => number
   #used = 0
   /** when each was used last; least recently used first */
   readonly #holders = new Map<Holder, number>()
@@ -31,11 +32,12 @@ export class ReadBudget {
 
   /**
    * `bytes`: what read-ahead may hold in all; what a program waits for is counted too, but never refused.
-   * `rest`: seconds after which an unused reader loses what it holds, when another needs the room.
+   * `rest`: seconds after which an unused reader loses what it holds, when another needs the room. `clock`: milliseconds, as performance.now()
    */
-  constructor(bytes: number, rest = 2) {
+  constructor(bytes: number, rest = 2, clock = (): number => performance.now()) {
     this.bytes = bytes
     this.#rest = rest * 1000
+    this.#clock = clock
   }
 
   /** bytes */
@@ -46,7 +48,7 @@ export class ReadBudget {
   /** Marks a reader as the one used last. */
   use(holder: Holder): void {
     this.#holders.delete(holder)
-    this.#holders.set(holder, performance.now())
+    this.#holders.set(holder, this.#clock())
   }
 
   forget(holder: Holder): void {
@@ -55,7 +57,7 @@ export class ReadBudget {
 
   /** Bytes that each reader in use may plan with. */
   share(): number {
-    const since = performance.now() - this.#rest
+    const since = this.#clock() - this.#rest
     let active = 0
     for (const last of this.#holders.values()) if (last > since) active++
     return this.bytes / Math.max(1, active)
@@ -64,7 +66,7 @@ export class ReadBudget {
   /** True when the bytes were free, or could be had from other readers at rest. */
   take(bytes: number, asker: Holder): boolean {
     if (bytes > this.bytes) return false
-    const since = performance.now() - this.#rest
+    const since = this.#clock() - this.#rest
     for (const [holder, last] of this.#holders) {
       if (this.#used + bytes <= this.bytes || last > since) break
       if (holder !== asker) holder.shed()

@@ -273,18 +273,20 @@ t.test('it reads into the same memory again, once nobody writes to it', async (t
 })
 
 t.test('it has a budget that gives no more than there is, first what readers at rest let go', async (t) => {
-  const budget = new ReadBudget(100, 0.05)
+  let now = 0
+  const budget = new ReadBudget(100, 2, () => now)
   const shed: string[] = []
   const holder = (name: string, bytes: number) => ({ shed: () => (shed.push(name), budget.give(bytes)) })
   const [old, older, asker] = [holder('old', 30), holder('older', 40), holder('asker', 0)]
   budget.use(older)
   budget.use(old)
+  now = 1999
   t.equal(budget.share(), 50)
   t.ok(budget.take(40, older))
   t.ok(budget.take(30, old))
   t.notOk(budget.take(31, asker), 'nobody is at rest')
   t.same(shed, [])
-  await new Promise((resolve) => setTimeout(resolve, 60))
+  now = 2000
   budget.use(asker)
   t.equal(budget.share(), 100, 'only one is in use')
   t.notOk(budget.take(101, asker))
@@ -297,11 +299,13 @@ t.test('it has a budget that gives no more than there is, first what readers at 
 })
 
 t.test('it takes the budget of readers at rest', async (t) => {
-  const budget = new ReadBudget(2 * MIB, 0.01)
+  let now = 0
+  const budget = new ReadBudget(2 * MIB, 2, () => now)
   const idle = setup(16 * MIB, budget)
   await readAll(idle.reader, 0, MIB, 128 * KIB)
   await settled()
   t.ok(budget.used >= MIB)
+  now = 2000
   const busy = setup(64 * MIB, budget)
   await readAll(busy.reader, 0, 32 * MIB, 128 * KIB)
   t.ok(busy.source.asked.length < 100, `${busy.source.asked.length} requests for 256 reads`)
