@@ -1,6 +1,7 @@
 // One call to a gateway, JSON both ways, with its refusals as the Faults that they are.
 import type * as HTTPS from 'node:https'
 import { Fault, FAULTS, isFault, type FaultName } from '../src/vospace/fault.ts'
+import { ofUnknownCa } from './unknown-ca.ts'
 
 const fs = process.getBuiltinModule('node:fs')
 
@@ -59,23 +60,14 @@ interface Sent extends How {
   readonly signal?: AbortSignal | undefined
 }
 
-const NAME_ITS_CA = 'no CA known here has issued its certificate: name its CA by --ca PEM or KARST_CA'
-
-/** What Node calls it, and what to do about it. */
-const UNKNOWN_CA: Readonly<Record<string, string>> = {
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: NAME_ITS_CA,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: NAME_ITS_CA,
-  SELF_SIGNED_CERT_IN_CHAIN: NAME_ITS_CA,
-  DEPTH_ZERO_SELF_SIGNED_CERT: NAME_ITS_CA,
-}
-
 const NO_GATEWAY = 'is a gateway running there? (--url, KARST_URL)'
 
-function mended({ code = '', message }: NodeJS.ErrnoException): string {
+function mended(error: NodeJS.ErrnoException): string {
+  const { code = '', message } = error
   if (code === 'ABORT_ERR') return `no answer in time: ${NO_GATEWAY}`
   const isAway = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'].includes(code)
   // a name with two addresses has an error for each, and no message of its own
-  return UNKNOWN_CA[code] ?? (isAway ? `${message || code}: ${NO_GATEWAY}` : message)
+  return ofUnknownCa(error) ?? (isAway ? `${message || code}: ${NO_GATEWAY}` : message)
 }
 
 const DEAD = ['ECONNRESET', 'EPIPE']

@@ -139,7 +139,7 @@ export class Connections {
     try {
       return await read()
     } catch (error) {
-      if (!isKept) throw new Fault('NotAuthenticated', `${what} ${file ?? ''}: ${String(error)}`, { cause: error })
+      if (!isKept) throw new Fault('NotAuthenticated', unusable(what, file, error), { cause: error })
       // A renewal may be half written: the old one serves until the next look.
       this.#options.logger.warn({ err: error, file }, `${what} not usable, keeping the one before`)
       return false
@@ -223,6 +223,14 @@ export class Connections {
     }
     this.#pools = undefined
   }
+}
+
+/** What is the matter with a credential or the CA that came with it. */
+function unusable(what: string, file = '', error: unknown): string {
+  const { code = '', path, message } = error as NodeJS.ErrnoException
+  if (path !== undefined) return `${path} cannot be read (${code}): name another file`
+  const wanted = code.startsWith('ERR_OSSL') ? 'a certificate and its key are expected there, in PEM' : message
+  return `${what} ${file}: ${wanted}`
 }
 
 /** Tells whether files have been written anew; those that are not named do not count. */

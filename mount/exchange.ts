@@ -8,6 +8,7 @@ import { type Connections, type Logger } from './connections.ts'
 import { type Inlet } from './inlet.ts'
 import { type RangeRequest } from './range-connection.ts'
 import { malformed, refusalOf } from './refusal.ts'
+import { ofUnknownCa } from './unknown-ca.ts'
 import { wholeAnswer } from './whole-answer.ts'
 
 /** `body` is a Buffer of what was asked for as short. */
@@ -115,7 +116,8 @@ export class Exchange {
       if (body.failure !== undefined) throw body.failure.error
       if (isFault(error)) throw error
       if (isPassing(error)) return { lost: error }
-      throw new Fault('InternalFault', `${call.method} ${call.target}: ${String(error)}`, { cause: error })
+      const why = ofUnknownCa(error) ?? String(error)
+      throw new Fault('InternalFault', `${call.method} ${call.target}: ${why}`, { cause: error })
     }
   }
 

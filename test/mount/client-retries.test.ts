@@ -313,6 +313,19 @@ t.test(
   },
 )
 
+t.test('what is the matter with a file is said of that file', async (t) => {
+  const missing = join(pki.folder, 'missing.pem')
+  const good = { url: gateway.url, certificate: await pki.proxy('bob'), ca: pki.ca, timeLimit: 1 }
+  const logger = { warn: () => undefined }
+  const detail = `${missing} cannot be read (ENOENT): name another file`
+  await t.rejects(connect({ ...good, certificate: missing, logger }), { name: 'Fault', detail })
+  await t.rejects(connect({ ...good, ca: missing, logger }), { name: 'Fault', detail }, 'and not of the certificate')
+  const inPem = /a certificate and its key are expected there, in PEM/
+  await t.rejects(connect({ ...good, certificate: pki.ca, logger }), { name: 'Fault', detail: inPem }, 'it has no key')
+  const { ca: _, ...rest } = good
+  await t.rejects(connect({ ...rest, logger }), { name: 'Fault', detail: /name its CA by --ca PEM or KARST_CA/ })
+})
+
 t.test('it refuses to start with a file that holds no token, and without any credential', async (t) => {
   const tokenFile = join(pki.folder, 'no-token')
   const logger = { warn: () => undefined }
