@@ -22,6 +22,8 @@ export class PermissionWatch {
   readonly #files: Files
   readonly #log: Log
   #timer: NodeJS.Timeout | undefined
+  /** Whether the credential was refused at the last look: it may have been about to be renewed. */
+  #isRefused = false
 
   constructor(tree: Tree, files: Files, log: Log) {
     this.#tree = tree
@@ -42,14 +44,20 @@ export class PermissionWatch {
   /** Asks about every open file; resolves when all are answered. */
   async look(): Promise<void> {
     const open = this.#files.openInodes()
-    const next = async (): Promise<void> => {
-      for (let inode = open.pop(); inode !== undefined; inode = open.pop()) await this.#ask(inode)
+    const next = async (): Promise<boolean> => {
+      let isRefused = false
+      for (let inode = open.pop(); inode !== undefined; inode = open.pop()) {
+        if (await this.#ask(inode)) isRefused = true
+      }
+      return isRefused
     }
-    await Promise.all(Array.from({ length: AT_A_TIME }, next))
+    const refused = await Promise.all(Array.from({ length: AT_A_TIME }, next))
+    this.#isRefused = refused.includes(true)
   }
 
-  async #ask(inode: Inode): Promise<void> {
-    if (inode.unlinked) return
+  /** Answers whether the credential was refused. */
+  async #ask(inode: Inode): Promise<boolean> {
+    if (inode.unlinked) return false
     try {
       // not through the tree: what is open stays as it is until somebody looks
       const { readable, writable, access } = await this.#tree.remote.entry(this.#tree.table.ref(inode))
@@ -57,9 +65,13 @@ export class PermissionWatch {
       this.#settle(inode, { ...(!readable && { read: 'EACCES' }), ...(!writable && { write }) })
     } catch (error) {
       // neither a gateway that does not answer nor a credential that is about to be renewed withdraws anything
-      if (isFault(error, 'PermissionDenied')) this.#settle(inode, { read: 'EACCES', write: 'EACCES' })
+      const isRefused = isFault(error, 'NotAuthenticated')
+      const isWithdrawn = isFault(error, 'PermissionDenied') || (isRefused && this.#isRefused)
+      if (isWithdrawn) this.#settle(inode, { read: 'EACCES', write: 'EACCES' })
       else if (!isFault(error)) this.#log(`permission of an open file could not be asked for: ${String(error)}`)
+      return isRefused
     }
+    return false
   }
 
   #settle(inode: Inode, withdrawn: NonNullable<Inode['withdrawn']>): void {

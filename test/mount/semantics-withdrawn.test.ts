@@ -77,3 +77,20 @@ void t.test('withdrawn-while-open', async (t) => {
   mount.write(fh, 0, 'CD')
   await mount.close(fh)
 })
+
+void t.test('withdrawn-while-open', async (t) => {
+  const { mount, fh, look } = await opened(t)
+  const expired = (): never => {
+    throw new Fault('NotAuthenticated', 'on order')
+  }
+  await look(expired)
+  await look((entry) => entry)
+  await look(expired)
+  t.equal((await mount.read(fh)).toString(), '0123456789', 'a credential that is renewed in time')
+  await look(expired)
+  t.equal(await errnoOf(mount.read(fh)), 'EACCES', 'one that has ended')
+  t.equal(await errnoOf(Promise.resolve().then(() => mount.write(fh, 0, 'CD'))), 'EACCES')
+  await look((entry) => entry)
+  t.equal((await mount.read(fh)).toString(), '0123456789', 'and is renewed after all')
+  await mount.close(fh)
+})
