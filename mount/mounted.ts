@@ -173,7 +173,7 @@ interface Parts {
 function restore({ tree, files, folders, spools }: Parts, restored: Restored | undefined): void {
   if (restored === undefined) throw new MountError('the record of the mount is gone', 'ENOTCONN')
   const [node, file, folder] = restored.last
-  tree.table.restore(restored.inodes, node)
+  tree.restore(restored.inodes, node)
   files.restore(restored.handles, restored.contents, file)
   folders.restore(restored.folders, folder)
   spools.settle(new Set([...restored.contents.values()].flatMap(({ spool }) => spool ?? [])))
