@@ -59,6 +59,8 @@ export class Content {
   readonly #host: ContentHost
   readonly #base: BaseVersion
   #spool: Spool | undefined
+  /** A second one while bytes move from one to the other, of no use to a driver after this one. */
+  #other: Spool | undefined
   #length: number
   /** Bytes of the base that still count; what is beyond was cut off here. */
   #visible: number
@@ -97,7 +99,7 @@ export class Content {
   #restore(entry: SeenEntry, saved: SavedContent): void {
     this.unlinked = saved.unlinked
     this.#base.set({ ...entry, contentVersion: saved.version, size: saved.size })
-    if (saved.spool !== undefined) this.#spool = this.#host.spools.reopen(saved.spool)
+    if (saved.spool !== undefined) this.#spool = this.#host.spools.reopen(saved.spool, this.#origin())
     // its bytes were kept elsewhere, or were all sent
     if (saved.spool !== undefined && this.#spool === undefined) return
     this.#length = saved.length
@@ -149,6 +151,7 @@ export class Content {
       unanswered: unanswered.map(({ length, mtime, visible }) => ({ length, mtime, visible })),
       unlinked: this.unlinked,
       ...(this.#spool !== undefined && { spool: this.#spool.number }),
+      ...(this.#other !== undefined && { other: this.#other.number }),
     }
   }
 
@@ -256,8 +259,12 @@ export class Content {
     return Math.max(0, Math.min(this.waiting, this.#length - this.#base.size) - this.#streaming.taken)
   }
 
+  /** The record speaks of it before its first byte: a kill leaves none with bytes that are of no content. */
   #writable(): Spool {
-    return (this.#spool ??= this.#host.spools.open(this.#origin()))
+    if (this.#spool !== undefined) return this.#spool
+    this.#spool = this.#host.spools.open(this.#origin())
+    this.#host.recorded()
+    return this.#spool
   }
 
   #origin(): { path: string; id: string } {
@@ -481,6 +488,7 @@ export class Content {
     if (untouched && this.#appended && first >= this.#base.size) {
       this.#shift(entry.size - this.#base.size)
       this.#over(entry)
+      this.#leaveOther()
     } else if (untouched && entry.size === this.#base.size && !this.#dirty.covers(0, this.#length)) {
       this.#over(entry)
     } else if (this.#written.covers(0, this.#visible)) {
@@ -522,14 +530,23 @@ export class Content {
   /** The dirty bytes in another spool file: in the same one, a disk that fills up would lose what it overwrote. */
   #moved(from: Spool, delta: number): Spool {
     const to = this.#host.spools.open(this.#origin())
+    this.#other = to
+    this.#host.recorded()
     try {
       for (const span of this.#dirty.spans) from.copy(span, to, delta)
     } catch (error) {
-      to.discard()
+      this.#leaveOther()
       throw error
     }
-    from.discard()
+    this.#other = from
     return to
+  }
+
+  #leaveOther(): void {
+    this.#other?.discard()
+    this.#other = undefined
+    // else the record would go on to speak of it when it is another's
+    this.#host.noted()
   }
 
   /** The gateway has this version now. Nothing happens while something waits to be sent: the flush will find out. */

@@ -27,10 +27,9 @@ import { PermissionWatch } from './permission-watch.ts'
 import { type ReadBudget } from './read-budget.ts'
 import { Reader } from './reader.ts'
 import { MountRecord } from './record.ts'
-import { type Restored } from './record-lines.ts'
 import { NO_RECORDER } from './recorder.ts'
 import { type Identity, type Remote } from './remote.ts'
-import { canResend, reopenTree, resumeFolder, saveMount, type SavedMount } from './resume.ts'
+import { canResend, reopenTree, restore, resumeFolder, saveMount, type SavedMount } from './resume.ts'
 import { type SharedRemote } from './shared-bytes.ts'
 import { SpoolFolder, type Log } from './spool.ts'
 import { openTree, type Tree } from './tree.ts'
@@ -160,23 +159,6 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
     spools.close()
     throw error
   }
-}
-
-interface Parts {
-  readonly tree: Tree
-  readonly files: Files
-  readonly folders: Directories
-  readonly spools: SpoolFolder
-}
-
-/** Everything as the driver before this one had it. */
-function restore({ tree, files, folders, spools }: Parts, restored: Restored | undefined): void {
-  if (restored === undefined) throw new MountError('the record of the mount is gone', 'ENOTCONN')
-  const [node, file, folder] = restored.last
-  tree.restore(restored.inodes, node)
-  files.restore(restored.handles, restored.contents, file)
-  folders.restore(restored.folders, folder)
-  spools.settle(new Set([...restored.contents.values()].flatMap(({ spool }) => spool ?? [])))
 }
 
 async function deviceOf({ dir, resume, fd }: ServeOptions, how: MountOptions): Promise<Mount> {

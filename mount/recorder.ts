@@ -33,6 +33,8 @@ export interface SavedContent {
   readonly unanswered: readonly SavedBatch[]
   readonly unlinked: boolean
   readonly spool?: number
+  /** Of a second spool file, whose bytes nobody needs. */
+  readonly other?: number
 }
 
 export interface SavedHandle {

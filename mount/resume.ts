@@ -5,9 +5,14 @@ import path from 'node:path'
 import { entryFromJson, entryToJson, type EntryJson } from '../src/codec/fs-v1.ts'
 import { nodePath } from '../src/vospace/path.ts'
 import { type MountRequest } from './control.ts'
+import { type Directories } from './folders.ts'
 import { INIT2 } from './fuse/constants.ts'
 import { type Negotiated } from './fuse/init.ts'
+import { MountError } from './fuse/mount-options.ts'
+import { type Files } from './handle.ts'
+import { type Restored } from './record-lines.ts'
 import { type Identity, type Remote } from './remote.ts'
+import { type SpoolFolder } from './spool.ts'
 import { Tree, type TreeOptions } from './tree.ts'
 
 const VERSION = 1
@@ -55,6 +60,26 @@ export function loadMount(state: string, id: string): SavedMount | undefined {
 /** The tree as it was opened: the gateway may be away while drivers change. */
 export function reopenTree(remote: Remote, { identity, entry, root }: SavedMount, options: TreeOptions): Tree {
   return new Tree(remote, identity, entryFromJson(entry), nodePath(root), options)
+}
+
+/** The parts of a mount that a driver goes on with. */
+interface Parts {
+  readonly tree: Tree
+  readonly files: Files
+  readonly folders: Directories
+  readonly spools: SpoolFolder
+}
+
+/** Everything as the driver before this one had it. */
+export function restore({ tree, files, folders, spools }: Parts, restored: Restored | undefined): void {
+  if (restored === undefined) throw new MountError('the record of the mount is gone', 'ENOTCONN')
+  const [node, file, folder] = restored.last
+  tree.restore(restored.inodes, node)
+  files.restore(restored.handles, restored.contents, file)
+  folders.restore(restored.folders, folder)
+  const contents = [...restored.contents.values()]
+  const numbers = (of: 'spool' | 'other') => new Set(contents.map((content) => content[of]))
+  spools.settle(numbers('spool'), numbers('other'))
 }
 
 /** Takes away what was kept of mounts that no driver goes on with. */

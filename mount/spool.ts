@@ -50,12 +50,15 @@ export class SpoolFolder {
   open(origin: SpoolOrigin): Spool {
     const spare = this.#spare.pop()
     const number = spare?.number ?? ++this.#count
-    const line = `${JSON.stringify({ spool: number, ...origin })}\n`
     return localDisk(() => {
       // the name first: a file without one would be recovered without its path
-      this.#journalled += fs.writeSync(this.#journal, line)
+      this.#note(number, origin)
       return this.#opened(spare ?? this.#file(number, fs.constants.O_CREAT | fs.constants.O_EXCL))
     })
+  }
+
+  #note(number: number, what: SpoolOrigin | { readonly isDiscarded: true }): void {
+    this.#journalled += fs.writeSync(this.#journal, `${JSON.stringify({ spool: number, ...what })}\n`)
   }
 
   #file(number: number, flags: number): SpoolFile {
@@ -66,19 +69,19 @@ export class SpoolFolder {
   #opened(file: SpoolFile): Spool {
     const closed = (): void => this.#closed()
     const discarded = (reach: number): void => {
-      this.#noteDiscarded(file)
+      // until it is gone: whoever finds it after a kill need not keep it
+      this.#noteIfRoom(file.number, { isDiscarded: true })
       this.later(() => this.#discarded(file, reach))
     }
     this.#live++
     return new Spool(file, { closed, discarded })
   }
 
-  /** Until it is gone: whoever finds it after a kill need not keep it. */
-  #noteDiscarded({ number }: SpoolFile): void {
+  #noteIfRoom(number: number, what: SpoolOrigin | { readonly isDiscarded: true }): void {
     try {
-      this.#journalled += fs.writeSync(this.#journal, `${JSON.stringify({ spool: number, isDiscarded: true })}\n`)
+      this.#note(number, what)
     } catch {
-      // on a full disk: then it is kept, for nothing
+      // on a full disk what was said of it before counts
     }
   }
 
@@ -101,14 +104,18 @@ export class SpoolFolder {
     fs.rmSync(file.file, { force: true })
   }
 
-  /** A spool file of a driver before this one; undefined where it is gone. */
-  reopen(number: number): Spool | undefined {
+  /** A spool file of a driver before this one, whatever that was about to do with it; undefined where it is gone. */
+  reopen(number: number, origin: SpoolOrigin): Spool | undefined {
     if (!fs.existsSync(path.join(this.#folder, String(number)))) return undefined
+    this.#noteIfRoom(number, origin)
     return this.#opened(this.#file(number, 0))
   }
 
-  /** After a take-over: what no `reopen` asked for is moved to `recovered/`, or goes where it is empty. Numbers go on. */
-  settle(wanted: ReadonlySet<number>): void {
+  /**
+   * After a take-over: what is neither `wanted` (by a `reopen`) nor `unneeded` is moved to `recovered/`, or goes where it is
+   * empty. Numbers go on.
+   */
+  settle(wanted: ReadonlySet<number | undefined>, unneeded: ReadonlySet<number | undefined>): void {
     const origins = readJournal(path.join(this.#folder, 'journal'))
     for (const name of listFolder(this.#folder)) {
       if (name === 'journal') continue
@@ -116,7 +123,8 @@ export class SpoolFolder {
       if (wanted.has(Number(name))) continue
       const file = path.join(this.#folder, name)
       const origin = origins.get(Number(name))
-      if (origin === DISCARDED || fs.statSync(file).size === 0) fs.rmSync(file)
+      const isUnneeded = unneeded.has(Number(name)) || origin === DISCARDED
+      if (isUnneeded || fs.statSync(file).size === 0) fs.rmSync(file)
       else this.#unclaimed(file, origin?.path ?? `/unknown-${name}`)
     }
     for (const number of origins.keys()) this.#count = Math.max(this.#count, number)

@@ -181,7 +181,7 @@ void t.test('what was sent is not kept, if the driver is killed before its spool
       path.join(state, 'spool/m/journal'),
       `${JSON.stringify({ spool: again?.number, path: '/new' })}\n`,
     )
-    if (how === 'taken over') new SpoolFolder(state, 'm', () => undefined).settle(new Set())
+    if (how === 'taken over') new SpoolFolder(state, 'm', () => undefined).settle(new Set(), new Set())
     else recoverSpools(state, () => undefined)
     const kept = fs.readdirSync(path.join(state, 'recovered')).filter((name) => !name.endsWith('.origin'))
     t.same(kept.map((name) => name.replace(/^.*-/, '')).sort(), ['new', 'open'], how)

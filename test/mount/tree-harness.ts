@@ -5,11 +5,14 @@ import path from 'node:path'
 import { setAttributes, statOf, type AttributeChanges, type Stat } from '../../mount/attributes.ts'
 import { type Inode } from '../../mount/cache.ts'
 import { Directory } from '../../mount/directory.ts'
+import { Directories } from '../../mount/folders.ts'
 import { Files } from '../../mount/handle.ts'
 import { LookAhead } from '../../mount/look-ahead.ts'
 import { mkdir, symlink } from '../../mount/make.ts'
 import { ReadBudget } from '../../mount/read-budget.ts'
 import { Reader } from '../../mount/reader.ts'
+import { MountRecord } from '../../mount/record.ts'
+import { resumeFolder } from '../../mount/resume.ts'
 import { SpoolFolder } from '../../mount/spool.ts'
 import { openTree, type RenameFlags, type Tree } from '../../mount/tree.ts'
 import { Fault } from '../../src/vospace/fault.ts'
@@ -27,6 +30,8 @@ export interface Options {
   readonly readOnly?: boolean
   /** names are read ahead */
   readonly ahead?: boolean
+  /** what it is at every moment is written down, for a driver after this one: `record` of what is made */
+  readonly survives?: boolean
 }
 
 export const O = fs.constants
@@ -39,6 +44,7 @@ export class Walked {
   readonly state: string
   readonly log: string[]
   readonly invalidated: string[] = []
+  record: MountRecord | undefined
 
   constructor(tree: Tree, files: Files, remote: FakeRemote, state: string, log: string[]) {
     this.tree = tree
@@ -183,15 +189,27 @@ export async function walk(t: Teardown, options: Options = {}): Promise<Walked> 
   const tree = await openTree(remote, nodePath(root), { uid: 1234, gid: 1234, ttl: options.ttl ?? 0 })
   if (options.ahead === true) tree.lookAhead = new LookAhead(tree, remote.page.bind(remote))
   const spools = new SpoolFolder(state, 'mount', (message) => log.push(message))
+  const record =
+    options.survives === true
+      ? new MountRecord(resumeFolder(state, 'mount'), (message) => log.push(message))
+      : undefined
+  tree.table.watch = record
   const budget = new ReadBudget(1 << 26)
   const files = new Files(tree, {
     spools,
     openReader: (ref, contentVersion, size) => new Reader({ remote, ref, contentVersion, size, budget }),
     log: (message) => log.push(message),
+    ...(record !== undefined && { recorder: record }),
     ...(options.readOnly !== undefined && { readOnly: options.readOnly }),
   })
+  if (record !== undefined) {
+    record.begin({ table: tree.table, files, folders: new Directories(tree, record) })
+    spools.later = (action) => record.afterwards(action)
+  }
   remote.calls.splice(0)
-  return new Walked(tree, files, remote, state, log)
+  const walked = new Walked(tree, files, remote, state, log)
+  walked.record = record
+  return walked
 }
 
 /** The error number's name of a refusal, for comparisons. */
