@@ -9,7 +9,7 @@ import { LEASES_1, LEASES_2 } from './leases.ts'
 import { MAPPED_NUMBERS_1 } from './mapped-numbers.ts'
 import { JOBS_1, JOBS_2, JOBS_3 } from './jobs.ts'
 import { IDENTITIES_1, IDENTITIES_2 } from './numbers.ts'
-import { OPERATIONS_1 } from './operations.ts'
+import { OPERATIONS_1, OPERATIONS_2 } from './operations.ts'
 import { SCRATCHES_1 } from './scratches.ts'
 import { PLACEMENTS_1 } from './placements.ts'
 import { USERS_2 } from './users.ts'
@@ -32,6 +32,7 @@ export const MIGRATIONS: readonly string[] = [
   LEASES_2,
   IDENTITIES_2,
   BINDS_1,
+  OPERATIONS_2,
 ]
 
 /** What a file of ours is: SQLite's `application_id`, its schema in steps, and its name in what people read. */

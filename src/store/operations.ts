@@ -46,10 +46,19 @@ export const OPERATIONS_1 = `
   CREATE INDEX operations_finished ON operations (finished, began);
 `
 
+/** In the order in which they began: each change writes to the end of the table, and nothing else is kept in order but the names. */
+export const OPERATIONS_2 = `
+  ALTER TABLE operations RENAME TO operations_1;
+  CREATE TABLE operations (user TEXT NOT NULL, id TEXT NOT NULL, fingerprint TEXT NOT NULL, holder TEXT NOT NULL,
+    began INTEGER NOT NULL, note TEXT, finished INTEGER, status INTEGER, body TEXT, PRIMARY KEY (user, id)) STRICT;
+  INSERT INTO operations SELECT * FROM operations_1 ORDER BY began;
+  DROP TABLE operations_1;
+`
+
 /** How long an answer is kept (schemas/fs-v1.md), and an intent whose gateway died; milliseconds. */
 const KEEP_MS = 600_000
 const KEEP_INTENT_MS = 86_400_000
-/** Rows forgotten at a time, so that nobody waits for the sweep; and the pause after one that found nothing more. */
+/** Rows looked at in one sweep, so that nobody waits for it; and the pause after one that has come to the young. */
 const SWEEP_ROWS = 2000
 const SWEEP_PAUSE_MS = 10_000
 
@@ -59,6 +68,8 @@ export class Operations {
   readonly #sync: WalSync
   readonly #self = thisProcess()
   #nextSweep = 0
+  /** the row up to which the sweep has come */
+  #swept = 0
 
   /** `database` commits without an fsync, `changes` are in it too, and `sync` is of its log. */
   constructor(database: Database, changes: StoredChanges, sync: WalSync) {
@@ -127,11 +138,17 @@ export class Operations {
     return { state: 'new', attempt: { repeated: before !== undefined, began, noted: before?.noted, note, durable } }
   }
 
+  /** From the oldest on, as far as there may be some that are to be forgotten; those that are kept longer are passed over. */
   #sweep(now: number): void {
     if (now < this.#nextSweep) return
-    const sql = `DELETE FROM operations WHERE (user, id) IN (SELECT user, id FROM operations
-      WHERE finished < ?1 OR (finished IS NULL AND began < ?2) LIMIT ${SWEEP_ROWS})`
-    const swept = this.#database.run(sql, now - KEEP_MS, now - KEEP_INTENT_MS)
-    this.#nextSweep = swept === SWEEP_ROWS ? now : now + SWEEP_PAUSE_MS
+    const nth = `SELECT rowid AS row, began FROM operations WHERE rowid > ? ORDER BY rowid LIMIT 1 OFFSET ${SWEEP_ROWS - 1}`
+    const end = this.#database.get(nth, this.#swept)
+    const last = Number(end?.['row'] ?? Number.MAX_SAFE_INTEGER)
+    const sql = `DELETE FROM operations WHERE rowid > ? AND rowid <= ?
+      AND (finished < ? OR (finished IS NULL AND began < ?))`
+    this.#database.run(sql, this.#swept, last, now - KEEP_MS, now - KEEP_INTENT_MS)
+    const isMore = end !== undefined && Number(end['began']) < now - KEEP_MS
+    this.#swept = isMore ? last : 0
+    this.#nextSweep = isMore ? now : now + SWEEP_PAUSE_MS
   }
 }

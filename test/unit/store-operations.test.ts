@@ -158,3 +158,26 @@ t.test('a hundred thousand old answers are swept, a few at a time, and what runs
   operations.begin('dave', 'later', 'x', start + 2 * 24 * 60 * MINUTE)
   t.equal(count(), 1, 'an intent of two days ago goes too')
 })
+
+t.test('old answers are swept from behind thousands of intents that are kept', (t) => {
+  const file = storeFile(t)
+  const { operations } = opened(t, file)
+  const raw = new Database(file, { full: false })
+  t.teardown(() => raw.close())
+  const start = Date.now()
+  const many = (name: string, finished: number | null) =>
+    raw.run(
+      `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+        INSERT INTO operations SELECT 'alice', ?1 || i, 'x', '', ?2, NULL, ?3, 200, '' FROM n`,
+      ...[name, start - 20 * MINUTE, finished],
+    )
+  many('cut-short-', null)
+  many('old-', start - 20 * MINUTE)
+  many('late-', start)
+  const left = (name: string) => raw.number('SELECT count(*) FROM operations WHERE id LIKE ?', `${name}-%`)
+  for (let i = 0; i < 12; i++) operations.begin('carol', `new-${i}`, 'x', start)
+  t.same(['cut-short', 'old', 'late', 'new'].map(left), [5000, 0, 5000, 12])
+  for (let i = 0; i < 24; i++) operations.begin('carol', `again-${i}`, 'x', start + 11 * MINUTE)
+  t.same(['cut-short', 'late'].map(left), [5000, 0], 'what was answered late is found from the beginning again')
+  t.end()
+})
