@@ -1,5 +1,4 @@
 /** The gateway over HTTPS: `Remote` as schemas/fs-v1.md says it. Retries, time limits and refusals are exchange.ts's. */
-import { randomUUID } from 'node:crypto'
 import { EXTENTS_TYPE, entryFromJson, textToJson, writeExtents } from '../src/codec/fs-v1.ts'
 import { type SeenEntry, type WireExtent } from '../src/codec/fs-v1.ts'
 import { Fault, isFault } from '../src/vospace/fault.ts'
@@ -9,7 +8,7 @@ import { bytesOf, discard, Exchange, partsOf, type Answer, type Call } from './e
 import { type ChangeFeed, type LeaseCalls, leaseCalls } from './lease-calls.ts'
 import { type Inlet } from './inlet.ts'
 import { listing, pageOf } from './listing.ts'
-import { operationId } from './operation-id.ts'
+import { operationId, randomId } from './operation-id.ts'
 import { malformed } from './refusal.ts'
 import { type Attributes, type Identity, type NodeDraft, type Page, type PutAttributes, type Remote } from './remote.ts'
 import { type ReadOptions, type RemoteRef, type SpaceLeft } from './remote.ts'
@@ -264,7 +263,7 @@ export class Client implements Remote {
     const isNamed = !isUpload || headers?.['if-none-match'] !== undefined
     // of a new file the time in the target says which bytes these are
     const what = isUpload ? (body?.length ?? 0) : String(body)
-    const id = isNamed && typeof body !== 'function' ? operationId(`${method} ${target} ${what}`) : randomUUID()
+    const id = isNamed && typeof body !== 'function' ? operationId(`${method} ${target} ${what}`) : randomId()
     return this.#exchange.send({ ...call, isShort: true, headers: { ...headers, 'operation-id': id } })
   }
 

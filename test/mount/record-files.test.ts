@@ -2,11 +2,12 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { frame, readFrames, type Line } from '../../mount/record-lines.ts'
 import { DescriptorStore, closeDevice, storeEnds } from '../../mount/fuse/descriptor-store.ts'
 import { Latency } from '../../mount/fuse/latency.ts'
-import { operationId, withinRequest } from '../../mount/operation-id.ts'
+import { operationId, randomId, withinRequest } from '../../mount/operation-id.ts'
 
 function folderOf(t: Test): string {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'karst-record-'))
@@ -94,7 +95,15 @@ void t.test('a change asked again for the same request has the same name, any ot
   const first = ask('m', 5)
   t.same(ask('m', 5), first)
   t.equal(new Set([...first, ...ask('m', 6), ...ask('n', 5), operationId('POST a'), operationId('POST a')]).size, 11)
-  for (const id of first) t.match(id, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
+  for (const id of [...first, randomId()]) t.match(id, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
+})
+
+void t.test('the names of changes grow with the requests of a mount, and with time', async (t) => {
+  const named = [5, 7, 300, 2 ** 33].map((unique) => withinRequest('m', unique, () => operationId('POST a')))
+  t.same(named.toSorted(), named)
+  const before = randomId()
+  await sleep(2)
+  t.ok(before < randomId())
 })
 
 void t.test('latencies are told to a fifth', async (t) => {
