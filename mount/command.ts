@@ -8,6 +8,7 @@ import { holdersOf } from './fuse/holders.ts'
 import { mountAt, placeOf } from './fuse/mountinfo.ts'
 import { detachedUnder, probeMount, unmountFuse } from './fuse/unmount.ts'
 import { driverLog } from './log.ts'
+import { expectOutside } from './outside.ts'
 import { devicesOf, isSupervised, socketOf } from './driver-place.ts'
 
 const fs = process.getBuiltinModule('node:fs')
@@ -36,6 +37,8 @@ export async function mountCommand(options: MountCommandOptions): Promise<void> 
   const device = fd === undefined ? undefined : randomUUID()
   if (fd !== undefined) expectDevice(fd)
   const asked = { ...absolute(rest), dir: await placeOf(rest.dir) }
+  // what is mounted already may be asked nothing
+  if (fd === undefined) expectOutside(asked.dir, needed(asked, stateDir))
   const request: MountRequest = { command: 'mount', ...asked, ...(device !== undefined && { device }) }
   const handed = device === undefined || fd === undefined ? undefined : hand(stateDir, device, fd)
   if (foreground) {
@@ -66,6 +69,15 @@ export async function mountCommand(options: MountCommandOptions): Promise<void> 
  */
 function lookAt(dir: string): Promise<void> {
   return new Promise((resolve) => fs.stat(dir, () => resolve()))
+}
+
+/** By what they are called where one of them is refused. */
+function needed({ certificate, tokenFile, ca }: Omit<MountRequest, 'command'>, stateDir: string) {
+  return {
+    'the state directory (KARST_MOUNT_STATE)': path.resolve(stateDir),
+    ...{ 'the certificate': certificate, 'the token': tokenFile, 'the CA': ca },
+    'the program': import.meta.dirname,
+  }
 }
 
 /** Number of /dev/fuse in Linux's list of devices: character, 10:229. */

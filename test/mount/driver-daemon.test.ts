@@ -126,6 +126,25 @@ void t.test('a place is one, by whichever symbolic links it is called', { skip }
   t.equal(await probeMount(home.dir), 'none')
 })
 
+void t.test('what a driver needs is not hidden by its mount', async (t) => {
+  const { options } = commands(t)
+  const home = { ...options('/home/alice'), foreground: true }
+  const below = path.join(home.dir, 'a/b')
+  const link = path.join(folder, 'to-home')
+  fs.symlinkSync(home.dir, link)
+  const refused = (what: RegExp) => ({ message: what, code: 'EINVAL' })
+  for (const place of [home.dir, below, path.join(link, 'a')]) {
+    await t.rejects(
+      mountCommand({ ...home, stateDir: place }),
+      refused(/^the state directory \(KARST_MOUNT_STATE\) .* hidden/),
+    )
+  }
+  await t.rejects(mountCommand({ ...home, certificate: below }), refused(/^the certificate/))
+  await t.rejects(mountCommand({ ...home, tokenFile: below }), refused(/^the token/))
+  await t.rejects(mountCommand({ ...home, ca: below }), refused(/^the CA/))
+  await t.rejects(mountCommand({ ...home, dir: path.join(import.meta.dirname, '../..') }), refused(/^the program/))
+})
+
 void t.test('a descriptor that is no device is refused at once', async (t) => {
   const { options } = commands(t)
   const fd = fs.openSync('/dev/null', 'r')
