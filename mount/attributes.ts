@@ -83,6 +83,8 @@ export interface AttributeChanges {
 export async function setAttributes(tree: Tree, inode: Inode, changes: AttributeChanges): Promise<void> {
   tree.checkNotRetired(inode)
   if (changes.size !== undefined) await resize(tree, inode, changes.size, changes.open === true)
+  // bytes that came after it would take set-user-ID away again
+  if (((changes.mode ?? 0) & 0o6000) !== 0 && inode.content?.isDirty === true) await inode.content.flush()
   const isSet = await inode.turns.take(async () => {
     const rest = remaining(tree, inode, changes)
     if (Object.keys(rest).length === 0) return true

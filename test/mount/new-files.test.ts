@@ -47,6 +47,20 @@ t.test('a new file is one request, with its bytes, mode and time', async (t) => 
   t.equal(await walked.readFile('/d/new'), 'bytes')
 })
 
+t.test('set-user-ID is set after the bytes that were written before it, which would take it away', async (t) => {
+  const walked = await fresh(t)
+  walked.write(walked.fh, 0, 'bytes')
+  await walked.setattr('/d/new', { mode: 0o4755, open: true })
+  await walked.close(walked.fh)
+  t.equal(
+    names(walked)
+      .filter((name) => name !== 'entry')
+      .at(-1),
+    'setattr',
+  )
+  t.equal(at(walked), 'bytes')
+})
+
 t.test('one that is closed as it was made is empty, and of its time', async (t) => {
   const walked = await fresh(t)
   const before = BigInt(Date.now() - 1000) * 1_000_000n
