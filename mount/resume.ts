@@ -74,7 +74,7 @@ interface Parts {
 export function restore({ tree, files, folders, spools }: Parts, restored: Restored | undefined): void {
   if (restored === undefined) throw new MountError('the record of the mount is gone', 'ENOTCONN')
   const [node, file, folder] = restored.last
-  tree.restore(restored.inodes, node)
+  tree.table.restore(restored.inodes, node)
   files.restore(restored.handles, restored.contents, file)
   folders.restore(restored.folders, folder)
   const contents = [...restored.contents.values()]

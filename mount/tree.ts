@@ -2,7 +2,7 @@
 import { type SeenEntry } from '../src/codec/fs-v1.ts'
 import { Fault, isFault } from '../src/vospace/fault.ts'
 import { checkName, isWithin, type NodePath } from '../src/vospace/path.ts'
-import { InodeTable, type Inode, type SavedInode } from './cache.ts'
+import { InodeTable, type Inode } from './cache.ts'
 import { now } from './content.ts'
 import { type Doubts } from './doubts.ts'
 import { type FoldersAhead } from './folders-ahead.ts'
@@ -51,8 +51,6 @@ export class Tree {
   doubts: Doubts | undefined
   lookAhead: LookAhead | undefined
   foldersAhead: FoldersAhead | undefined
-  /** Whether anything was seen here that is shared with a group, or hands its sharing on. */
-  hasSharing = false
   readonly newFiles: NewFiles = new NewFiles(this)
   #tick = 0
   /** When the kernel was last told to look a name up again: by what was known before it would get the same answer. */
@@ -66,12 +64,6 @@ export class Tree {
     this.ttl = (options.ttl ?? 1) * 1000
     this.table = new InodeTable(path, root)
     this.adopt(this.table.root, root, this.tick)
-  }
-
-  /** As InodeTable.restore. */
-  restore(all: readonly SavedInode[], last: number): void {
-    this.table.restore(all, last)
-    this.hasSharing ||= all.some(({ entry }) => isShared(entry))
   }
 
   // What is believed.
@@ -105,7 +97,6 @@ export class Tree {
   adopt(inode: Inode, entry: SeenEntry, tick: number): void {
     if (inode.changedAt > tick || inode.unlinked) return
     inode.entry = entry
-    this.hasSharing ||= isShared(entry)
     inode.isGuessed = false
     inode.fetched = this.doubts?.isSince(entry.id, tick) === true ? -Infinity : performance.now()
     inode.content?.rebase(entry)
@@ -470,10 +461,6 @@ export class Tree {
   statfs(inode: Inode): Promise<SpaceLeft> {
     return this.remote.statfs(this.table.path(inode.unlinked ? this.table.root : inode))
   }
-}
-
-function isShared({ access: { groupRead, groupWrite, inherit } }: SeenEntry): boolean {
-  return inherit || groupRead.length + groupWrite.length > 0
 }
 
 /** The tree below a node of the gateway. Throws what the gateway refuses, ENOTDIR when it is no container. */

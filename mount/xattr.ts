@@ -64,14 +64,13 @@ function changed(inode: Inode): void {
   inode.fetched = -Infinity
 }
 
-/** Told by the entry: most nodes have none. Where nothing at all is shared it is said that there are no ACLs, so that `ls` asks once. */
-function aclAbsence({ options, hasSharing }: Tree, { entry, unlinked }: Inode, kind: AclKind): Absence | undefined {
+/** Told by the entry: most nodes have none. */
+function aclAbsence({ options }: Tree, { entry, unlinked }: Inode, kind: AclKind): Absence | undefined {
   if (entry.type === 'link') return 'EOPNOTSUPP'
   const { groupRead, groupWrite, inherit } = entry.access
   const isShared = kind === 'default' ? inherit : groupRead.length + groupWrite.length > 0
   const isThere = options.trusted === true ? entry.hasAcl === true : isShared
-  if (isThere && !unlinked) return undefined
-  return options.trusted === true || hasSharing ? 'ENODATA' : 'EOPNOTSUPP'
+  return isThere && !unlinked ? undefined : 'ENODATA'
 }
 
 function checkNamespace(name: string): void {
