@@ -21,6 +21,8 @@ export interface MountRequest {
   /** Bytes are fetched once for all mounts of this driver that are so, each of which the gateway has let read them; for reading only. */
   readonly shared?: boolean
   readonly allowOther: boolean
+  /** No program that is there can be run. */
+  readonly noExec?: boolean
   /** The whole tree for every user of this machine; an administrator's certificate. */
   readonly trusted?: boolean
   /** Seconds. */

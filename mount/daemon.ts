@@ -106,7 +106,10 @@ export class Driver {
   async serve(
     remote: Remote,
     root: Parameters<typeof serveMount>[0]['root'],
-    request: Pick<MountRequest, 'dir' | 'uri' | 'readOnly' | 'allowOther' | 'trusted' | 'ttl' | 'uid' | 'gid'>,
+    request: Pick<
+      MountRequest,
+      'dir' | 'uri' | 'readOnly' | 'allowOther' | 'noExec' | 'trusted' | 'ttl' | 'uid' | 'gid'
+    >,
     more: Pick<ServeOptions, 'survival' | 'resume' | 'fd' | 'identity' | 'rootEntry'> &
       Sharing & { readonly log?: NotingLog } = {},
   ): Promise<Mounted> {

@@ -51,6 +51,7 @@ export interface ServeOptions {
   readonly readOnly?: boolean
   /** Others than the mounting user may look in: the kernel then checks modes and owners itself. */
   readonly allowOther?: boolean
+  readonly noExec?: boolean
   /** For every user of this machine, whose kernel decides: ids are the gateway's, and what is made is its maker's. */
   readonly trusted?: boolean
   /** As whose the mounting user's files are shown; this process's ids unless said otherwise. */
@@ -133,7 +134,8 @@ export async function serveMount(options: ServeOptions): Promise<Mounted> {
     if (resume !== undefined) locks?.restore()
     record?.begin({ table: tree.table, files, folders })
     if (record !== undefined) spools.later = (action) => record.afterwards(action)
-    const how = { fsname: options.source, readOnly, allowOther, defaultPermissions: allowOther }
+    const { source: fsname, noExec = false } = options
+    const how = { fsname, readOnly, noExec, allowOther, defaultPermissions: allowOther }
     const mount = await deviceOf(options, how)
     const asked = trusted ? { posixAcl: true, dontMask: true } : {}
     const session = new Session(fileSystem, openTransport(mount.fd), options.logger, {

@@ -10,6 +10,8 @@ export interface MountOptions {
   /** The kernel checks modes and owners itself before asking. Off: the file system decides. */
   readonly defaultPermissions?: boolean
   readonly readOnly?: boolean
+  /** The kernel runs no program that is there. */
+  readonly noExec?: boolean
 }
 
 /** An open, mounted /dev/fuse. `fd` belongs to the caller: it goes to `openTransport`. */
@@ -36,6 +38,7 @@ export function commonOptions(options: MountOptions): string[] {
     'nosuid',
     'nodev',
     ...(options.readOnly === true ? ['ro'] : []),
+    ...(options.noExec === true ? ['noexec'] : []),
     ...(options.allowOther === true ? ['allow_other'] : []),
     ...(options.defaultPermissions === true ? ['default_permissions'] : []),
   ]

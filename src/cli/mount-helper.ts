@@ -7,11 +7,11 @@ import { credentialOf } from './service.ts'
 /** Said to mount(8) or to the kernel of any mount, or what holds anyway: FUSE mounts are nosuid and nodev. */
 const IGNORED = new Set(
   (
-    'defaults auto noauto user nouser users owner group nofail _netdev rw suid nosuid dev nodev exec noexec async sync atime noatime ' +
+    'defaults auto noauto user nouser users owner group nofail _netdev rw suid nosuid dev nodev async sync atime noatime ' +
     'relatime norelatime strictatime diratime nodiratime silent loud mand nomand'
   ).split(' '),
 )
-const FLAGS = { ro: 'readOnly', allow_other: 'allowOther', trusted: 'trusted' } as const
+const FLAGS = { ro: 'readOnly', noexec: 'noExec', allow_other: 'allowOther', trusted: 'trusted' } as const
 const TEXTS = {
   url: 'url',
   registry: 'registry',
@@ -61,6 +61,7 @@ export function mountOptionsOf({ source, dir, options, sloppy }: HelperWords): P
     const value = rest.join('=')
     if (name === '' || IGNORED.has(name) || name.startsWith('x-') || name === 'comment') continue
     if (isOf(FLAGS, name)) told[FLAGS[name]] = true
+    else if (name === 'exec') delete told['noExec']
     else if (isOf(TEXTS, name) && value !== '') told[TEXTS[name]] = value
     else if (isOf(NUMBERS, name) && /^\d+(\.\d+)?$/.test(value)) told[NUMBERS[name]] = Number(value)
     else if (!sloppy) throw new UsageError(`mount option ${option}`)

@@ -30,6 +30,8 @@ void t.test('the words of mount(8) are those of karst mount', async (t) => {
     },
   )
   t.match(read('-v', '-t', 'karst', '-o', 'ro', '-o', 'allow_other'), { readOnly: true, allowOther: true })
+  t.match(read('-o', 'user,noexec,nosuid'), { noExec: true })
+  t.notMatch(read('-o', 'noexec,exec'), { noExec: true }, 'the last one counts')
   t.throws(() => read('-o', 'colour=blue'), /colour=blue/)
   t.throws(() => read('-o', 'timeout=soon'), /timeout=soon/)
   t.throws(() => read('-o', 'constructor=1'), /constructor/)
@@ -46,17 +48,18 @@ void t.test(
     const dir = path.join(folder, 'fstab')
     for (const name of ['bin', 'work', 'fstab']) fs.mkdirSync(path.join(folder, name))
     fs.symlinkSync(HELPER, path.join(folder, 'bin', 'mount.karst'))
-    const options = `ro,_netdev,url=${gateway.url},certificate=${folder}/alice.pem,ca=${folder}/ca.pem,state=${state}`
+    const options = `ro,noexec,_netdev,url=${gateway.url},certificate=${folder}/alice.pem,ca=${folder}/ca.pem,state=${state}`
     // in a mount namespace of its own /usr/sbin has one more program
     const script = `mount -t overlay -o "lowerdir=$1:$(readlink -f /sbin)" overlay "$(readlink -f /sbin)"
     mount -t karst vos://karst.local~karst/home/alice "$2" -o "$3"
-    grep -c " $2 fuse.karst ro," /proc/mounts; ls "$2"; if touch "$2/x" 2>&1; then exit 1; fi
+    grep -c " $2 fuse.karst ro," /proc/mounts; grep -o " $2 fuse.karst [^ ]*noexec" /proc/mounts; ls "$2"; if touch "$2/x" 2>&1; then exit 1; fi
     KARST_MOUNT_STATE="$4" "$5" mount status "$2" --json; KARST_MOUNT_STATE="$4" "$5" umount "$2"`
     const words = ['-m', 'sh', '-euc', script, 'sh', path.join(folder, 'bin'), dir, options, state, KARST]
     const { status, output } = await run('unshare', words)
     t.equal(status, 0, output)
     t.match(output, /^1\n/)
     t.match(output, /Read-only file system/)
+    t.match(output, /noexec/)
     t.match(output, /"readOnly":true.*"dirtyBytes":0.*"survives":true/)
   },
 )
